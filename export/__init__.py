@@ -1,0 +1,1 @@
+"""Exporters: SavedModel, LiteRT and ONNX files that compute what the model computes."""

@@ -1,0 +1,29 @@
+"""Incremental multi-task dense prediction on one frozen filter bank.
+
+`build` makes a `MultiTaskModel`; see there.
+"""
+
+from rc_keras import backbones, decoders, layers, losses, methods, metrics
+from rc_keras.bank import FilterBank
+from rc_keras.build import build
+from rc_keras.graft import graft
+from rc_keras.model import MultiTaskModel
+from rc_keras.task import Task, nyud, pascal_context
+from rc_keras.version import __version__
+
+__all__ = [
+    "FilterBank",
+    "MultiTaskModel",
+    "Task",
+    "__version__",
+    "backbones",
+    "build",
+    "decoders",
+    "graft",
+    "layers",
+    "losses",
+    "methods",
+    "metrics",
+    "nyud",
+    "pascal_context",
+]

@@ -1,0 +1,37 @@
+"""Plain encoders: ordinary functional Keras models, from which a task's branch is grafted."""
+
+import difflib
+
+from rc_keras.backbones.resnet import resnet, resnet18, resnet34
+
+BACKBONES = {
+    "resnet18": resnet18,
+    "resnet34": resnet34,
+}
+
+
+def get(name):
+    """Looks up a backbone's entry point.
+
+    Args:
+        name: A key of `BACKBONES`, e.g. `"resnet18"`.
+
+    Returns:
+        The function that builds the backbone. It takes `image_shape`, `output_stride`, `classes`,
+        `seed` and `name`.
+
+    Raises:
+        ValueError: If there is no backbone of that name.
+
+    Example:
+
+    >>> encoder = rc_keras.backbones.get("resnet18")(output_stride=16)
+    """
+    if isinstance(name, str) and name in BACKBONES:
+        return BACKBONES[name]
+    near = difflib.get_close_matches(str(name).lower(), BACKBONES, n=1)
+    hint = f" Did you mean '{near[0]}'?" if near else ""
+    raise ValueError(f"`name` must be one of {sorted(BACKBONES)}. Received: name={name!r}.{hint}")
+
+
+__all__ = ["BACKBONES", "get", "resnet", "resnet18", "resnet34"]

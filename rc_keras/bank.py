@@ -1,0 +1,262 @@
+"""The filter bank: the frozen kernels all tasks share, and the pretrained network each task starts from."""
+
+import hashlib
+import json
+import os
+
+import keras
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from rc_keras import response_init
+from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, Modulator
+from rc_keras.methods import get_method
+from rc_keras.named_weights import assign_named, named_variables
+from rc_keras.version import __version__
+from rc_keras.whole_files import write_whole
+
+BANK_FORMAT = "rc_keras.bank.1"
+
+
+class FilterBank:
+    """The part of a pretrained network that no task owns.
+
+    Built from a plain functional network, it holds a `template`: the same network with every convolution to be shared
+    replaced by a frozen `BankConv2D` followed by a `Modulator`, which together compute what the convolution computed. A
+    convolution is shared exactly when its modulator is the smaller of the two, `c_out < k_h k_w c_in / groups`. Each
+    task starts as a copy of the template that shares the `BankConv2D` layers and owns all the rest.
+
+    With response initialization (RI; RCM section 3.3) the kernels are rotated into the eigenbasis U of their responses,
+    strongest response first: `W_s = U^T W`, and modulators start as `W_t = U`.
+
+    Args:
+        backbone: a functional `keras.Model` with one image input, channels last, with its weights. It is copied.
+        method: name of the method, a key of `rc_keras.methods.METHODS`.
+        response_images: images for RI, see `response_init.response_statistics`. `None`: the data-free form, the
+            eigenbasis of `W W^T`, as if the inputs of every kernel were white.
+
+    Attributes:
+        method: the `Method`.
+        template: the functional `keras.Model` described above.
+        convolutions: `{name: BankConv2D}`.
+        response_report: `response_init.ResponseReport`, or `None` without RI.
+    """
+
+    def __init__(self, backbone, method="rcm", response_images=None):
+        self.method = get_method(method)
+        if response_images is not None and not self.method.response_init:
+            raise ValueError(
+                f"`response_images` must be None for method {self.method.name!r}, which does not use response "
+                "initialization."
+            )
+        self.template = _make_template(backbone, self.method)
+        self.response_report = None
+        if self.method.response_init:
+            self.response_report = response_init.rotate(self.template, response_images)
+
+    @classmethod
+    def from_template(cls, template, method):
+        """A bank around an existing template, whose weights may still be loaded."""
+        bank = cls.__new__(cls)
+        bank.method, bank.template, bank.response_report = get_method(method), template, None
+        return bank
+
+    def for_backbone(self, backbone):
+        """The same bank in new layers, for a network of the same weights but another input size or output stride."""
+        template = _make_template(backbone, self.method)
+        tensors = {
+            name: keras.ops.convert_to_numpy(variable)
+            for name, variable in named_variables(self.template.layers).items()
+        }
+        assign_named(named_variables(template.layers), tensors, "the bank")
+        return self.from_template(template, self.method)
+
+    @property
+    def convolutions(self):
+        return {layer.name: layer for layer in self.template.layers if isinstance(layer, BankConv2D)}
+
+    @property
+    def variables(self):
+        return self.template.variables
+
+    @property
+    def size(self):
+        """Number of shared weights."""
+        return sum(int(np.prod(layer.kernel.shape)) for layer in self.convolutions.values())
+
+    @property
+    def fingerprint(self):
+        """sha256 over the sorted names, shapes and bytes of the shared kernels, as 64 hexadecimal digits."""
+        return _fingerprint(
+            {name: keras.ops.convert_to_numpy(layer.kernel) for name, layer in self.convolutions.items()}
+        )
+
+    def save(self, path):
+        """Writes the bank, and what new tasks start from, to one `.safetensors` file.
+
+        Raises:
+            ValueError: if the suffix is another one.
+            OSError: if the file cannot be written; what stood there before stays.
+        """
+        _check_suffix(path)
+        tensors = {
+            name: np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+            for name, variable in named_variables(self.template.layers).items()
+        }
+        metadata = {
+            "format": BANK_FORMAT,
+            "rc_keras": __version__,
+            "fingerprint": self.fingerprint,
+            "method": self.method.name,
+            "kernels": json.dumps(sorted(self.convolutions)),
+        }
+        write_whole(path, safetensors.numpy.save(tensors, metadata))
+
+    @classmethod
+    def load(cls, path, backbone):
+        """Reads a bank written by `save`.
+
+        Args:
+            path: the file.
+            backbone: the plain network the bank was made from; only its structure is used.
+
+        Raises:
+            ValueError: if the file is no bank, is damaged, or was made from another network. Differences are listed by
+                name.
+        """
+        _check_suffix(path)
+        try:
+            with safetensors.safe_open(path, "numpy") as file:
+                metadata = file.metadata() or {}
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        except safetensors.SafetensorError as error:
+            raise ValueError(f"{os.fspath(path)} must be a filter bank (safetensors). It cannot be read: {error}") from error
+        if metadata.get("format") != BANK_FORMAT:
+            raise ValueError(
+                f"{os.fspath(path)} must be a filter bank of format {BANK_FORMAT!r}. "
+                f"Received: format={metadata.get('format')!r}."
+            )
+        method = get_method(metadata["method"])
+        template = _make_template(backbone, method)
+        assign_named(named_variables(template.layers), tensors, os.fspath(path))
+        bank = cls.from_template(template, method)
+        if bank.fingerprint != metadata["fingerprint"]:
+            raise ValueError(
+                f"{os.fspath(path)} is damaged: its kernels must have the fingerprint {metadata['fingerprint']}. "
+                f"Received: {bank.fingerprint}."
+            )
+        return bank
+
+
+def is_shared(layer, method):
+    """Whether `layer` is a convolution whose kernel goes into the bank (the graft rule).
+
+    Raises:
+        ValueError: if the layer is a convolution with channels first.
+    """
+    if not method.shares_kernels or not isinstance(layer, keras.layers.Conv2D):
+        return False
+    if layer.data_format != "channels_last":
+        raise ValueError(
+            f"Convolutions must have data_format='channels_last'. Received: layer {layer.name!r} with "
+            f"data_format={layer.data_format!r}."
+        )
+    k_h, k_w, c_in_per_group, c_out = layer.kernel.shape
+    return c_out < k_h * k_w * c_in_per_group
+
+
+def copy_layer(layer, name=None):
+    """A fresh layer with the configuration of `layer`, in the class with the faster path where there is one."""
+    faster = {keras.layers.Conv2D: Conv2D, keras.layers.BatchNormalization: BatchNormalization}
+    config = layer.get_config()
+    if name is not None:
+        config["name"] = name
+    return faster.get(type(layer), type(layer)).from_config(config)
+
+
+def _make_template(backbone, method):
+    if not isinstance(backbone, keras.Model) or isinstance(backbone, keras.Sequential) or not backbone.inputs:
+        raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone!r}")
+    if len(backbone.inputs) != 1 or len(backbone.inputs[0].shape) != 4:
+        shapes = [tensor.shape for tensor in backbone.inputs]
+        raise ValueError(
+            f"`backbone` must have one image input (batch, height, width, channels). Received: input shapes {shapes}"
+        )
+    originals = {}  # name of a bank convolution: the layer it stands for
+
+    def clone(layer):
+        if not is_shared(layer, method):
+            return copy_layer(layer)
+        originals[layer.name] = layer
+        return BankConv2D(
+            layer.filters,
+            layer.kernel_size,
+            strides=layer.strides,
+            padding=layer.padding,
+            dilation_rate=layer.dilation_rate,
+            groups=layer.groups,
+            dtype=layer.dtype_policy,
+            name=layer.name,
+        )
+
+    followers = {}  # a convolution that is called twice has one modulator
+
+    def call(layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        if not isinstance(layer, BankConv2D):
+            return outputs
+        if layer.name not in followers:
+            original = originals[layer.name]
+            followers[layer.name] = [
+                Modulator(
+                    original.filters,
+                    normalize=method.normalize,
+                    use_bias=original.use_bias,
+                    direction_initializer="identity",
+                    dtype=layer.dtype_policy,
+                    name=f"{layer.name}_modulator",
+                )
+            ]
+            if original.activation is not keras.activations.linear:
+                followers[layer.name].append(
+                    keras.layers.Activation(original.activation, name=f"{layer.name}_activation")
+                )
+        for follower in followers[layer.name]:
+            outputs = follower(outputs)
+        return outputs
+
+    template = keras.models.clone_model(backbone, clone_function=clone, call_function=call)
+    for layer in backbone.layers:
+        if layer.name in originals:
+            copy_variable(layer.kernel, template.get_layer(layer.name).kernel)
+            if layer.use_bias:
+                copy_variable(layer.bias, template.get_layer(f"{layer.name}_modulator").bias)
+        else:
+            copy_weights(layer, template.get_layer(layer.name))
+    return template
+
+
+def copy_weights(source, target):
+    """Assigns the weights of a layer to another layer of the same configuration."""
+    for old, new in zip(source.weights, target.weights, strict=True):
+        copy_variable(old, new)
+
+
+def copy_variable(source, target):
+    """Assigns the value of a variable; by way of NumPy, since JAX would let both share one buffer."""
+    target.assign(keras.ops.convert_to_numpy(source))
+
+
+def _fingerprint(kernels):
+    digest = hashlib.sha256()
+    for name in sorted(kernels):
+        kernel = np.ascontiguousarray(kernels[name])
+        digest.update(f"{name}{tuple(kernel.shape)}{kernel.dtype}".encode())
+        digest.update(kernel.tobytes())
+    return digest.hexdigest()
+
+
+def _check_suffix(path):
+    if not os.fspath(path).endswith(".safetensors"):
+        raise ValueError(f"A filter bank's path must end in '.safetensors'. Received: path={os.fspath(path)!r}")

@@ -1,0 +1,71 @@
+"""A branch: one task's functional model, from pixels to raw prediction, and the roles of its weights."""
+
+import keras
+import numpy as np
+
+from rc_keras.decoders import PooledHead
+from rc_keras.graft import SEPARATOR, graft
+from rc_keras.layers import BankConv2D, Modulator
+
+ROLES = ("bank", "modulators", "gains", "convolutions", "norms", "decoder", "head")
+_NORMS = (
+    keras.layers.BatchNormalization,
+    keras.layers.GroupNormalization,
+    keras.layers.LayerNormalization,
+)
+
+
+def make_branch(bank, task, decoder, seed):
+    """Builds one task's functional model on the shared bank.
+
+    Args:
+        bank: the `FilterBank`; its template answers `{"low_level": map, "high_level": map}`.
+        task: the `Task`.
+        decoder: called as `decoders.DeepLabV3Plus`. Classification tasks get a `PooledHead` instead.
+        seed: base of what is random in the branch.
+
+    Returns:
+        A functional `keras.Model` named for the task, `(batch, height, width, channels)` images in 0..255 to the raw
+        prediction in float32: `(batch, height, width, task.channels)`, or `(batch, task.channels)` for classification.
+        Normals have unit length.
+    """
+    prefix = task.name + SEPARATOR
+    encoder = graft(bank, task.name, seed=seed)
+    image = encoder.inputs[0]
+    if task.kind == "classification":
+        decoder = PooledHead()
+    raw = decoder(image, encoder.output, task.channels, f"{prefix}decoder_", seed)
+    if task.kind == "normals":
+        output = keras.layers.UnitNormalization(dtype="float32", name=f"{prefix}output")
+    else:
+        output = keras.layers.Activation("linear", dtype="float32", name=f"{prefix}output")
+    return keras.Model(image, output(raw), name=task.name)
+
+
+def weights_by_role(branch):
+    """Partitions the weights of a branch: `{role: [keras.Variable]}` with the keys of `ROLES`.
+
+    Moving statistics stand among the norms; they are told from scale and offset by `variable.trainable`.
+    """
+    prefix = f"{branch.name}{SEPARATOR}decoder_"
+    roles = {role: [] for role in ROLES}
+    for layer in branch.layers:
+        if isinstance(layer, BankConv2D):
+            roles["bank"] += layer.weights
+        elif layer.name == f"{prefix}head":
+            roles["head"] += layer.weights
+        elif layer.name.startswith(prefix):
+            roles["decoder"] += layer.weights
+        elif isinstance(layer, Modulator):
+            for weight in layer.weights:
+                roles["gains" if weight is layer.gain else "modulators"].append(weight)
+        elif isinstance(layer, _NORMS):
+            roles["norms"] += layer.weights
+        else:
+            roles["convolutions"] += layer.weights
+    return roles
+
+
+def count_parameters(weights):
+    """Number of parameters; moving statistics, which no optimizer sets, are not counted."""
+    return sum(int(np.prod(w.shape)) for w in weights if not w.name.startswith("moving_"))

@@ -1,0 +1,105 @@
+"""`build`: turns names into parts and parts into a model."""
+
+import os
+
+import keras
+
+from rc_keras import backbones, decoders, features, pretrained
+from rc_keras.bank import FilterBank
+from rc_keras.methods import get_method
+from rc_keras.model import MultiTaskModel
+from rc_keras.seeds import fresh_seed
+from rc_keras.task import Task
+
+
+def build(
+    tasks,
+    backbone="resnet18",
+    decoder="deeplabv3plus",
+    output_stride=16,
+    image_shape=(512, 512, 3),
+    weights=None,
+    method="rcm",
+    response_images=None,
+    bank=None,
+    preprocess=None,
+    seed=None,
+):
+    """Builds a multi-task model on a frozen filter bank.
+
+    Example:
+
+    >>> model = rc_keras.build(tasks=["semseg", "normals"], weights="resnet18.pth", image_shape=(256, 256, 3))
+    >>> model.compile(optimizer=keras.optimizers.SGD(0.005, momentum=0.9))
+    >>> model.fit(dataset)  # batches (images, {"semseg": labels, "normals": labels})
+    >>> model.add_task("depth")
+
+    Args:
+        tasks: names in the catalogue (see `Task`) or `Task` objects.
+        backbone: `"resnet18"`, `"resnet34"`, or a functional `keras.Model` with its weights, which is copied.
+        decoder: `"deeplabv3plus"`, or an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`.
+        output_stride: 8, 16 or 32, of a backbone given by name; a model keeps its own.
+        image_shape: `(height, width, 3)`; height and width may be `None`.
+        weights: `"imagenet"`, or a file, see `rc_keras.pretrained.load_weights`; `None`: random, or as the model has.
+        method: a key of `rc_keras.methods.METHODS`.
+        response_images: images for response initialization, see `rc_keras.response_init`; `None`: the data-free form.
+        bank: a `FilterBank`, or the path of a saved one. It brings the pretrained weights, so `weights` and
+            `response_images` must be `None`.
+        preprocess: a layer or function from pixels in 0..255 to what a model given as `backbone` expects. The named
+            backbones normalize by themselves.
+        seed: integer; everything random derives from it and from the names of task and layer. `None`: drawn.
+
+    Returns:
+        A `MultiTaskModel`.
+
+    Raises:
+        ValueError: for unknown names, duplicate tasks, or parts that do not fit, before anything is computed.
+    """
+    method = get_method(method)
+    tasks = _check_tasks(tasks)
+    decoder = decoders.get(decoder)
+    _check_image_shape(image_shape)
+    seed = fresh_seed() if seed is None else seed
+    if bank is not None:
+        for name, value in (("weights", weights), ("response_images", response_images)):
+            if value is not None:
+                raise ValueError(f"`{name}` must be None with `bank`, which brings the weights. Received: {name}={value!r}")
+    if isinstance(backbone, keras.Model):
+        backbone = features.on_image(features.with_named_features(backbone), image_shape, preprocess)
+    else:
+        if preprocess is not None:
+            raise ValueError("`preprocess` must be None with a backbone given by name, which normalizes by itself.")
+        backbone = backbones.get(backbone)(image_shape=image_shape, output_stride=output_stride, seed=seed)
+    if weights is not None:
+        pretrained.load_weights(backbone, weights)
+    if bank is None:
+        bank = FilterBank(backbone, method, response_images)
+    elif isinstance(bank, (str, os.PathLike)):
+        bank = FilterBank.load(bank, backbone)
+    else:
+        bank = bank.for_backbone(backbone)
+    if bank.method != method:
+        raise ValueError(f"`bank` must be made with method {method.name!r}. Received: method {bank.method.name!r}")
+    model = MultiTaskModel(bank, seed=seed)
+    for task in tasks:
+        model.add_task(task, decoder)
+    model.trainable_tasks = model.tasks
+    return model
+
+
+def _check_tasks(tasks):
+    if isinstance(tasks, (str, Task)) or not tasks:
+        raise ValueError(f"`tasks` must be a list of at least one task. Received: tasks={tasks!r}")
+    tasks = [Task.get(task) for task in tasks]
+    names = [task.name for task in tasks]
+    if len(set(names)) < len(names):
+        raise ValueError(f"Task names must be unique. Received: {names}")
+    return tasks
+
+
+def _check_image_shape(image_shape):
+    sizes_fit = all(size is None or (isinstance(size, int) and size > 0) for size in image_shape)
+    if len(image_shape) != 3 or not sizes_fit or image_shape[2] is None:
+        raise ValueError(
+            f"`image_shape` must be (height, width, channels), None where free. Received: image_shape={image_shape}"
+        )

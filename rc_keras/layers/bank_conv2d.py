@@ -1,0 +1,78 @@
+"""The shared convolution of the filter bank."""
+
+import keras
+
+from rc_keras import ops as rc_ops
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class BankConv2D(keras.layers.Layer):
+    """A frozen convolution, shared by all tasks: `s = W_s * x` (RCM, equation 2).
+
+    It has no bias and no activation: both belong to the task, behind the modulator. The kernel is created with
+    `trainable=False`, so no `trainable` flag of a model or a layer can thaw it.
+
+    Args:
+        filters: number of filters, c_out.
+        kernel_size: two integers, k_h and k_w.
+        strides: two integers.
+        padding: `"valid"` or `"same"`.
+        dilation_rate: two integers.
+        groups: number of channel groups; divides c_in and c_out.
+
+    Call arguments:
+        inputs: `(batch, height, width, c_in)`.
+
+    Returns:
+        The responses, `(batch, new_height, new_width, c_out)`.
+    """
+
+    def __init__(
+        self,
+        filters,
+        kernel_size,
+        strides=(1, 1),
+        padding="valid",
+        dilation_rate=(1, 1),
+        groups=1,
+        **kwargs,
+    ):
+        super().__init__(**kwargs)
+        self.filters = filters
+        self.kernel_size = tuple(kernel_size)
+        self.strides = tuple(strides)
+        self.padding = padding
+        self.dilation_rate = tuple(dilation_rate)
+        self.groups = groups
+
+    def build(self, input_shape):
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(*self.kernel_size, input_shape[-1] // self.groups, self.filters),
+            initializer="zeros",
+            trainable=False,
+        )
+
+    def call(self, inputs):
+        return rc_ops.conv2d(inputs, self.kernel, self.strides, self.padding, self.dilation_rate)
+
+    def compute_output_shape(self, input_shape):
+        return keras.ops.conv(
+            keras.KerasTensor(input_shape),
+            keras.KerasTensor((*self.kernel_size, input_shape[-1] // self.groups, self.filters)),
+            strides=list(self.strides),
+            padding=self.padding,
+            data_format="channels_last",
+            dilation_rate=list(self.dilation_rate),
+        ).shape
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "filters": self.filters,
+            "kernel_size": self.kernel_size,
+            "strides": self.strides,
+            "padding": self.padding,
+            "dilation_rate": self.dilation_rate,
+            "groups": self.groups,
+        }

@@ -1,0 +1,29 @@
+"""Bilinear resizing to the size of another map."""
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class ResizeTo(keras.layers.Layer):
+    """Resizes maps bilinearly, half-pixel centres, to the height and width of a reference.
+
+    Static sizes stay static, so that an exported graph holds no shape arithmetic; unknown ones are read at run time.
+    The resizing is torch's `interpolate(mode="bilinear", align_corners=False)`.
+
+    Call arguments:
+        inputs: `(batch, h, w, channels)`.
+        reference: any tensor `(batch, height, width, …)`.
+
+    Returns:
+        `(batch, height, width, channels)`.
+    """
+
+    def call(self, inputs, reference):
+        size = ops.shape(reference)[1:3]
+        if tuple(inputs.shape[1:3]) == tuple(size):
+            return inputs
+        return ops.image.resize(inputs, size, interpolation="bilinear", data_format="channels_last")
+
+    def compute_output_shape(self, inputs_shape, reference_shape):
+        return (inputs_shape[0], *reference_shape[1:3], inputs_shape[-1])

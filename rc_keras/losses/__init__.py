@@ -1,0 +1,17 @@
+"""Losses of dense tasks: means over the labelled pixels, 0 where there are none."""
+
+from rc_keras.losses.balanced_binary_crossentropy import BalancedBinaryCrossentropy
+from rc_keras.losses.depth_l1 import DepthL1
+from rc_keras.losses.masked_binary_crossentropy import MaskedBinaryCrossentropy
+from rc_keras.losses.masked_crossentropy import MaskedCrossentropy
+from rc_keras.losses.masked_loss import MaskedLoss
+from rc_keras.losses.normals_l1 import NormalsL1
+
+__all__ = [
+    "BalancedBinaryCrossentropy",
+    "DepthL1",
+    "MaskedBinaryCrossentropy",
+    "MaskedCrossentropy",
+    "MaskedLoss",
+    "NormalsL1",
+]

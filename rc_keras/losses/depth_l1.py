@@ -1,0 +1,30 @@
+"""L1 loss of depth."""
+
+import keras
+from keras import ops
+
+from rc_keras.losses.masked_loss import MaskedLoss
+from rc_keras.losses.pixels import label_map
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class DepthL1(MaskedLoss):
+    """Mean absolute difference of depth in metres, over pixels that have one.
+
+    With prediction p and label t, L = Σ_{t≠0} |p − t| / N_v, N_v the number of pixels with t ≠ 0.
+
+    Args:
+        name: Name of the loss.
+
+    Call arguments:
+        y_true: Metres, or 0 where there is no label, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: Metres, `(B, H, W, 1)`.
+        sample_weight: See `MaskedLoss`.
+    """
+
+    def __init__(self, name="depth_l1"):
+        super().__init__(name=name)
+
+    def pixel_loss(self, y_true, y_pred):
+        labels = label_map(y_true, y_pred)
+        return ops.abs(ops.squeeze(y_pred, axis=-1) - labels), labels != 0.0

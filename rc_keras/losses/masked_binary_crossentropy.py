@@ -1,0 +1,40 @@
+"""Binary cross-entropy of saliency."""
+
+import keras
+from keras import ops
+
+from rc_keras.losses.masked_loss import MaskedLoss
+from rc_keras.losses.pixels import label_map
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class MaskedBinaryCrossentropy(MaskedLoss):
+    """Binary cross-entropy over logits, ignored pixels left out.
+
+    With logit z and y = [label ≥ 0.5] of a pixel, l = log(1 + exp(z)) − y z, averaged over the
+    pixels whose label lies in [0, 1] and is not `ignore`. (The paper's code adds log 2 to the sum
+    for each ignored pixel; this mean does not, so logged values differ while gradients agree.)
+
+    Args:
+        ignore: Label of the pixels to leave out.
+        name: Name of the loss.
+
+    Call arguments:
+        y_true: Maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: Logits, `(B, H, W, 1)`.
+        sample_weight: See `MaskedLoss`.
+    """
+
+    def __init__(self, ignore=255, name="masked_binary_crossentropy"):
+        super().__init__(name=name)
+        self.ignore = ignore
+
+    def pixel_loss(self, y_true, y_pred):
+        labels = label_map(y_true, y_pred)
+        valid = (labels != self.ignore) & (labels >= 0.0) & (labels <= 1.0)
+        logits = ops.squeeze(y_pred, axis=-1)
+        # log(1 + e^z) - y z = softplus(±z), which neither overflows nor cancels.
+        return ops.softplus(ops.where(labels >= 0.5, -logits, logits)), valid
+
+    def get_config(self):
+        return {**super().get_config(), "ignore": self.ignore}

@@ -1,0 +1,44 @@
+"""Accuracy of classification."""
+
+import keras
+from keras import ops
+
+from rc_keras.losses.pixels import label_map
+from rc_keras.metrics.masked_metric import MaskedMetric
+from rc_keras.metrics.running_sum import RunningSum
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class MaskedAccuracy(MaskedMetric):
+    """Share of the labelled examples whose largest logit is the labelled class.
+
+    0 when there are none. A label outside 0 … C − 1 counts as ignored.
+
+    Args:
+        ignore: Label of the examples to leave out.
+        name: Name of the metric.
+
+    Call arguments:
+        y_true: Class ids, `(B,)` or `(B, 1)`.
+        y_pred: Logits, `(B, C)`.
+        sample_weight: See `MaskedMetric`.
+    """
+
+    def __init__(self, ignore=-1, name="accuracy"):
+        super().__init__(name=name)
+        self.ignore = ignore
+        self.correct = RunningSum(self, (), "correct")
+        self.count = RunningSum(self, (), "count")
+
+    def update_pixels(self, y_true, y_pred, kept):
+        labels = label_map(y_true, y_pred)
+        valid = (labels != self.ignore) & (labels >= 0) & (labels < y_pred.shape[-1]) & kept
+        correct = ops.cast(ops.argmax(y_pred, axis=-1), "float32") == labels
+        self.correct.add(ops.sum(ops.cast(correct & valid, "float32")))
+        self.count.add(ops.sum(ops.cast(valid, "float32")))
+
+    def result(self):
+        return self.correct.value() / ops.maximum(self.count.value(), 1.0)
+
+    def get_config(self):
+        return {**super().get_config(), "ignore": self.ignore}

@@ -1,0 +1,43 @@
+"""What all training metrics of this package share."""
+
+import keras
+from keras import ops
+
+from rc_keras.losses.pixels import weight_map
+
+
+class MaskedMetric(keras.metrics.Metric):
+    """A metric over the pixels that carry a label, fed with a branch's raw predictions.
+
+    Its state is a few float32 sums of fixed shape, so it runs inside compiled train steps on every
+    backend, and states of several replicas are merged by adding them.
+
+    A subclass implements `update_pixels(y_true, y_pred, kept)`, with float32 tensors and a boolean
+    map of the pixels the caller wants counted (or True for all).
+
+    Args:
+        name: Name of the metric.
+
+    Call arguments:
+        y_true: Labels, with or without a channel axis of 1.
+        y_pred: Raw predictions.
+        sample_weight: Optional, of shape `(B,)` or broadcastable to the pixels. The published
+            metrics are unweighted, so a weight only says whether a pixel counts: 0 leaves it out.
+    """
+
+    def __init__(self, name=None):
+        super().__init__(dtype="float32", name=name)
+
+    def update_state(self, y_true, y_pred, sample_weight=None):
+        y_true = ops.convert_to_tensor(y_true, dtype="float32")
+        y_pred = ops.stop_gradient(ops.convert_to_tensor(y_pred, dtype="float32"))
+        kept = True
+        if sample_weight is not None:
+            kept = weight_map(sample_weight, rank=len(y_pred.shape) - 1) != 0.0
+        self.update_pixels(y_true, y_pred, kept)
+
+    def update_pixels(self, y_true, y_pred, kept):
+        raise NotImplementedError
+
+    def get_config(self):
+        return {"name": self.name}

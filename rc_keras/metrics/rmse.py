@@ -1,0 +1,42 @@
+"""Root mean squared error of depth."""
+
+import keras
+from keras import ops
+
+from rc_keras.losses.pixels import label_map
+from rc_keras.metrics.masked_metric import MaskedMetric
+from rc_keras.metrics.running_sum import RunningSum
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class RMSE(MaskedMetric):
+    """Root of the mean squared depth error in metres, pooled over all pixels with a label.
+
+        RMSE = sqrt(Σ_{t≠0} (p − t)² / N_v)
+
+    Pooled means one root over all images; RCM's own code takes a root per image and averages them
+    (and counts unlabelled pixels), so the two are not comparable. 0 when nothing is labelled.
+
+    Args:
+        name: Name of the metric.
+
+    Call arguments:
+        y_true: Metres, or 0 where there is no label, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: Metres, `(B, H, W, 1)`.
+        sample_weight: See `MaskedMetric`.
+    """
+
+    def __init__(self, name="rmse"):
+        super().__init__(name=name)
+        self.squares = RunningSum(self, (), "squares")
+        self.count = RunningSum(self, (), "count")
+
+    def update_pixels(self, y_true, y_pred, kept):
+        labels = label_map(y_true, y_pred)
+        valid = (labels != 0.0) & kept
+        squares = ops.square(ops.squeeze(y_pred, axis=-1) - labels)
+        self.squares.add(ops.sum(ops.where(valid, squares, 0.0)))
+        self.count.add(ops.sum(ops.cast(valid, "float32")))
+
+    def result(self):
+        return ops.sqrt(self.squares.value() / ops.maximum(self.count.value(), 1.0))

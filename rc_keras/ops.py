@@ -1,0 +1,236 @@
+"""The few operations that are faster, or only possible, with one backend's own functions.
+
+Everything else in the package is written with `keras.ops`. TensorFlow is imported here only while Keras runs on it.
+"""
+
+import functools
+
+import keras
+from keras import ops
+
+_ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
+_FUSED_NORM_DTYPES = ("float32", "bfloat16", "float16")
+
+
+def conv2d(inputs, kernel, strides=(1, 1), padding="valid", dilation_rate=(1, 1)):
+    """2D convolution, channels last, without bias.
+
+    Keras on TensorFlow runs a dilated convolution as space-to-batch, convolution, batch-to-space, which is up to 60
+    times slower on the small maps of a segmentation network. Here a dilated convolution of stride 1 and "same" padding
+    is one operation, and taps that only ever meet the padding are left out.
+
+    Args:
+        inputs: `(batch, height, width, c_in)`.
+        kernel: `(k_h, k_w, c_in / groups, c_out)`.
+        strides: two integers.
+        padding: `"valid"` or `"same"`.
+        dilation_rate: two integers.
+
+    Returns:
+        `(batch, new_height, new_width, c_out)`.
+    """
+    if (
+        _ON_TENSORFLOW
+        and max(dilation_rate) > 1
+        and max(strides) == 1
+        and padding == "same"
+        and inputs.shape[-1] == kernel.shape[2]
+        and all(size % 2 for size in kernel.shape[:2])
+    ):
+        return _dilated_conv2d(inputs, kernel, tuple(dilation_rate))
+    return ops.conv(
+        inputs,
+        kernel,
+        strides=list(strides),
+        padding=padding,
+        data_format="channels_last",
+        dilation_rate=list(dilation_rate),
+    )
+
+
+def _dilated_conv2d(inputs, kernel, dilation_rate):
+    """Dilated convolution on TensorFlow: stride 1, "same" padding, odd kernel, one group."""
+    import tensorflow as tf
+
+    kernel = tf.convert_to_tensor(kernel)
+    for axis in (0, 1):
+        taps, size = kernel.shape[axis], inputs.shape[1 + axis]
+        if size is not None:
+            reach = min(taps // 2, (size - 1) // dilation_rate[axis])  # taps off centre that meet the map
+            kernel = tf.gather(kernel, range(taps // 2 - reach, taps // 2 + reach + 1), axis=axis)
+
+    def convolve(x, k):
+        return tf.nn.conv2d(x, k, 1, "SAME", dilations=dilation_rate)
+
+    if _differentiates_dilation(inputs.dtype.name):
+        return convolve(inputs, kernel)
+
+    @tf.custom_gradient
+    def differentiable(x, k):
+        def gradient(upstream):
+            flipped = tf.transpose(tf.reverse(k, (0, 1)), (0, 1, 3, 2))
+            return convolve(upstream, flipped), _kernel_gradient(x, upstream, k.shape, dilation_rate)
+
+        return convolve(x, k), gradient
+
+    return differentiable(inputs, kernel)
+
+
+def _kernel_gradient(inputs, upstream, kernel_shape, dilation_rate):
+    """Gradient of a dilated "same" convolution by its kernel: one matrix product for each tap."""
+    import tensorflow as tf
+
+    k_h, k_w, c_in, c_out = kernel_shape
+    (d_h, d_w), (_, height, width, _) = dilation_rate, tf.unstack(tf.shape(upstream))
+    p_h, p_w = d_h * (k_h // 2), d_w * (k_w // 2)
+    padded = tf.pad(inputs, ((0, 0), (p_h, p_h), (p_w, p_w), (0, 0)))
+    columns = tf.reshape(upstream, (-1, c_out))
+    taps = [
+        tf.matmul(
+            tf.reshape(padded[:, i * d_h : i * d_h + height, j * d_w : j * d_w + width], (-1, c_in)),
+            columns,
+            transpose_a=True,
+        )
+        for i in range(k_h)
+        for j in range(k_w)
+    ]
+    return tf.reshape(tf.stack(taps), kernel_shape)
+
+
+@functools.cache
+def _differentiates_dilation(dtype):
+    """Whether TensorFlow's own gradient of a dilated convolution runs here.
+
+    It does on a GPU; on a CPU only through oneDNN, and not for every dtype. Asking the kernel is the one sure way.
+    """
+    import tensorflow as tf
+
+    if tf.config.list_physical_devices("GPU"):
+        return True
+    with tf.init_scope():
+        image, kernel = tf.ones((1, 4, 4, 1), dtype), tf.ones((3, 3, 1, 1), dtype)
+        settings = {"strides": (1, 1, 1, 1), "padding": "SAME", "dilations": (1, 2, 2, 1)}
+        try:
+            tf.raw_ops.Conv2DBackpropInput(input_sizes=(1, 4, 4, 1), filter=kernel, out_backprop=image, **settings)
+            tf.raw_ops.Conv2DBackpropFilter(input=image, filter_sizes=(3, 3, 1, 1), out_backprop=image, **settings)
+        except tf.errors.OpError:
+            return False
+    return True
+
+
+def pointwise(inputs, kernel):
+    """1x1 convolution as one matrix product: `(..., c_in)` and `(c_in, c_out)` to `(..., c_out)`."""
+    flat = ops.reshape(inputs, (-1, kernel.shape[0]))
+    return ops.reshape(ops.matmul(flat, kernel), (*ops.shape(inputs)[:-1], kernel.shape[1]))
+
+
+def supports_fused_batch_norm(inputs):
+    """Whether `fused_batch_norm` can take `inputs`, a 4D tensor with channels last."""
+    return (
+        _ON_TENSORFLOW
+        and len(inputs.shape) == 4
+        and keras.backend.standardize_dtype(inputs.dtype) in _FUSED_NORM_DTYPES
+    )
+
+
+def fused_batch_norm(inputs, gamma, beta, mean, variance, epsilon, training):
+    """Batch normalization in one TensorFlow kernel, statistics in float32.
+
+    Args:
+        inputs: `(batch, height, width, channels)`.
+        gamma, beta: scale and offset, float32, `(channels,)`.
+        mean, variance: the statistics to normalize with; only read when `training` is false.
+        epsilon: added to the variance.
+        training: whether to normalize with the statistics of this batch.
+
+    Returns:
+        `(outputs, mean, variance)`: outputs in the dtype of `inputs`, and the statistics that were used; the variance
+        is the biased one (divided by n), as everywhere in Keras.
+    """
+    import tensorflow as tf
+
+    if not training:
+        outputs, *_ = tf.raw_ops.FusedBatchNormV3(
+            x=inputs, scale=gamma, offset=beta, mean=mean, variance=variance, epsilon=epsilon, is_training=False
+        )
+        return outputs, mean, variance
+    empty = tf.zeros((0,), "float32")
+    outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
+        x=inputs, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=epsilon, is_training=True
+    )
+    # The kernel returns the unbiased variance, divided by n - 1 (by 1 where n is 1).
+    n = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), "float32")
+    return outputs, mean, variance * tf.maximum(n - 1.0, 1.0) / n
+
+
+def after(tensors, dependencies):
+    """`tensors`, computed only once `dependencies` are there: lets a traced graph reuse memory between tasks."""
+    if not _ON_TENSORFLOW or not dependencies:
+        return tensors
+    import tensorflow as tf
+
+    with tf.control_dependencies([d for d in dependencies if d is not None]):
+        return keras.tree.map_structure(tf.identity, tensors)
+
+
+def value_and_gradients(function, variables, state):
+    """Evaluates `function` and the gradients of the loss it returns, on every backend.
+
+    Args:
+        function: takes nothing, returns `(loss, auxiliary)`; `loss` is a scalar tensor, `auxiliary` any structure of
+            tensors. It may update the variables of `state`.
+        variables: the `keras.Variable`s to differentiate by.
+        state: every other `keras.Variable` that `function` reads or updates. JAX needs the list; there the call must
+            stand in a `keras.StatelessScope` that knows these variables.
+
+    Returns:
+        `(auxiliary, gradients)`, the gradients in the order of `variables`, `None` where the loss does not depend on
+        one.
+    """
+    return _VALUE_AND_GRADIENTS[keras.backend.backend()](function, variables, state)
+
+
+def _tensorflow_gradients(function, variables, state):
+    del state
+    import tensorflow as tf
+
+    values = [v.value for v in variables]
+    with tf.GradientTape(watch_accessed_variables=False) as tape:
+        tape.watch(values)
+        loss, auxiliary = function()
+    return auxiliary, tape.gradient(loss, values)
+
+
+def _torch_gradients(function, variables, state):
+    del state
+    import torch
+
+    with torch.enable_grad():
+        loss, auxiliary = function()
+        gradients = torch.autograd.grad(loss, [v.value for v in variables], allow_unused=True)
+    detached = keras.tree.map_structure(lambda t: t.detach() if torch.is_tensor(t) else t, auxiliary)
+    return detached, list(gradients)
+
+
+def _jax_gradients(function, variables, state):
+    import jax
+
+    current = [v.value for v in state]
+
+    def pure(values):
+        mapping = [*zip(variables, values, strict=True), *zip(state, current, strict=True)]
+        with keras.StatelessScope(state_mapping=mapping) as scope:
+            loss, auxiliary = function()
+        return loss, (auxiliary, [scope.get_current_value(v) for v in state])
+
+    gradients, (auxiliary, updated) = jax.grad(pure, has_aux=True)([v.value for v in variables])
+    for variable, value in zip(state, updated, strict=True):
+        variable.assign(value)
+    return auxiliary, gradients
+
+
+_VALUE_AND_GRADIENTS = {
+    "tensorflow": _tensorflow_gradients,
+    "torch": _torch_gradients,
+    "jax": _jax_gradients,
+}

@@ -1,0 +1,68 @@
+"""How many parameters a model shares, and what each task adds."""
+
+import dataclasses
+
+from rc_keras.branch import count_parameters, weights_by_role
+
+_TASK_ROLES = ("modulators", "gains", "convolutions", "norms", "decoder", "head")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskParameters:
+    """Parameters of one task; moving statistics are not counted.
+
+    Attributes:
+        modulators: the `W_t`, and biases behind the bank.
+        gains: the NFF gains, which fold into the modulators after training.
+        convolutions: everything else of the encoder that the task owns, such as a ResNet's downsampling convolutions.
+        norms: scales and offsets of the encoder's norms.
+        decoder: the decoder with its norms, without the head.
+        head: the last layer.
+    """
+
+    modulators: int
+    gains: int
+    convolutions: int
+    norms: int
+    decoder: int
+    head: int
+
+    @property
+    def total(self):
+        return sum(dataclasses.astuple(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterReport:
+    """Parameters of a model; `str(report)` is a table.
+
+    Attributes:
+        bank: the shared kernels, counted once.
+        tasks: `{task: TaskParameters}`.
+    """
+
+    bank: int
+    tasks: dict
+
+    @property
+    def total(self):
+        return self.bank + sum(task.total for task in self.tasks.values())
+
+    def __str__(self):
+        width = max(map(len, (*self.tasks, "shared bank")))
+        lines = [f"{'':<{width}}" + "".join(f"{role:>14}" for role in (*_TASK_ROLES, "total"))]
+        for name, task in self.tasks.items():
+            counts = (*dataclasses.astuple(task), task.total)
+            lines.append(f"{name:<{width}}" + "".join(f"{count:>14,}" for count in counts))
+        lines.append(f"{'shared bank':<{width}}{'':>84}{self.bank:>14,}")
+        lines.append(f"{'all':<{width}}{'':>84}{self.total:>14,}")
+        return "\n".join(lines)
+
+
+def parameter_report(bank, branches):
+    """The `ParameterReport` of a `FilterBank` and `{task: branch}`."""
+    tasks = {}
+    for name, branch in branches.items():
+        roles = weights_by_role(branch)
+        tasks[name] = TaskParameters(**{role: count_parameters(roles[role]) for role in _TASK_ROLES})
+    return ParameterReport(bank.size, tasks)

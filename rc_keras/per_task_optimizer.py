@@ -1,0 +1,166 @@
+"""One optimizer state for each task behind one optimizer."""
+
+import keras
+
+
+class PerTaskOptimizer(keras.optimizers.Optimizer):
+    """Gives each task its own copy of an optimizer: slots, iterations, clipping, loss scale.
+
+    A step of one task therefore moves nothing of another: no momentum, no weight decay, no schedule. All copies read the
+    one learning rate of the optimizer they were copied from, so that callbacks which set it reach every task; a
+    learning rate schedule runs by the task's own iterations.
+
+    Args:
+        prototype: the `keras.optimizers.Optimizer` the user gave. It is never stepped itself.
+    """
+
+    def __init__(self, prototype):
+        super().__init__(learning_rate=0.0, name="per_task_optimizer")
+        # Neither Keras's tracking nor its saving may walk into these: states are saved by name below.
+        self._held = _Held(prototype)
+        self.built = True
+
+    @property
+    def prototype(self):
+        return self._held.prototype
+
+    @property
+    def tasks(self):
+        """Names of the tasks that have a state, in the order of their first step."""
+        return list(self._held.states)
+
+    def of(self, task, variables):
+        """The optimizer of one task, made at its first step.
+
+        Args:
+            task: name of the task.
+            variables: the task's trainable variables.
+
+        Raises:
+            ValueError: if the task had other trainable variables when its state was made.
+        """
+        states = self._held.states
+        if task not in states:
+            state = _copy(self.prototype)
+            state.build(variables)
+            states[task] = state
+        known = {id(v) for v in _innermost(states[task])._trainable_variables}
+        if {id(v) for v in variables} != known:
+            raise ValueError(
+                f"The trainable variables of task {task!r} changed after its optimizer state was made. Call "
+                "`model.compile()` with a new optimizer to train the new selection."
+            )
+        return states[task]
+
+    def forget(self, task):
+        """Drops the state of a task."""
+        self._held.states.pop(task, None)
+
+    def apply_task(self, task, gradients, variables):
+        """Applies one step to the variables of one task."""
+        state = self.of(task, variables)
+        if keras.backend.backend() != "jax":
+            state.apply(gradients, variables)
+            return
+        new_variables, new_state = state.stateless_apply(
+            [v.value for v in state.variables], gradients, [v.value for v in variables]
+        )
+        for variable, value in zip([*variables, *state.variables], [*new_variables, *new_state], strict=True):
+            variable.assign(value)
+
+    @property
+    def variables(self):
+        variables = list(self.prototype.variables)
+        for state in self._held.states.values():
+            seen = {id(v) for v in variables}
+            variables += [v for v in state.variables if id(v) not in seen]
+        return variables
+
+    @property
+    def learning_rate(self):
+        """The learning rate; with a schedule, that of the task trained longest."""
+        return self._longest().learning_rate
+
+    @learning_rate.setter
+    def learning_rate(self, value):
+        self.prototype.learning_rate = value
+
+    @property
+    def iterations(self):
+        """Steps of the task trained longest."""
+        return self._longest().iterations
+
+    def _longest(self):
+        states = self._held.states.values()
+        steps = [(float(keras.ops.convert_to_numpy(s.iterations)), s) for s in states]
+        return max(steps, key=lambda pair: pair[0])[1] if steps else self.prototype
+
+    def build(self, variables):
+        """States are built task by task, see `of`."""
+
+    def finalize_variable_values(self, var_list):
+        """Puts averaged weights (`use_ema`) in place for the tasks whose variables are in `var_list`."""
+        wanted = {id(v) for v in var_list}
+        for state in self._held.states.values():
+            own = [v for v in _innermost(state)._trainable_variables if id(v) in wanted]
+            if own:
+                state.finalize_variable_values(own)
+
+    def save_own_variables(self, store):
+        for name, variable in self._named_variables().items():
+            store[name] = keras.ops.convert_to_numpy(variable)
+
+    def load_own_variables(self, store):
+        variables = self._named_variables()
+        if set(store.keys()) != set(variables):
+            difference = sorted(set(store.keys()) ^ set(variables))
+            raise ValueError(f"The saved optimizer state does not match the model. Differing: {difference[:10]}")
+        for name, variable in variables.items():
+            variable.assign(store[name])
+
+    def _named_variables(self):
+        named = {f":{v.name}": v for v in self.prototype.variables}
+        shared = {id(v) for v in named.values()}
+        for task, state in self._held.states.items():
+            for index, variable in enumerate(state.variables):
+                if id(variable) not in shared:
+                    named[f"{task}:{index}:{variable.name}"] = variable
+        return named
+
+    def get_config(self):
+        return {"prototype": keras.saving.serialize_keras_object(self.prototype)}
+
+
+class _Held:
+    def __init__(self, prototype):
+        self.prototype = prototype
+        self.states = {}
+
+
+def _innermost(optimizer):
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
+def _copy(optimizer):
+    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+        return keras.optimizers.LossScaleOptimizer(
+            _copy(optimizer.inner_optimizer),
+            initial_scale=optimizer.initial_scale,
+            dynamic_growth_steps=optimizer.dynamic_growth_steps,
+        )
+    config = optimizer.get_config()
+    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
+        return _keep_exclusions(optimizer, type(optimizer).from_config(config))
+    # Made with a callable the copy creates no learning rate of its own; then it takes, and tracks, the prototype's.
+    config["learning_rate"] = lambda: 0.0
+    copy = type(optimizer).from_config(config)
+    copy._learning_rate = optimizer._learning_rate
+    return _keep_exclusions(optimizer, copy)
+
+
+def _keep_exclusions(optimizer, copy):
+    """`exclude_from_weight_decay` is not part of an optimizer's configuration."""
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(optimizer, name):
+            setattr(copy, name, getattr(optimizer, name))
+    return copy

@@ -1,0 +1,212 @@
+"""Loads pretrained weights into a plain backbone, by name: all of them or none."""
+
+import hashlib
+import os
+import tempfile
+
+import h5py
+import keras
+import numpy as np
+
+from rc_keras.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD
+from rc_keras.tensor_files import keras_datasets, read_tensors
+
+# Torchvision's IMAGENET1K_V1, in the newer of its two files each, which is in torch's zip format.
+IMAGENET_WEIGHTS = {
+    "resnet18": {
+        "url": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
+        "sha256_prefix": "f37072fd",
+        "licence": "BSD-3-Clause",
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "top_1": 0.69758,
+    },
+    "resnet34": {
+        "url": "https://download.pytorch.org/models/resnet34-b627a593.pth",
+        "sha256_prefix": "b627a593",
+        "licence": "BSD-3-Clause",
+        "mean": IMAGENET_MEAN,
+        "std": IMAGENET_STD,
+        "top_1": 0.73314,
+    },
+}
+
+# A Keras variable's name in torch, after the dot.
+_TORCH_VARIABLES = {
+    "weight": ("kernel", "gamma"),
+    "bias": ("bias", "beta"),
+    "running_mean": ("moving_mean",),
+    "running_var": ("moving_variance",),
+}
+# Axes of a torch kernel in Keras's order: OIHW to HWIO, and (out, in) to (in, out).
+_KERNEL_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
+_CLASSIFIER = "fc"
+
+
+def load_weights(backbone, source):
+    """Loads pretrained weights into a backbone.
+
+    Every weight of the backbone must be in the file with its shape, and every tensor of the file
+    must belong to the backbone, except torch's `num_batches_tracked`, and a classifier `fc` where
+    the backbone has none. Otherwise nothing is loaded, and one error lists all that does not fit.
+
+    Args:
+        backbone: A functional `keras.Model`: one of `rc_keras.backbones`, or any other.
+        source: `"imagenet"` for torchvision's ImageNet weights, which are downloaded once
+            (backbones named `resnet18` and `resnet34`), or the path of a file: `.pth`, `.pt`,
+            `.safetensors` or `.npz` with tensors named as in torchvision (`layer1.0.conv1.weight`)
+            or in Keras (`layer1_0_conv1/kernel`, the name of the layer and of its variable), or
+            what `save_weights` of a model with layers of the same names wrote (`.weights.h5`). Half
+            precision is widened to the precision of the backbone's variables.
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        OSError: If the download fails.
+        ValueError: If the file cannot be read or does not fit the backbone, or if there are no
+            ImageNet weights for it.
+
+    Example:
+
+    >>> encoder = rc_keras.backbones.resnet18()
+    >>> load_weights(encoder, "resnet18.pth")
+    """
+    if not isinstance(backbone, keras.Model) or not backbone.built:
+        raise ValueError(
+            f"`backbone` must be a functional keras.Model. Received: backbone={backbone}"
+        )
+    path = _download(backbone.name) if source == "imagenet" else os.fspath(source)
+    tensors = read_tensors(path)
+    if path.endswith(".weights.h5"):
+        _load_keras_weights(backbone, tensors, path)
+    else:
+        _load_named_weights(backbone, tensors, path)
+
+
+def _load_named_weights(backbone, tensors, path):
+    variables = _named_variables(backbone)
+    expected = {name: (tuple(v.shape), v.dtype) for name, v in variables.items()}
+    values = {}
+    names_in_file = {}
+    for name_in_file, value in tensors.items():
+        name, value = _keras_style(name_in_file, value, expected)
+        if name in values:
+            raise ValueError(
+                f"{path} has two tensors for '{name}': '{names_in_file[name]}' and "
+                f"'{name_in_file}'."
+            )
+        values[name] = value
+        names_in_file[name] = name_in_file
+    _check_match(expected, values, names_in_file, path)
+    for name, variable in variables.items():
+        variable.assign(np.array(values[name], order="C"))
+
+
+def _load_keras_weights(backbone, tensors, path):
+    """Loads a `.weights.h5` file by way of one of the backbone's own, whose layout Keras knows."""
+    with tempfile.TemporaryDirectory() as folder:
+        own_path = os.path.join(folder, "own.weights.h5")
+        backbone.save_weights(own_path)
+        with h5py.File(own_path, "r+") as file:
+            datasets = keras_datasets(file)
+            expected = {name: (d.shape, d.dtype.name) for name, d in datasets.items()}
+            _check_match(expected, tensors, {name: name for name in tensors}, path)
+            for name, dataset in datasets.items():
+                dataset[...] = tensors[name]
+        backbone.load_weights(own_path)
+
+
+def _named_variables(model, prefix=""):
+    variables = {}
+    for layer in model.layers:
+        if isinstance(layer, keras.Model):
+            variables.update(_named_variables(layer, f"{prefix}{layer.name}/"))
+            continue
+        for variable in layer.weights:
+            # A layer made of layers has several kernels; their paths tell them apart.
+            _, _, inner_path = f"/{variable.path}".rpartition(f"/{layer.name}/")
+            name = f"{prefix}{layer.name}/{inner_path or variable.name}"
+            if name in variables:
+                raise ValueError(
+                    f"Two weights of `backbone` are named '{name}'; they cannot be told apart."
+                )
+            variables[name] = variable
+    return variables
+
+
+def _keras_style(name, value, expected):
+    """Answers the Keras name of a tensor, if it has one here, and its value in Keras's layout."""
+    if "/" in name:
+        return name, value
+    layer, _, variable = name.rpartition(".")
+    layer = layer.replace(".", "_")
+    candidates = [f"{layer}/{other}" for other in _TORCH_VARIABLES.get(variable, ())]
+    keras_name = next((candidate for candidate in candidates if candidate in expected), name)
+    if keras_name.endswith("/kernel") and value.ndim in _KERNEL_AXES:
+        value = value.transpose(_KERNEL_AXES[value.ndim])
+    return keras_name, value
+
+
+def _is_dispensable(name, expected):
+    """Whether a tensor that the backbone does not expect is to be passed over in silence."""
+    *_, variable = name.rpartition(".")
+    has_classifier = any(other.startswith(f"{_CLASSIFIER}/") for other in expected)
+    is_classifier = name.startswith((f"{_CLASSIFIER}.", f"{_CLASSIFIER}/"))
+    return variable == "num_batches_tracked" or (is_classifier and not has_classifier)
+
+
+def _check_match(expected, values, names_in_file, path):
+    """Raises one error that lists all that does not fit between a backbone and a file."""
+    missing = [name for name in expected if name not in values]
+    superfluous = [
+        names_in_file[name]
+        for name in values
+        if name not in expected and not _is_dispensable(name, expected)
+    ]
+    mismatched = []
+    for name in expected.keys() & values.keys():
+        shape, dtype = expected[name]
+        value = values[name]
+        if value.shape != shape:
+            mismatched.append(f"{names_in_file[name]} is {value.shape} and should be {shape}")
+        elif value.dtype.kind != "f" and value.dtype.name != dtype:
+            mismatched.append(f"{names_in_file[name]} is {value.dtype.name} and should be {dtype}")
+    groups = {
+        "Missing": missing,
+        "Superfluous": superfluous,
+        "Of another shape or type": sorted(mismatched),
+    }
+    problems = [
+        f"{title} ({len(names)}): {', '.join(names)}." for title, names in groups.items() if names
+    ]
+    if problems:
+        raise ValueError(
+            f"{path} does not fit the backbone; nothing was loaded. "
+            f"Shapes are given in Keras's order of axes. {' '.join(problems)}"
+        )
+
+
+def _download(name):
+    if name not in IMAGENET_WEIGHTS:
+        raise ValueError(
+            f"There are ImageNet weights for backbones named {sorted(IMAGENET_WEIGHTS)}; load "
+            f"others from a file. Received: backbone.name={name!r}"
+        )
+    weights = IMAGENET_WEIGHTS[name]
+    try:
+        path = keras.utils.get_file(origin=weights["url"], cache_subdir="rc_keras")
+    # `get_file` raises bare exceptions.
+    except Exception as error:
+        raise OSError(
+            f"The ImageNet weights of {name} could not be downloaded from {weights['url']} "
+            f"({error}). Download the file by other means and pass its path instead of 'imagenet'."
+        ) from error
+    with open(path, "rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+    if not digest.startswith(weights["sha256_prefix"]):
+        os.remove(path)
+        raise OSError(
+            f"The file downloaded from {weights['url']} is not the published one: its sha256 "
+            f"should begin with {weights['sha256_prefix']} and is {digest}. It was deleted; try "
+            "again, or pass the path of a file instead of 'imagenet'."
+        )
+    return path

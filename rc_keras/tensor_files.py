@@ -1,0 +1,204 @@
+"""Reads named tensors from weight files of any origin; nothing in a file is executed."""
+
+import os
+import zipfile
+import zlib
+
+import h5py
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from rc_keras.torch_file import read_torch_file
+
+# A compressed archive may unpack to this many times its size, or to this many bytes.
+_MAX_INFLATION = 16
+_MAX_INFLATED_BYTES = 2**28
+
+
+def read_tensors(path):
+    """Reads all tensors of a weight file.
+
+    * `.pth`, `.pt`: a torch state dict in torch's zip format, e.g. `layer1.0.conv1.weight`.
+    * `.safetensors`, `.npz`: arrays under any names.
+    * `.weights.h5`: what `keras.Model.save_weights` writes. Such a file numbers the variables of a
+      layer, and so do the names here: `<layer name>/<index>`.
+
+    Args:
+        path: Path of the file. The suffix decides how it is read.
+
+    Returns:
+        Dictionary of numpy arrays, possibly read-only, in the file's precision (bfloat16 is widened
+        to float32).
+
+    Raises:
+        FileNotFoundError: If there is no such file.
+        ValueError: If the suffix is unknown, or the file is damaged or holds anything but tensors.
+
+    Example:
+
+    >>> tensors = read_tensors("resnet18.pth")
+    >>> tensors["conv1.weight"].shape
+    (64, 3, 7, 7)
+    """
+    path = os.fspath(path)
+    read = next((read for suffix, read in _READERS.items() if path.endswith(suffix)), None)
+    if read is None:
+        raise ValueError(
+            f"The suffix of `path` must be one of {list(_READERS)}. Received: path={path}"
+        )
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"There is no file {path}")
+    return read(path)
+
+
+def keras_datasets(file):
+    """Finds the weights in an open `.weights.h5` file by the names of their layers.
+
+    Keras numbers layers within their class (`conv2d_3`) and keeps their names aside; the answer
+    goes by name, so that it does not depend on the order of layers. Weights of an optimizer are
+    left out.
+
+    Args:
+        file: An open `h5py.File`.
+
+    Returns:
+        Dictionary from `<layer name>/<index>` to `h5py.Dataset`; layers inside a layer or model
+        extend the path.
+
+    Raises:
+        ValueError: If the file was not written by Keras 3 with its layers' names, or points outside
+            of itself.
+    """
+    if "layers" not in file:
+        raise ValueError(
+            "it holds no group 'layers': only what Keras 3's `save_weights` writes is read"
+        )
+    datasets = {}
+    visited = set()
+
+    def visit(group, key, named):
+        address = h5py.h5o.get_info(group.id).addr
+        if address in visited:
+            raise ValueError(f"group '{group.name}' is linked twice")
+        visited.add(address)
+        for child in group:
+            member = _own_member(group, child)
+            if isinstance(member, h5py.Dataset):
+                name = "/".join((*key, child))
+                if name in datasets:
+                    raise ValueError(f"two weights are named '{name}'")
+                datasets[name] = member
+            elif named:
+                visit(member, (*key, _layer_name(member)), named=False)
+            elif child in ("layers", "vars"):
+                visit(member, key, named=child == "layers")
+            else:
+                visit(member, (*key, child), named=False)
+
+    visit(_own_member(file, "layers"), (), named=True)
+    return datasets
+
+
+def _own_member(group, name):
+    """Answers a member of an HDF5 group, but not through links, which may lead to other files."""
+    if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+        raise ValueError(f"'{name}' in group '{group.name}' is a link")
+    member = group[name]
+    if isinstance(member, h5py.Dataset):
+        if member.external or member.is_virtual:
+            raise ValueError(f"dataset '{member.name}' keeps its data in another file")
+        if member.dtype.kind not in "fiub":
+            raise ValueError(f"dataset '{member.name}' has dtype {member.dtype}")
+        if member.nbytes > member.id.get_storage_size():
+            raise ValueError(
+                f"dataset '{member.name}' claims {member.nbytes} bytes, more than are stored"
+            )
+    elif not isinstance(member, h5py.Group):
+        raise ValueError(f"'{name}' in group '{group.name}' is neither a group nor a dataset")
+    return member
+
+
+def _layer_name(group):
+    name = _own_member(group, "vars").attrs.get("name") if "vars" in group else None
+    if not isinstance(name, str):
+        raise ValueError(
+            f"group '{group.name}' does not name its layer, as early versions of Keras 3 did "
+            "not. Load it with `model.load_weights` into the model it was saved from, and save it "
+            "again with Keras >= 3.15"
+        )
+    return name
+
+
+def _read_safetensors(path):
+    try:
+        tensors = safetensors.numpy.load_file(path)
+    except (safetensors.SafetensorError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
+    # numpy has no bfloat16 of its own: its name is all that tells it.
+    return {
+        name: array.astype("float32") if array.dtype.name == "bfloat16" else array
+        for name, array in tensors.items()
+    }
+
+
+def _read_npz(path):
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(entry.file_size for entry in archive.infolist())
+        if size > max(_MAX_INFLATION * os.path.getsize(path), _MAX_INFLATED_BYTES):
+            raise ValueError(f"it would unpack to {size} bytes")
+        with np.load(path, allow_pickle=False) as archive:
+            tensors = {name: archive[name] for name in archive.files}
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        AttributeError,
+        EOFError,
+        LookupError,
+        MemoryError,
+        NotImplementedError,
+        OSError,
+        RuntimeError,
+        SyntaxError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ValueError(
+            f"{path} is not an .npz file of plain arrays, or is damaged: {error}"
+        ) from error
+    others = [
+        name
+        for name, array in tensors.items()
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub"
+    ]
+    if others:
+        raise ValueError(f"{path} holds entries that are not arrays of numbers: {others}")
+    return tensors
+
+
+def _read_keras_h5(path):
+    try:
+        with h5py.File(path, "r") as file:
+            return {name: dataset[()] for name, dataset in keras_datasets(file).items()}
+    except (
+        AttributeError,
+        LookupError,
+        MemoryError,
+        OSError,
+        RuntimeError,
+        TypeError,
+        ValueError,
+    ) as error:
+        raise ValueError(
+            f"{path} is not a file of Keras weights, or is damaged: {error}"
+        ) from error
+
+
+_READERS = {
+    ".pth": read_torch_file,
+    ".pt": read_torch_file,
+    ".safetensors": _read_safetensors,
+    ".npz": _read_npz,
+    ".weights.h5": _read_keras_h5,
+}

@@ -1,0 +1,35 @@
+"""Files appear under their name whole or not at all."""
+
+import contextlib
+import os
+import tempfile
+
+
+def write_whole(path, data):
+    """Writes bytes to a temporary name in the same folder, then renames.
+
+    Raises:
+        OSError: if the folder is missing, is not writable, or is full; what stood at `path` stays.
+    """
+    with whole_file(path) as temporary, open(temporary, "wb") as file:
+        file.write(data)
+
+
+@contextlib.contextmanager
+def whole_file(path):
+    """Context with a temporary path beside `path`, renamed to `path` if the block ends well and removed if not."""
+    path = os.path.abspath(os.fspath(path))
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    handle, temporary = tempfile.mkstemp(suffix=suffix, prefix=f".{stem}.", dir=folder)
+    os.close(handle)
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o666 & ~umask)
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(temporary)
+        raise

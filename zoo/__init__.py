@@ -1,0 +1,1 @@
+"""Datasets, preprocessing and recipes around `rc_keras`."""

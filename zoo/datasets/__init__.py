@@ -1,0 +1,1 @@
+"""Datasets as TensorFlow Datasets builders, one folder each."""
