@@ -11,7 +11,7 @@ PACKAGE_DIR = {"rc_keras": "rc_keras", "rc_keras.zoo": "zoo", "rc_keras.export":
 LITERT = ["ai-edge-litert>=2.1"]
 ONNX = ["onnx>=1.18", "onnxruntime>=1.22"]
 VIZ = ["matplotlib>=3.10", "pillow>=11"]
-DEV = ["pytest>=8", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15", "jax>=0.7", "torch>=2.8"]
+DEV = ["pytest>=8", "dill", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15", "jax>=0.7", "torch>=2.8"]
 
 
 def read_version() -> str:
@@ -37,8 +37,7 @@ def list_packages() -> list[str]:
 setup(
     name="rc_keras",
     version=read_version(),
-    description="Incremental multi-task dense prediction with reparameterized convolutions, "
-    "for Keras 3.",
+    description="Incremental multi-task dense prediction with reparameterized convolutions, for Keras 3.",
     long_description=read_long_description(),
     long_description_content_type="text/markdown",
     license="Apache-2.0",

@@ -1,1 +1,38 @@
-"""Exporters: SavedModel, LiteRT and ONNX files that compute what the model computes."""
+"""Exporters: files that compute what the model computes, verified in the runtime they are meant for."""
+
+import os
+
+from rc_keras.export.report import ExportError, ExportReport
+from rc_keras.export.to_litert import litert
+from rc_keras.names import unknown_name
+
+FORMATS = {"litert": litert}
+SUFFIXES = {".tflite": "litert"}
+
+
+def export(model, path, format=None, **options):
+    """Writes a model for deployment.
+
+    Args:
+        model: the `MultiTaskModel`.
+        path: the file. Its suffix gives the format.
+        format: `"litert"` (`.tflite`), instead of the suffix.
+        options: see the exporter of the format, `rc_keras.export.litert`.
+
+    Returns:
+        The `ExportReport`.
+
+    Raises:
+        ValueError: for an unknown format or suffix; lists the known ones and the nearest.
+    """
+    if format is None:
+        suffix = os.path.splitext(os.fspath(path))[1]
+        if suffix not in SUFFIXES:
+            raise unknown_name("suffix", suffix, SUFFIXES)
+        format = SUFFIXES[suffix]
+    if format not in FORMATS:
+        raise unknown_name("format", format, FORMATS)
+    return FORMATS[format](model, path, **options)
+
+
+__all__ = ["ExportError", "ExportReport", "FORMATS", "SUFFIXES", "export", "litert"]

@@ -3,7 +3,7 @@
 `build` makes a `MultiTaskModel`; see there.
 """
 
-from rc_keras import backbones, decoders, layers, losses, methods, metrics
+from rc_keras import backbones, decoders, layers, losses, methods, metrics, pretrained
 from rc_keras.bank import FilterBank
 from rc_keras.build import build
 from rc_keras.graft import graft
@@ -26,4 +26,5 @@ __all__ = [
     "metrics",
     "nyud",
     "pascal_context",
+    "pretrained",
 ]

@@ -63,7 +63,9 @@ def build(
     if bank is not None:
         for name, value in (("weights", weights), ("response_images", response_images)):
             if value is not None:
-                raise ValueError(f"`{name}` must be None with `bank`, which brings the weights. Received: {name}={value!r}")
+                raise ValueError(
+                    f"`{name}` must be None with `bank`, which brings the weights. Received: {name}={value!r}"
+                )
     if isinstance(backbone, keras.Model):
         backbone = features.on_image(features.with_named_features(backbone), image_shape, preprocess)
     else:

@@ -22,9 +22,7 @@ _VIRIDIS = np.array(
     ],
     "float64",
 )
-DEPTH_COLOURS = np.stack(
-    [np.interp(np.linspace(0, 9, 256), np.arange(10), channel) for channel in _VIRIDIS.T], axis=-1
-)
+DEPTH_COLOURS = np.stack([np.interp(np.linspace(0, 9, 256), np.arange(10), channel) for channel in _VIRIDIS.T], axis=-1)
 DEPTH_COLOURS = np.round(DEPTH_COLOURS).astype("uint8")
 
 
@@ -166,8 +164,7 @@ def _check_drawable(task, depth_range):
         near, far = depth_range
         if not near < far:
             raise ValueError(
-                "`depth_range` must be (near, far) in metres, near < far. Received: "
-                f"depth_range={depth_range!r}"
+                f"`depth_range` must be (near, far) in metres, near < far. Received: depth_range={depth_range!r}"
             )
 
 

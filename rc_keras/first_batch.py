@@ -75,7 +75,9 @@ def check_image_spec(images, image_shape):
     """Checks shape and dtype of images, as far as they are static; works on symbolic tensors."""
     shape = tuple(images.shape)
     expected = (None, *image_shape)
-    fits = len(shape) == 4 and all(None in (got, want) or got == want for got, want in zip(shape, expected, strict=True))
+    fits = len(shape) == 4 and all(
+        None in (got, want) or got == want for got, want in zip(shape, expected, strict=True)
+    )
     if not fits:
         wanted = ", ".join("any" if size is None else str(size) for size in image_shape)
         raise ValueError(f"Images must be (batch, height, width, channels) of size (any, {wanted}). Received: {shape}")

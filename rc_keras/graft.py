@@ -24,7 +24,7 @@ def graft(bank, task, image=None, seed=0):
         seed: the rotations derive from it, the task and the layer's name.
 
     Returns:
-        A functional `keras.Model` with the input and output structure of the pretrained network.
+        A functional `keras.Model` named for the task, with the input and output structure of the pretrained network.
     """
     copies = {}
 
@@ -40,8 +40,9 @@ def graft(bank, task, image=None, seed=0):
 
     branch = keras.models.clone_model(bank.template, input_tensors=image, clone_function=clone)
     for name, copy in copies.items():
-        copy_weights(bank.template.get_layer(name), copy)
+        if getattr(copy, "weights", None):  # operations, as `x / 255` leaves them in a model, have no such attribute
+            copy_weights(bank.template.get_layer(name), copy)
         if isinstance(copy, Modulator) and bank.method.start == "orthogonal":
             rotation = keras.initializers.Orthogonal(seed=derive_seed(seed, task, name))
             copy.set_matrix(rotation(copy.direction.shape))
-    return branch
+    return keras.Model(branch.inputs[0], branch.output, name=task)

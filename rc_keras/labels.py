@@ -35,9 +35,7 @@ def check_labels(task, labels, images_shape):
 
 def _check_shape(task, labels, images_shape):
     if len(images_shape) != 4:
-        raise ValueError(
-            f"`images_shape` must be (batch, height, width, 3). Received: {images_shape}"
-        )
+        raise ValueError(f"`images_shape` must be (batch, height, width, 3). Received: {images_shape}")
     if task.kind == "classification":
         shape, hint = images_shape[:1], " (class ids, not one-hot vectors)"
     elif task.kind == "normals":
@@ -90,8 +88,7 @@ def _check_normals(task, labels):
         raise _error(
             task,
             "be vectors of length 1 within 5 %, or zero where there is no label",
-            f"vectors of median length {typical:.3g} and components in "
-            f"{labels.min():.3g} … {labels.max():.3g}",
+            f"vectors of median length {typical:.3g} and components in {labels.min():.3g} … {labels.max():.3g}",
         )
 
 

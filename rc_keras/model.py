@@ -67,6 +67,10 @@ class MultiTaskModel(keras.Model):
         """The functional `keras.Model` of a task, on the shared bank."""
         return self._held.branches[self._known(name)]
 
+    def decoder(self, name):
+        """The decoder a task was added with."""
+        return self._held.decoders[self._known(name)]
+
     @property
     def image_shape(self):
         """`(height, width, channels)` of the input, `None` where it is free."""
@@ -361,7 +365,7 @@ class MultiTaskModel(keras.Model):
             metrics = task.make_metrics() if metrics is None else metrics
             loss = self._held.overrides["loss"].get(name)
             self._held.measures[name] = _Measures(
-                loss=task.make_loss() if loss is None else keras.losses.get(loss),
+                loss=task.make_loss() if loss is None else _loss_object(loss),
                 weight=float(self._held.overrides["loss_weights"].get(name, task.loss_weight)),
                 tracker=keras.metrics.Mean(name=f"{name}_loss"),
                 metrics=[
@@ -538,6 +542,22 @@ class _Measures:
         self.weight = weight
         self.tracker = tracker
         self.metrics = metrics
+
+
+class FunctionLoss(keras.losses.Loss):
+    """A loss function of Keras or the user, with the reduction of a `Loss`."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, y_true, y_pred):
+        return self.function(y_true, y_pred)
+
+
+def _loss_object(loss):
+    loss = keras.losses.get(loss)
+    return loss if isinstance(loss, keras.losses.Loss) else FunctionLoss(loss)
 
 
 def _images(batch):

@@ -1,5 +1,7 @@
 """Weights by name: one key for every variable of a set of layers, whatever the order of creation."""
 
+import keras
+
 
 def named_variables(layers, strip=""):
     """Names the variables of layers: `{"<layer>/<variable>": variable}`.
@@ -26,6 +28,11 @@ def named_variables(layers, strip=""):
                 key, repetition = f"{stem}_{repetition}", repetition + 1
             named[key] = variable
     return named
+
+
+def named_arrays(layers, strip=""):
+    """As `named_variables`, with NumPy arrays."""
+    return {name: keras.ops.convert_to_numpy(v) for name, v in named_variables(layers, strip).items()}
 
 
 def assign_named(variables, tensors, source):

@@ -52,12 +52,10 @@ def _dilated_conv2d(inputs, kernel, dilation_rate):
     """Dilated convolution on TensorFlow: stride 1, "same" padding, odd kernel, one group."""
     import tensorflow as tf
 
-    kernel = tf.convert_to_tensor(kernel)
-    for axis in (0, 1):
-        taps, size = kernel.shape[axis], inputs.shape[1 + axis]
-        if size is not None:
-            reach = min(taps // 2, (size - 1) // dilation_rate[axis])  # taps off centre that meet the map
-            kernel = tf.gather(kernel, range(taps // 2 - reach, taps // 2 + reach + 1), axis=axis)
+    inputs, kernel = tf.convert_to_tensor(inputs), tf.convert_to_tensor(kernel)
+    rows, columns = map(_meeting_taps, kernel.shape[:2], inputs.shape[1:3], dilation_rate)
+    if (rows, columns) != (slice(None), slice(None)):
+        kernel = kernel[rows, columns]
 
     def convolve(x, k):
         return tf.nn.conv2d(x, k, 1, "SAME", dilations=dilation_rate)
@@ -74,6 +72,14 @@ def _dilated_conv2d(inputs, kernel, dilation_rate):
         return convolve(x, k), gradient
 
     return differentiable(inputs, kernel)
+
+
+def _meeting_taps(taps, size, dilation):
+    """The taps of a kernel axis that meet a map of `size`; the others see nothing but padding."""
+    reach = taps // 2
+    if size is not None:
+        reach = min(reach, (size - 1) // dilation)
+    return slice(None) if reach == taps // 2 else slice(taps // 2 - reach, taps // 2 + reach + 1)
 
 
 def _kernel_gradient(inputs, upstream, kernel_shape, dilation_rate):
@@ -124,6 +130,19 @@ def pointwise(inputs, kernel):
     return ops.reshape(ops.matmul(flat, kernel), (*ops.shape(inputs)[:-1], kernel.shape[1]))
 
 
+def resize_bilinear(inputs, size):
+    """Bilinear resizing with half-pixel centres of `(batch, h, w, channels)` to `(batch, *size, channels)`.
+
+    `keras.ops.image.resize` looks at the value of `size`, which a traced TensorFlow graph does not have where height or
+    width are free.
+    """
+    if not _ON_TENSORFLOW or all(isinstance(n, int) for n in size):
+        return ops.image.resize(inputs, size, interpolation="bilinear", data_format="channels_last")
+    import tensorflow as tf
+
+    return ops.cast(tf.image.resize(inputs, size), inputs.dtype)
+
+
 def supports_fused_batch_norm(inputs):
     """Whether `fused_batch_norm` can take `inputs`, a 4D tensor with channels last."""
     return (
@@ -159,8 +178,11 @@ def fused_batch_norm(inputs, gamma, beta, mean, variance, epsilon, training):
         x=inputs, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=epsilon, is_training=True
     )
     # The kernel returns the unbiased variance, divided by n - 1 (by 1 where n is 1).
+    n = inputs.shape[:-1].num_elements()
+    if n is not None:
+        return outputs, mean, variance * (max(n - 1, 1) / n)
     n = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), "float32")
-    return outputs, mean, variance * tf.maximum(n - 1.0, 1.0) / n
+    return outputs, mean, variance * (tf.maximum(n - 1.0, 1.0) / n)
 
 
 def after(tensors, dependencies):

@@ -41,7 +41,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         """
         states = self._held.states
         if task not in states:
-            state = _copy(self.prototype)
+            state = self._held.copy()
             state.build(variables)
             states[task] = state
         known = {id(v) for v in _innermost(states[task])._trainable_variables}
@@ -134,6 +134,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
 class _Held:
     def __init__(self, prototype):
         self.prototype = prototype
+        self.copy = _copier(prototype)
         self.states = {}
 
 
@@ -141,26 +142,29 @@ def _innermost(optimizer):
     return getattr(optimizer, "inner_optimizer", optimizer)
 
 
-def _copy(optimizer):
+def _copier(optimizer):
+    """A function that makes copies of an optimizer; a graph that is being traced cannot read the configuration."""
     if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        return keras.optimizers.LossScaleOptimizer(
-            _copy(optimizer.inner_optimizer),
-            initial_scale=optimizer.initial_scale,
-            dynamic_growth_steps=optimizer.dynamic_growth_steps,
-        )
+        copy_inner = _copier(optimizer.inner_optimizer)
+        scaling = {key: getattr(optimizer, key) for key in ("initial_scale", "dynamic_growth_steps")}
+        return lambda: keras.optimizers.LossScaleOptimizer(copy_inner(), **scaling)
     config = optimizer.get_config()
-    if isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule):
-        return _keep_exclusions(optimizer, type(optimizer).from_config(config))
-    # Made with a callable the copy creates no learning rate of its own; then it takes, and tracks, the prototype's.
-    config["learning_rate"] = lambda: 0.0
-    copy = type(optimizer).from_config(config)
-    copy._learning_rate = optimizer._learning_rate
-    return _keep_exclusions(optimizer, copy)
+    scheduled = isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
+    if not scheduled:
+        config["learning_rate"] = lambda: 0.0  # so that a copy makes no learning rate variable of its own
+
+    def copy():
+        new = type(optimizer).from_config(dict(config))
+        if not scheduled:
+            new._learning_rate = optimizer._learning_rate
+        return _keep_exclusions(optimizer, new)
+
+    return copy
 
 
-def _keep_exclusions(optimizer, copy):
-    """`exclude_from_weight_decay` is not part of an optimizer's configuration."""
+def _keep_exclusions(optimizer, new):
+    """Carries over `exclude_from_weight_decay`, which is not part of an optimizer's configuration."""
     for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
         if hasattr(optimizer, name):
-            setattr(copy, name, getattr(optimizer, name))
-    return copy
+            setattr(new, name, getattr(optimizer, name))
+    return new

@@ -71,9 +71,7 @@ def load_weights(backbone, source):
     >>> load_weights(encoder, "resnet18.pth")
     """
     if not isinstance(backbone, keras.Model) or not backbone.built:
-        raise ValueError(
-            f"`backbone` must be a functional keras.Model. Received: backbone={backbone}"
-        )
+        raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone}")
     path = _download(backbone.name) if source == "imagenet" else os.fspath(source)
     tensors = read_tensors(path)
     if path.endswith(".weights.h5"):
@@ -90,10 +88,7 @@ def _load_named_weights(backbone, tensors, path):
     for name_in_file, value in tensors.items():
         name, value = _keras_style(name_in_file, value, expected)
         if name in values:
-            raise ValueError(
-                f"{path} has two tensors for '{name}': '{names_in_file[name]}' and "
-                f"'{name_in_file}'."
-            )
+            raise ValueError(f"{path} has two tensors for '{name}': '{names_in_file[name]}' and '{name_in_file}'.")
         values[name] = value
         names_in_file[name] = name_in_file
     _check_match(expected, values, names_in_file, path)
@@ -126,9 +121,7 @@ def _named_variables(model, prefix=""):
             _, _, inner_path = f"/{variable.path}".rpartition(f"/{layer.name}/")
             name = f"{prefix}{layer.name}/{inner_path or variable.name}"
             if name in variables:
-                raise ValueError(
-                    f"Two weights of `backbone` are named '{name}'; they cannot be told apart."
-                )
+                raise ValueError(f"Two weights of `backbone` are named '{name}'; they cannot be told apart.")
             variables[name] = variable
     return variables
 
@@ -158,9 +151,7 @@ def _check_match(expected, values, names_in_file, path):
     """Raises one error that lists all that does not fit between a backbone and a file."""
     missing = [name for name in expected if name not in values]
     superfluous = [
-        names_in_file[name]
-        for name in values
-        if name not in expected and not _is_dispensable(name, expected)
+        names_in_file[name] for name in values if name not in expected and not _is_dispensable(name, expected)
     ]
     mismatched = []
     for name in expected.keys() & values.keys():
@@ -175,9 +166,7 @@ def _check_match(expected, values, names_in_file, path):
         "Superfluous": superfluous,
         "Of another shape or type": sorted(mismatched),
     }
-    problems = [
-        f"{title} ({len(names)}): {', '.join(names)}." for title, names in groups.items() if names
-    ]
+    problems = [f"{title} ({len(names)}): {', '.join(names)}." for title, names in groups.items() if names]
     if problems:
         raise ValueError(
             f"{path} does not fit the backbone; nothing was loaded. "

@@ -121,9 +121,7 @@ def response_statistics(template, layers, images):
         return outputs
 
     flexible = keras.Input((None, None, template.inputs[0].shape[-1]))
-    keras.models.clone_model(
-        template, input_tensors=flexible, clone_function=lambda layer: layer, call_function=record
-    )
+    keras.models.clone_model(template, input_tensors=flexible, clone_function=lambda layer: layer, call_function=record)
     probe = keras.Model(flexible, responses)
     statistics = {layer.name: StreamingCovariance(layer.filters) for layer in layers}
     batches, total = _batches(images)

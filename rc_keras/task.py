@@ -134,8 +134,7 @@ class Task:
             ignore = operator.index(self.ignore)
         except TypeError:
             raise ValueError(
-                "`ignore` must be an integer label. "
-                f"Received: ignore={self.ignore!r} for task {self.name!r}"
+                f"`ignore` must be an integer label. Received: ignore={self.ignore!r} for task {self.name!r}"
             ) from None
         if self.kind in ("edge", "saliency") and ignore in (0, 1):
             raise ValueError(
@@ -152,8 +151,7 @@ class Task:
     def _checked_loss(self):
         if self.loss is not None and not isinstance(self.loss, keras.losses.Loss):
             raise ValueError(
-                "`loss` must be a `keras.losses.Loss` or None. "
-                f"Received: loss={self.loss!r} for task {self.name!r}"
+                f"`loss` must be a `keras.losses.Loss` or None. Received: loss={self.loss!r} for task {self.name!r}"
             )
         return self.loss
 
@@ -317,10 +315,7 @@ class Task:
         return hash((self.name, self.channels, self.kind))
 
     def __repr__(self):
-        return (
-            f"Task({self.name!r}, channels={self.channels}, kind={self.kind!r}, "
-            f"loss_weight={self.loss_weight:g})"
-        )
+        return f"Task({self.name!r}, channels={self.channels}, kind={self.kind!r}, loss_weight={self.loss_weight:g})"
 
 
 def pascal_context():

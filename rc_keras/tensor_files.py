@@ -44,9 +44,7 @@ def read_tensors(path):
     path = os.fspath(path)
     read = next((read for suffix, read in _READERS.items() if path.endswith(suffix)), None)
     if read is None:
-        raise ValueError(
-            f"The suffix of `path` must be one of {list(_READERS)}. Received: path={path}"
-        )
+        raise ValueError(f"The suffix of `path` must be one of {list(_READERS)}. Received: path={path}")
     if not os.path.isfile(path):
         raise FileNotFoundError(f"There is no file {path}")
     return read(path)
@@ -71,9 +69,7 @@ def keras_datasets(file):
             of itself.
     """
     if "layers" not in file:
-        raise ValueError(
-            "it holds no group 'layers': only what Keras 3's `save_weights` writes is read"
-        )
+        raise ValueError("it holds no group 'layers': only what Keras 3's `save_weights` writes is read")
     datasets = {}
     visited = set()
 
@@ -111,9 +107,7 @@ def _own_member(group, name):
         if member.dtype.kind not in "fiub":
             raise ValueError(f"dataset '{member.name}' has dtype {member.dtype}")
         if member.nbytes > member.id.get_storage_size():
-            raise ValueError(
-                f"dataset '{member.name}' claims {member.nbytes} bytes, more than are stored"
-            )
+            raise ValueError(f"dataset '{member.name}' claims {member.nbytes} bytes, more than are stored")
     elif not isinstance(member, h5py.Group):
         raise ValueError(f"'{name}' in group '{group.name}' is neither a group nor a dataset")
     return member
@@ -137,8 +131,7 @@ def _read_safetensors(path):
         raise ValueError(f"{path} is not a safetensors file, or is damaged: {error}") from error
     # numpy has no bfloat16 of its own: its name is all that tells it.
     return {
-        name: array.astype("float32") if array.dtype.name == "bfloat16" else array
-        for name, array in tensors.items()
+        name: array.astype("float32") if array.dtype.name == "bfloat16" else array for name, array in tensors.items()
     }
 
 
@@ -164,13 +157,9 @@ def _read_npz(path):
         TypeError,
         ValueError,
     ) as error:
-        raise ValueError(
-            f"{path} is not an .npz file of plain arrays, or is damaged: {error}"
-        ) from error
+        raise ValueError(f"{path} is not an .npz file of plain arrays, or is damaged: {error}") from error
     others = [
-        name
-        for name, array in tensors.items()
-        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub"
+        name for name, array in tensors.items() if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub"
     ]
     if others:
         raise ValueError(f"{path} holds entries that are not arrays of numbers: {others}")
@@ -190,9 +179,7 @@ def _read_keras_h5(path):
         TypeError,
         ValueError,
     ) as error:
-        raise ValueError(
-            f"{path} is not a file of Keras weights, or is damaged: {error}"
-        ) from error
+        raise ValueError(f"{path} is not a file of Keras weights, or is damaged: {error}") from error
 
 
 _READERS = {

@@ -75,9 +75,7 @@ def read_torch_file(path):
     except _Refused as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     except _DAMAGE as error:
-        raise ValueError(
-            f"{path} is damaged or incomplete: {type(error).__name__}: {error}"
-        ) from error
+        raise ValueError(f"{path} is damaged or incomplete: {type(error).__name__}: {error}") from error
 
 
 class _Refused(Exception):
@@ -173,9 +171,7 @@ def _read_archive(archive):
 def _check_entries(archive):
     entries = archive.infolist()
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
-        raise _Refused(
-            f"its entries are compressed, which torch never does. Re-save it with torch: {_RESAVE}"
-        )
+        raise _Refused(f"its entries are compressed, which torch never does. Re-save it with torch: {_RESAVE}")
     if sum(entry.file_size for entry in entries) > os.path.getsize(archive.filename):
         raise ValueError("the entries are larger than the file")
     if len({entry.filename for entry in entries}) != len(entries):
@@ -201,9 +197,7 @@ def _unwrap(content):
         raise _Refused(f"not all entries have a name. Save a state dict with torch: {_RESAVE}")
     others = [name for name, value in content.items() if not isinstance(value, _Tensor)]
     if others:
-        raise _Refused(
-            f"these entries are not tensors: {others}. Save a state dict with torch: {_RESAVE}"
-        )
+        raise _Refused(f"these entries are not tensors: {others}. Save a state dict with torch: {_RESAVE}")
     prefix = "module." if all(name.startswith("module.") for name in content) else ""
     return {name.removeprefix(prefix): tensor for name, tensor in content.items()}
 
@@ -214,8 +208,7 @@ def _read_storage(archive, root, storage):
     dtype = np.dtype("<u2" if name == "bfloat16" else name)
     if len(data) != storage.numel * dtype.itemsize:
         raise ValueError(
-            f"storage '{storage.key}' has {len(data)} bytes, but should have {storage.numel} x "
-            f"{dtype.itemsize}"
+            f"storage '{storage.key}' has {len(data)} bytes, but should have {storage.numel} x {dtype.itemsize}"
         )
     values = np.frombuffer(data, dtype)
     if name == "bfloat16":
@@ -229,13 +222,10 @@ def _view(name, values, tensor):
     numel = math.prod(tensor.shape)
     if numel == 0:
         return np.empty(tensor.shape, values.dtype)
-    last = tensor.offset + sum(
-        (n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True)
-    )
+    last = tensor.offset + sum((n - 1) * stride for n, stride in zip(tensor.shape, tensor.strides, strict=True))
     if last >= values.size or numel > values.size:
         raise ValueError(
-            f"tensor '{name}' of shape {tensor.shape} reaches beyond its storage of "
-            f"{values.size} elements"
+            f"tensor '{name}' of shape {tensor.shape} reaches beyond its storage of {values.size} elements"
         )
     return np.lib.stride_tricks.as_strided(
         values[tensor.offset :],

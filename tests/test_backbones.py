@@ -13,9 +13,7 @@ TINY = {"depths": (1, 2, 1, 2), "widths": (8, 8, 12, 16)}
 
 
 def _count(model, suffixes):
-    return sum(
-        int(np.prod(w.shape)) for w in model.weights if w.path.rpartition("/")[2] in suffixes
-    )
+    return sum(int(np.prod(w.shape)) for w in model.weights if w.path.rpartition("/")[2] in suffixes)
 
 
 def _kernel(model, layer):
@@ -24,15 +22,11 @@ def _kernel(model, layer):
 
 def _kernels(model):
     return {
-        layer.name: int(np.prod(layer.kernel.shape))
-        for layer in model.layers
-        if isinstance(layer, keras.layers.Conv2D)
+        layer.name: int(np.prod(layer.kernel.shape)) for layer in model.layers if isinstance(layer, keras.layers.Conv2D)
     }
 
 
-@pytest.mark.parametrize(
-    ("build", "bank", "norms"), [(resnet18, 10_994_880, 9_600), (resnet34, 21_095_616, 17_024)]
-)
+@pytest.mark.parametrize(("build", "bank", "norms"), [(resnet18, 10_994_880, 9_600), (resnet34, 21_095_616, 17_024)])
 def test_parameter_counts_are_the_papers(build, bank, norms):
     model = build()
     kernels = _kernels(model)

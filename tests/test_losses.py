@@ -215,9 +215,7 @@ def test_class_ids_out_of_range_count_as_ignored(label):
     assert np.array_equal(gradient[0, 0, 1], np.zeros(4))
 
 
-@pytest.mark.parametrize(
-    "loss", [losses.MaskedBinaryCrossentropy(), losses.BalancedBinaryCrossentropy()]
-)
+@pytest.mark.parametrize("loss", [losses.MaskedBinaryCrossentropy(), losses.BalancedBinaryCrossentropy()])
 @pytest.mark.parametrize("label", [2, 128, -1])
 def test_binary_labels_out_of_range_count_as_ignored(loss, label):
     z = np.random.default_rng(0).normal(size=(1, 1, 2, 1)).astype("float32")

@@ -1,7 +1,6 @@
 """Reading weight files of any origin, and loading them by name: all or nothing."""
 
 import collections
-import csv
 import os
 import pickle
 import sys
@@ -13,6 +12,7 @@ import keras
 import numpy as np
 import pytest
 import safetensors.numpy
+from photos import load_photos
 
 from rc_keras.backbones import resnet, resnet18
 from rc_keras.pretrained import load_weights
@@ -124,9 +124,7 @@ def test_torch_tensors_are_read_exactly(torch, tmp_path, monkeypatch):
 @pytest.mark.parametrize("wrap", [lambda s: {"state_dict": s, "epoch": 3}, lambda s: {"model": s}])
 @pytest.mark.parametrize("prefix", ["", "module."])
 def test_wrapped_state_dicts_are_unwrapped(torch, tmp_path, wrap, prefix):
-    state = collections.OrderedDict(
-        (f"{prefix}{k}", torch.tensor([v])) for k, v in [("a.w", 1.0), ("b", 2.0)]
-    )
+    state = collections.OrderedDict((f"{prefix}{k}", torch.tensor([v])) for k, v in [("a.w", 1.0), ("b", 2.0)])
     torch.save(wrap(state), tmp_path / "wrapped.pt")
     found = read_tensors(tmp_path / "wrapped.pt")
     assert {name: value.tolist() for name, value in found.items()} == {"a.w": [1.0], "b": [2.0]}
@@ -160,9 +158,7 @@ def _zip_with_pickle(path, pickled, **entries):
 def test_a_pickle_is_never_executed(torch, tmp_path):
     proof = tmp_path / "executed"
     torch.save({"weight": torch.zeros(2), "x": _Command(proof)}, tmp_path / "hostile.pth")
-    with pytest.raises(
-        ValueError, match=r"forbidden global '(posix|nt)\.system'. Nothing was exec"
-    ):
+    with pytest.raises(ValueError, match=r"forbidden global '(posix|nt)\.system'. Nothing was exec"):
         read_tensors(tmp_path / "hostile.pth")
     assert not proof.exists()
     # The file does run its command when it is trusted: the test above is not vacuous.
@@ -194,8 +190,7 @@ def test_a_nested_global_is_refused(tmp_path):
         pickle.PROTO
         + b"\x04"
         + b"".join(
-            pickle.SHORT_BINUNICODE + bytes([len(s)]) + s
-            for s in (b"collections", b"OrderedDict.__init__.__globals__")
+            pickle.SHORT_BINUNICODE + bytes([len(s)]) + s for s in (b"collections", b"OrderedDict.__init__.__globals__")
         )
         + pickle.STACK_GLOBAL
         + pickle.STOP
@@ -205,9 +200,7 @@ def test_a_nested_global_is_refused(tmp_path):
         read_tensors(tmp_path / "x.pth")
 
 
-def _pickled_tensor(
-    numel="4", offset="0", shape="(I4\nt", strides="(I1\nt", storage="FloatStorage"
-):
+def _pickled_tensor(numel="4", offset="0", shape="(I4\nt", strides="(I1\nt", storage="FloatStorage"):
     return (
         "(dS'w'\nctorch._utils\n_rebuild_tensor_v2\n"
         f"((S'storage'\nctorch\n{storage}\nS'0'\nS'cpu'\nI{numel}\ntQI{offset}\n{shape}{strides}"
@@ -402,20 +395,12 @@ def test_h5_files_cannot_reach_other_files(tmp_path):
         group.create_virtual_dataset("1", layout)
 
     cases = {
-        "is a link": lambda file, group: group.__setitem__(
-            "1", h5py.ExternalLink(str(tmp_path / "other.h5"), "x")
-        ),
-        "'1' in group .* is a link": lambda file, group: group.__setitem__(
-            "1", h5py.SoftLink("/layers")
-        ),
-        "in another file": lambda file, group: group.create_dataset(
-            "1", (16,), "u1", external=[(str(secret), 0, 16)]
-        ),
+        "is a link": lambda file, group: group.__setitem__("1", h5py.ExternalLink(str(tmp_path / "other.h5"), "x")),
+        "'1' in group .* is a link": lambda file, group: group.__setitem__("1", h5py.SoftLink("/layers")),
+        "in another file": lambda file, group: group.create_dataset("1", (16,), "u1", external=[(str(secret), 0, 16)]),
         "keeps its data in another": virtual,
         "linked twice": lambda file, group: group.__setitem__("1", file["layers"]),
-        "more than are stored": lambda file, group: group.create_dataset(
-            "1", (10**9,), "f4", chunks=(10**6,)
-        ),
+        "more than are stored": lambda file, group: group.create_dataset("1", (10**9,), "f4", chunks=(10**6,)),
         "has dtype": lambda file, group: group.create_dataset("1", data="text"),
         "does not name its layer": lambda file, group: group.attrs.__delitem__("name"),
     }
@@ -519,9 +504,7 @@ def test_two_tensors_of_one_weight_are_refused(tmp_path):
     model = resnet(**TINY)
     tensors = _keras_style(model)
     _write(tmp_path / "x.npz", {**tensors, "bn1.weight": tensors["bn1/gamma"]})
-    with pytest.raises(
-        ValueError, match=r"two tensors for 'bn1/gamma': 'bn1/gamma' and 'bn1.weight'"
-    ):
+    with pytest.raises(ValueError, match=r"two tensors for 'bn1/gamma': 'bn1/gamma' and 'bn1.weight'"):
         load_weights(model, tmp_path / "x.npz")
 
 
@@ -585,9 +568,7 @@ def test_any_functional_model_is_loaded(tmp_path, rng):
         tensors[f"{prefix}{layer.name}/kernel"] = keras.ops.convert_to_numpy(layer.kernel)
         tensors[f"{prefix}{layer.name}/bias"] = keras.ops.convert_to_numpy(layer.bias)
     _write(tmp_path / "x.npz", tensors)
-    with pytest.raises(
-        ValueError, match=r"Missing \(10\): attention/query/kernel, .*each/dense/bias"
-    ):
+    with pytest.raises(ValueError, match=r"Missing \(10\): attention/query/kernel, .*each/dense/bias"):
         load_weights(again, tmp_path / "x.npz")
     for part in ("query", "key", "value", "attention_output"):
         for variable in ("kernel", "bias"):
@@ -603,8 +584,7 @@ def test_any_functional_model_is_loaded(tmp_path, rng):
 
 def test_keras_applications_are_loaded(tmp_path, rng):
     source, target = (
-        keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None)
-        for _ in range(2)
+        keras.applications.MobileNetV2((32, 32, 3), alpha=0.35, include_top=False, weights=None) for _ in range(2)
     )
     _randomize(source, rng)
     _write(tmp_path / "x.safetensors", _keras_style(source))
@@ -646,29 +626,12 @@ def test_backbones_without_imagenet_weights_are_named():
         load_weights(resnet(**TINY, name="tiny"), "imagenet")
 
 
-def _centre_crop(path, short_side=256, size=224):
-    image = keras.utils.load_img(path)
-    scale = short_side / min(image.size)
-    if scale != 1:
-        image = image.resize([round(n * scale) for n in image.size], resample=2)
-    pixels = np.asarray(image, "float32")
-    top, left = ((n - size) // 2 for n in pixels.shape[:2])
-    return pixels[top : top + size, left : left + size]
-
-
 def _top_1(test_data, count):
-    with open(test_data / "photos.csv") as file:
-        photos = list(csv.DictReader(file))[:: 600 // count]
+    images, classes = load_photos(test_data, count)
     # The published network has output stride 32.
     model = resnet18(image_shape=(224, 224, 3), output_stride=32, classes=1000)
     load_weights(model, test_data / "resnet18_imagenet.pth")
-    correct = 0
-    for start in range(0, len(photos), 50):
-        batch = photos[start : start + 50]
-        images = np.stack([_centre_crop(test_data / "photos" / row["file"]) for row in batch])
-        predicted = model.predict_on_batch(images).argmax(-1)
-        correct += int(np.sum(predicted == [int(row["imagenet_index"]) for row in batch]))
-    return correct / len(photos)
+    return np.mean(model.predict(images, batch_size=50, verbose=0).argmax(-1) == classes)
 
 
 def test_real_weights_classify_photographs(test_data):

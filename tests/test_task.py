@@ -185,9 +185,7 @@ def test_own_loss_metrics_and_names_survive():
         metrics=[metrics.MeanIoU(4, name="iou"), keras.metrics.MeanSquaredError(name="mse")],
         class_names=["a", "b", "c", "d"],
     )
-    again = keras.saving.deserialize_keras_object(
-        json.loads(json.dumps(keras.saving.serialize_keras_object(own)))
-    )
+    again = keras.saving.deserialize_keras_object(json.loads(json.dumps(keras.saving.serialize_keras_object(own))))
     assert again == own
     assert again.ignore == -1 and again.class_names == ("a", "b", "c", "d")
     assert isinstance(again.make_loss(), Offset) and again.make_loss().by == 2.0
@@ -197,9 +195,7 @@ def test_own_loss_metrics_and_names_survive():
 
 
 def test_repr_says_what_matters():
-    assert repr(Task.get("semseg")) == (
-        "Task('semseg', channels=21, kind='segmentation', loss_weight=1)"
-    )
+    assert repr(Task.get("semseg")) == ("Task('semseg', channels=21, kind='segmentation', loss_weight=1)")
 
 
 # Losses and metrics
@@ -261,9 +257,7 @@ def test_right_labels_pass(task):
         task.check_labels(labels[..., None], IMAGES)
     if task.kind in ("segmentation", "edge", "saliency"):
         task.check_labels(labels.astype("float32"), IMAGES)
-    task.check_labels(
-        np.full_like(labels, task.ignore), np.array(IMAGES)
-    ) if task.ignore <= 0 else 0
+    task.check_labels(np.full_like(labels, task.ignore), np.array(IMAGES)) if task.ignore <= 0 else 0
 
 
 def test_wrong_shapes(task):

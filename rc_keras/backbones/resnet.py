@@ -70,10 +70,7 @@ def resnet(
     _check_four_counts("widths", widths)
     _check_image_shape(image_shape)
     if output_stride not in _STAGES:
-        raise ValueError(
-            f"`output_stride` must be one of {sorted(_STAGES)}. Received: "
-            f"output_stride={output_stride}"
-        )
+        raise ValueError(f"`output_stride` must be one of {sorted(_STAGES)}. Received: output_stride={output_stride}")
     if classes is not None and not _is_count(classes):
         raise ValueError(f"`classes` must be None or a positive int. Received: classes={classes}")
     if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
@@ -107,9 +104,7 @@ def resnet(
     def basic_block(x, filters, block_name, stride, dilation, project):
         shortcut = x
         if project:
-            shortcut = convolution(
-                shortcut, filters, 1, f"{block_name}_downsample_0", stride=stride
-            )
+            shortcut = convolution(shortcut, filters, 1, f"{block_name}_downsample_0", stride=stride)
             shortcut = norm(shortcut, f"{block_name}_downsample_1")
         x = convolution(x, filters, 3, f"{block_name}_conv1", stride=stride, dilation=dilation)
         x = relu(norm(x, f"{block_name}_bn1"), f"{block_name}_relu1")
@@ -158,9 +153,7 @@ def resnet(
     return keras.Model(image, outputs, name=name)
 
 
-def resnet18(
-    image_shape=(None, None, 3), output_stride=16, classes=None, seed=None, name="resnet18"
-):
+def resnet18(image_shape=(None, None, 3), output_stride=16, classes=None, seed=None, name="resnet18"):
     """Builds ResNet-18: `resnet` with 2, 2, 2 and 2 blocks. See `resnet` for the arguments."""
     return resnet(
         (2, 2, 2, 2),
@@ -172,9 +165,7 @@ def resnet18(
     )
 
 
-def resnet34(
-    image_shape=(None, None, 3), output_stride=16, classes=None, seed=None, name="resnet34"
-):
+def resnet34(image_shape=(None, None, 3), output_stride=16, classes=None, seed=None, name="resnet34"):
     """Builds ResNet-34: `resnet` with 3, 4, 6 and 3 blocks. See `resnet` for the arguments."""
     return resnet(
         (3, 4, 6, 3),
@@ -207,19 +198,12 @@ def _is_count(value):
 
 def _check_four_counts(argument, values):
     if not isinstance(values, (list, tuple)) or len(values) != 4 or not all(map(_is_count, values)):
-        raise ValueError(
-            f"`{argument}` must be four positive ints, one for each stage. Received: "
-            f"{argument}={values}"
-        )
+        raise ValueError(f"`{argument}` must be four positive ints, one for each stage. Received: {argument}={values}")
 
 
 def _check_image_shape(image_shape):
     is_shape = isinstance(image_shape, (list, tuple)) and len(image_shape) == 3
-    if (
-        not is_shape
-        or image_shape[2] != 3
-        or not all(n is None or _is_count(n) for n in image_shape[:2])
-    ):
+    if not is_shape or image_shape[2] != 3 or not all(n is None or _is_count(n) for n in image_shape[:2]):
         raise ValueError(
             "`image_shape` must be (height, width, 3), where height and width are positive ints or "
             f"None. Received: image_shape={image_shape}"

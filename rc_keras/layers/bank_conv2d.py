@@ -59,7 +59,7 @@ class BankConv2D(keras.layers.Layer):
     def compute_output_shape(self, input_shape):
         return keras.ops.conv(
             keras.KerasTensor(input_shape),
-            keras.KerasTensor((*self.kernel_size, input_shape[-1] // self.groups, self.filters)),
+            keras.KerasTensor((*self.kernel_size, input_shape[-1], self.filters)),  # groups do not change the shape
             strides=list(self.strides),
             padding=self.padding,
             data_format="channels_last",

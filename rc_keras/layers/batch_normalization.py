@@ -29,7 +29,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         if training:
             for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                moving.assign(moving * self.momentum + ops.cast(batch, moving.dtype) * (1.0 - self.momentum))
+                step = (ops.cast(batch, moving.dtype) - moving) * (1.0 - self.momentum)
+                moving.assign_add(step)
         return ops.cast(outputs, self.compute_dtype)
 
     def _is_fused(self, inputs, mask):

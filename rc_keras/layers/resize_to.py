@@ -3,6 +3,8 @@
 import keras
 from keras import ops
 
+from rc_keras import ops as rc_ops
+
 
 @keras.saving.register_keras_serializable(package="rc_keras")
 class ResizeTo(keras.layers.Layer):
@@ -20,10 +22,10 @@ class ResizeTo(keras.layers.Layer):
     """
 
     def call(self, inputs, reference):
-        size = ops.shape(reference)[1:3]
-        if tuple(inputs.shape[1:3]) == tuple(size):
+        size = tuple(reference.shape[1:3])
+        if None not in size and tuple(inputs.shape[1:3]) == size:
             return inputs
-        return ops.image.resize(inputs, size, interpolation="bilinear", data_format="channels_last")
+        return rc_ops.resize_bilinear(inputs, ops.shape(reference)[1:3])
 
     def compute_output_shape(self, inputs_shape, reference_shape):
         return (inputs_shape[0], *reference_shape[1:3], inputs_shape[-1])

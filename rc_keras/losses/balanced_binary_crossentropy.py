@@ -34,10 +34,7 @@ class BalancedBinaryCrossentropy(MaskedLoss):
 
     def __init__(self, positive_weight=0.95, ignore=255, name="balanced_binary_crossentropy"):
         if not 0.0 <= positive_weight <= 1.0:
-            raise ValueError(
-                "`positive_weight` must be between 0 and 1. Received: "
-                f"positive_weight={positive_weight}"
-            )
+            raise ValueError(f"`positive_weight` must be between 0 and 1. Received: positive_weight={positive_weight}")
         super().__init__(name=name)
         self.positive_weight = positive_weight
         self.ignore = ignore

@@ -23,8 +23,7 @@ class RunningSum:
 
     def __init__(self, metric, shape, name):
         self.high, self.low = (
-            metric.add_variable(shape, "zeros", dtype="float32", name=f"{name}_{part}")
-            for part in ("high", "low")
+            metric.add_variable(shape, "zeros", dtype="float32", name=f"{name}_{part}") for part in ("high", "low")
         )
 
     def add(self, amount):

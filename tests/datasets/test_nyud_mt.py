@@ -18,9 +18,7 @@ DECODE_TOLERANCE = 1e-5  # float32 against float64
 
 def prepare(manual_dir, data_dir):
     builder = tfds.builder("nyud_mt", data_dir=data_dir)
-    builder.download_and_prepare(
-        download_config=tfds.download.DownloadConfig(manual_dir=manual_dir)
-    )
+    builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=manual_dir))
     return builder
 
 
@@ -68,9 +66,7 @@ def test_normals_decode_alike_without_tensorflow():
     feature = nyud_mt.Builder(data_dir="unused").info.features["normals"]
     data = (DUMMY / "NYUD_MT" / "normals" / "0003.jpg").read_bytes()
     with_tensorflow = feature.decode_example(data).numpy()
-    np.testing.assert_allclose(
-        feature.decode_example_np(data), with_tensorflow, atol=DECODE_TOLERANCE
-    )
+    np.testing.assert_allclose(feature.decode_example_np(data), with_tensorflow, atol=DECODE_TOLERANCE)
 
 
 def test_the_archive_is_read_like_the_folder(tmp_path):
@@ -104,9 +100,7 @@ def write_mat(path, **variables):
             r"\(17, 24\). Received: \(2, 3\)",
         ),
         (
-            lambda r: write_mat(
-                r / "segmentation/0004.mat", segmentation=np.full((17, 24), 41, np.uint8)
-            ),
+            lambda r: write_mat(r / "segmentation/0004.mat", segmentation=np.full((17, 24), 41, np.uint8)),
             ValueError,
             r"integers 0\.\.40",
         ),

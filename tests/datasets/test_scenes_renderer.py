@@ -137,9 +137,7 @@ def test_saliency_is_the_foreground():
     assert not saliency(instance, depth, np.zeros(6, bool)).any()
     speck = np.zeros((10, 20), int)
     speck[:5], speck[0, 0] = 5, 3
-    np.testing.assert_array_equal(
-        saliency(speck, np.where(speck == 3, 1.0, 2.0), objects), speck == 5
-    )
+    np.testing.assert_array_equal(saliency(speck, np.where(speck == 3, 1.0, 2.0), objects), speck == 5)
 
 
 def test_every_class_and_part_occurs(scenes):
@@ -173,12 +171,7 @@ def test_a_linear_probe_cannot_tell_objects(scenes):
             momentum = 0.9 * momentum - x[rows].T @ (scores - truth) / len(rows)
             weights += momentum
         guess, y = (x[half:] @ weights).argmax(-1), y[half:]
-        iou = np.array(
-            [
-                ((guess == c) & (y == c)).sum() / ((guess == c) | (y == c)).sum()
-                for c in range(len(names))
-            ]
-        )
+        iou = np.array([((guess == c) & (y == c)).sum() / ((guess == c) | (y == c)).sum() for c in range(len(names))])
         assert iou[:room].min() > 0.4, "the probe has learnt nothing at all"
         assert iou[room:].max() < 0.05
         assert iou.mean() < 0.2
@@ -205,8 +198,6 @@ def test_rays_enter_a_solid_where_a_walk_along_them_does(kind, taper):
         t = intersect(kind, origin, directions, taper)
         enters = inside.any(-1)
         assert 0.1 < enters.mean() < 1
-        np.testing.assert_allclose(
-            t[enters], inside.argmax(-1)[enters] * step, atol=step * 1.01, rtol=0
-        )
+        np.testing.assert_allclose(t[enters], inside.argmax(-1)[enters] * step, atol=step * 1.01, rtol=0)
         # A ray the walk misses may graze the solid between two steps.
         assert np.isinf(t[~enters]).mean() > 0.97

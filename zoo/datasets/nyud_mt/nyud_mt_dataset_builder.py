@@ -38,14 +38,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 {
                     "id": tfds.features.Text(),
                     "image": tfds.features.Image(shape=(None, None, 3)),
-                    "semseg": tfds.features.Image(
-                        shape=(None, None, 1), encoding_format="png", use_colormap=True
-                    ),
+                    "semseg": tfds.features.Image(shape=(None, None, 1), encoding_format="png", use_colormap=True),
                     "edge": tfds.features.Image(shape=(None, None, 1), encoding_format="png"),
                     "normals": NormalMap(shape=(None, None, 3)),
-                    "depth": tfds.features.Tensor(
-                        shape=(None, None, 1), dtype=np.float32, encoding="zlib"
-                    ),
+                    "depth": tfds.features.Tensor(shape=(None, None, 1), dtype=np.float32, encoding="zlib"),
                 }
             ),
             homepage="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
@@ -70,9 +66,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                 )
             folder = dl_manager.extract(archive) / "NYUD_MT"
             if not folder.is_dir():
-                raise FileNotFoundError(
-                    f"The archive must hold a folder `NYUD_MT`. Received: {archive}"
-                )
+                raise FileNotFoundError(f"The archive must hold a folder `NYUD_MT`. Received: {archive}")
         return folder
 
     def _generate_examples(self, root, names):
@@ -112,9 +106,7 @@ def _read_ids(root, name):
     for image_id in ids:
         # An id becomes a file name, so it may not lead elsewhere.
         if not re.fullmatch(r"\w+", image_id):
-            raise ValueError(
-                f"An image id in `{path}` must be letters and digits. Received: {image_id!r}"
-            )
+            raise ValueError(f"An image id in `{path}` must be letters and digits. Received: {image_id!r}")
     return ids
 
 
@@ -158,7 +150,4 @@ def _read_mat(path, key, shape):
 
 def _check_shape(path, received, expected):
     if tuple(received) != tuple(expected):
-        raise ValueError(
-            f"`{path}` must be as large as its image, {tuple(expected)}. Received: "
-            f"{tuple(received)}"
-        )
+        raise ValueError(f"`{path}` must be as large as its image, {tuple(expected)}. Received: {tuple(received)}")

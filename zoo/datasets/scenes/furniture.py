@@ -93,15 +93,11 @@ def chair(rng):
             post = (x * side * 0.42, rear)
             solids.append(limb((*post, height), (*post, height + back), 0.02, 0.02, _BACK, 1))
         for z in (0.4, 0.75):
-            solids.append(
-                box((0, rear, height + z * back), (side * 0.9, 0.025, back * 0.22), _BACK)
-            )
+            solids.append(box((0, rear, height + z * back), (side * 0.9, 0.025, back * 0.22), _BACK))
     if rng.random() < 0.3:
         for x in (-side / 2, side / 2):
             solids.append(box((x, 0, height + 0.2), (0.045, side * 0.9, 0.035), _ARM, 1))
-            solids.append(
-                limb((x, 0.15, height - 0.02), (x, 0.15, height + 0.2), 0.018, 0.018, _ARM, 1)
-            )
+            solids.append(limb((x, 0.15, height - 0.02), (x, 0.15, height + 0.2), 0.018, 0.018, _ARM, 1))
     return solids
 
 
@@ -220,9 +216,7 @@ def person(rng):
         ]
         start = np.array([side * chest, 0, shoulder - 0.02])
         lift = rng.uniform(0.1, 0.5) if rng.random() < 0.65 else rng.uniform(1.2, 2.5)
-        elbow = start + 0.165 * height * np.array(
-            [side * np.sin(lift), -np.sin(swing) * np.cos(lift), -np.cos(lift)]
-        )
+        elbow = start + 0.165 * height * np.array([side * np.sin(lift), -np.sin(swing) * np.cos(lift), -np.cos(lift)])
         fold = lift + rng.uniform(-0.3, 0.6)
         reach = np.array([side * np.sin(fold), rng.uniform(0.0, 0.6), -np.cos(fold)])
         hand = elbow + 0.16 * height * reach / np.linalg.norm(reach)
@@ -251,9 +245,7 @@ def dog(rng):
     ]
     for x in (-1, 1):
         ear = head + size * np.array([0.07 * x, -0.02, 0.06])
-        solids.append(
-            limb(ear, ear + size * np.array([0.05 * x, 0, 0.1]), 0.045 * size, 0.005, _HEAD, 1)
-        )
+        solids.append(limb(ear, ear + size * np.array([0.05 * x, 0, 0.1]), 0.045 * size, 0.005, _HEAD, 1))
         for y in (-0.4, 0.4):
             top = np.array([x * thick * 0.6, y * long, tall])
             foot = top * [1, 1, 0] + [0, rng.uniform(-0.06, 0.06) * size, 0]
@@ -320,9 +312,7 @@ def _plant(rng, height):
     if form == "bush":
         for angle in np.arange(7) * 0.9 + rng.uniform(0, 6):
             lean = rng.uniform(0.25, 0.8)
-            axis = np.array(
-                [np.cos(angle) * np.sin(lean), np.sin(angle) * np.sin(lean), np.cos(lean)]
-            )
+            axis = np.array([np.cos(angle) * np.sin(lean), np.sin(angle) * np.sin(lean), np.cos(lean)])
             long = height * rng.uniform(0.28, 0.38)
             side = np.array([-np.sin(angle), np.cos(angle), 0.0])
             axes = np.stack([side, np.cross(axis, side), axis])

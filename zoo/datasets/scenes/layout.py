@@ -211,9 +211,7 @@ def _set_table(rng, top, point):
     for name in rng.permutation(list(_ON_TABLE))[: rng.integers(0, 3)]:
         solids = _ON_TABLE[name](rng)
         offset = reach * np.array([np.cos(angle), np.sin(angle)])
-        objects.append(
-            (name, _moved(solids, rng.uniform(-np.pi, np.pi), [*(point + offset), height]))
-        )
+        objects.append((name, _moved(solids, rng.uniform(-np.pi, np.pi), [*(point + offset), height])))
         angle += np.pi
     return objects
 
@@ -238,9 +236,7 @@ def _hang(rng, size, floor):
         u, v = rng.uniform(0.6, along - 0.6), 0.0 if wall < 2 else across
         point = np.array([u, v] if wall % 2 == 0 else [v, u])
         angle = (0.0, -np.pi / 2, np.pi, np.pi / 2)[wall]
-        objects.append(
-            ("picture", _moved(furniture.picture(rng), angle, [*point, rng.uniform(1.45, 1.75)]))
-        )
+        objects.append(("picture", _moved(furniture.picture(rng), angle, [*point, rng.uniform(1.45, 1.75)])))
     if rng.random() < 0.4:
         point = floor.size * rng.uniform(0.35, 0.65, 2)
         if np.hypot(*(point - floor.eye)) > 1.3:

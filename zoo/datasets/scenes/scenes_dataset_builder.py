@@ -47,9 +47,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         size = self.builder_config.size
 
         def labels(names=None):
-            return tfds.features.Image(
-                shape=(size, size, 1), encoding_format="png", use_colormap=names is not None
-            )
+            return tfds.features.Image(shape=(size, size, 1), encoding_format="png", use_colormap=names is not None)
 
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
@@ -59,12 +57,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "parts": labels(PARTS),
                     "edge": labels(),
                     "saliency": labels(),
-                    "normals": tfds.features.Tensor(
-                        shape=(size, size, 3), dtype=np.float32, encoding="zlib"
-                    ),
-                    "depth": tfds.features.Tensor(
-                        shape=(size, size, 1), dtype=np.float32, encoding="zlib"
-                    ),
+                    "normals": tfds.features.Tensor(shape=(size, size, 3), dtype=np.float32, encoding="zlib"),
+                    "depth": tfds.features.Tensor(shape=(size, size, 1), dtype=np.float32, encoding="zlib"),
                 }
             ),
             homepage="https://arxiv.org/abs/2007.12540",

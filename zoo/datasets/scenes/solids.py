@@ -42,9 +42,7 @@ class Solid:
 
     def moved(self, rotation, offset):
         """Returns the solid turned by `rotation` (3, 3) about the origin, then shifted."""
-        return dataclasses.replace(
-            self, centre=rotation @ self.centre + offset, axes=self.axes @ rotation.T
-        )
+        return dataclasses.replace(self, centre=rotation @ self.centre + offset, axes=self.axes @ rotation.T)
 
     @property
     def radius(self):

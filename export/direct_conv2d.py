@@ -1,0 +1,16 @@
+"""A convolution that is one operation in every exported graph."""
+
+import keras
+
+
+class DirectConv2D(keras.layers.Conv2D):
+    """`keras.layers.Conv2D`, channels last, as one TensorFlow operation with the whole kernel, dilated or not.
+
+    While training, dilation has a path of its own (`rc_keras.ops.conv2d`), which leaves out taps that only meet the
+    padding of a small map. A file must hold the kernel as it stands in the bank.
+    """
+
+    def convolution_op(self, inputs, kernel):
+        import tensorflow as tf
+
+        return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)

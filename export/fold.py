@@ -1,0 +1,178 @@
+"""Folding: one task's branch without norms and without the reparameterization of its modulators."""
+
+import collections
+
+import keras
+import numpy as np
+
+from rc_keras.bank import copy_weights
+from rc_keras.export.direct_conv2d import DirectConv2D
+from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, Modulator
+
+_CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
+_LINEAR = (Modulator, *_CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_FACTORS = ("Multiply", "Divide", "TrueDivide")  # operations of Keras, as `x / 255` leaves them in a model
+_NORMS = (keras.layers.BatchNormalization, BatchNormalization)
+
+
+def fold(branch, bank):
+    """Makes the network that a trained branch amounts to.
+
+    The weights of a modulator with NFF become its matrix, `w_r = g_r v_r / ||v_r||` (RCM, equation 5). A batch norm
+    with scale γ, offset β and moving statistics μ, σ² behind a linear layer of the same task becomes part of it::
+
+        s = γ / √(σ² + ε)        W ← s W        b ← s (b − μ) + β
+
+    in float64, rounded to float32 at the end. A bank kernel is never touched, so tasks go on sharing it. Norms that do
+    not stand alone behind one linear layer stay as they are.
+
+    Args:
+        branch: a task's functional `keras.Model`, in any precision.
+        bank: `{name: DirectConv2D}`, the convolutions that folded branches share; those it lacks are added.
+
+    Returns:
+        A functional `keras.Model` in float32 with the input and output of `branch`. Modulators are 1x1 `DirectConv2D`.
+    """
+    norms = _foldable_norms(branch)
+    absorbed = {norm.name for norm in norms.values()}
+    weights = {}  # name of a layer of the copy: how it gets its weights
+
+    def clone(layer):
+        if isinstance(layer, BankConv2D):
+            if layer.name not in bank:
+                bank[layer.name] = _direct(layer, use_bias=False)
+                weights[layer.name] = [layer.kernel]
+            return bank[layer.name]
+        if isinstance(layer, keras.layers.Rescaling):
+            return copy_in_float32(layer, scale=_per_channel(layer.scale, layer.output.shape[-1]).tolist())
+        if not _is_linear(layer):
+            weights[layer.name] = getattr(layer, "weights", [])
+            return copy_in_float32(layer)
+        weights[layer.name] = _folded_weights(layer, norms.get(layer.name))
+        if isinstance(layer, Modulator):
+            return DirectConv2D(layer.filters, 1, dtype="float32", name=layer.name)
+        if type(layer) in _CONVOLUTIONS:
+            return _direct(layer, use_bias=True, activation=layer.activation)
+        return copy_in_float32(layer, use_bias=True)
+
+    def call(layer, *args, **kwargs):
+        if layer.name in absorbed:
+            return args[0]
+        if type(layer).__name__ in _FACTORS and not isinstance(layer, keras.Layer):
+            channels = max(arg.shape[-1] for arg in args if isinstance(arg, keras.KerasTensor))
+            args = [_per_channel(arg, channels) if isinstance(arg, (int, float)) else arg for arg in args]
+        return layer(*args, **kwargs)
+
+    folded = keras.models.clone_model(branch, clone_function=clone, call_function=call)
+    for layer in folded.layers:
+        if layer.name in weights:
+            for variable, value in zip(layer.weights, weights[layer.name], strict=True):
+                variable.assign(keras.ops.convert_to_numpy(value))
+    return folded
+
+
+def in_float32(branch):
+    """The branch itself if it computes in float32, else a copy that does."""
+    layers = [layer for layer in branch.layers if hasattr(layer, "compute_dtype")]
+    if all(layer.compute_dtype == "float32" for layer in layers):
+        return branch
+    copy = keras.models.clone_model(branch, clone_function=copy_in_float32)
+    for layer in layers:
+        copy_weights(layer, copy.get_layer(layer.name))
+    return copy
+
+
+def copy_in_float32(layer, **changes):
+    """A fresh layer with the configuration of `layer` but for `changes`; its weights are left to the caller."""
+    config = {**layer.get_config(), **changes}
+    if "dtype" in config:
+        config["dtype"] = "float32"
+    return type(layer).from_config(config)
+
+
+def _per_channel(factor, channels):
+    """One factor for each channel: converters multiply a scalar into the kernel behind it, even that of the bank."""
+    return np.broadcast_to(np.asarray(factor, "float32"), (channels,))
+
+
+def _direct(layer, use_bias, activation=None):
+    return DirectConv2D(
+        layer.filters,
+        layer.kernel_size,
+        strides=layer.strides,
+        padding=layer.padding,
+        dilation_rate=layer.dilation_rate,
+        groups=layer.groups,
+        activation=activation,
+        use_bias=use_bias,
+        dtype="float32",
+        name=layer.name,
+    )
+
+
+def _is_linear(layer):
+    """Whether `layer` is, before its activation, a linear layer whose weights can take in a scale and an offset."""
+    return type(layer) in _LINEAR and getattr(layer, "data_format", "channels_last") == "channels_last"
+
+
+def _folded_weights(layer, norm):
+    """Kernel and bias of a linear layer in float32, with the norm behind it if there is one."""
+    if isinstance(layer, Modulator):
+        kernel = _float64(layer.direction)
+        if layer.gain is not None:
+            kernel = kernel / np.sqrt(np.sum(np.square(kernel), axis=0)) * _float64(layer.gain)
+        kernel = kernel[None, None]
+    else:
+        kernel = _float64(layer.kernel)
+    # A depthwise kernel is (k_h, k_w, c_in, multiplier), with c_in times multiplier output channels.
+    outputs = kernel.shape[2:] if isinstance(layer, keras.layers.DepthwiseConv2D) else kernel.shape[-1:]
+    bias = np.zeros(int(np.prod(outputs))) if layer.bias is None else _float64(layer.bias)
+    if norm is not None:
+        scale = 1.0 / np.sqrt(_float64(norm.moving_variance) + norm.epsilon)
+        if norm.scale:
+            scale = scale * _float64(norm.gamma)
+        kernel = kernel * scale.reshape(outputs)
+        bias = scale * (bias - _float64(norm.moving_mean))
+        if norm.center:
+            bias = bias + _float64(norm.beta)
+    return [kernel.astype("float32"), bias.astype("float32")]
+
+
+def _float64(variable):
+    return keras.ops.convert_to_numpy(variable).astype("float64")
+
+
+def _foldable_norms(branch):
+    """`{name of a linear layer: the norm that alone uses its output}`.
+
+    The links between layers are read from the configuration of the model, their public form.
+    """
+    config = branch.get_config()
+    calls = {layer["name"]: layer["inbound_nodes"] for layer in config["layers"]}
+    sources = {name: list(_sources(nodes)) for name, nodes in calls.items()}
+    uses = collections.Counter(source for names in sources.values() for source in names)
+    uses.update(name for name in keras.tree.flatten(config["output_layers"]) if isinstance(name, str))
+    layers = {layer.name: layer for layer in branch.layers}
+    norms = {}
+    for name, nodes in calls.items():
+        norm = layers.get(name)
+        if type(norm) not in _NORMS or norm.axis not in (-1, len(norm.output.shape) - 1):
+            continue
+        if len(sources[name]) != 1 or any(nodes[0]["kwargs"].values()):
+            continue
+        (source,) = sources[name]
+        linear = layers.get(source)
+        if not _is_linear(linear) or uses[source] != 1:
+            continue
+        if getattr(linear, "activation", keras.activations.linear) is keras.activations.linear:
+            norms[source] = norm
+    return norms
+
+
+def _sources(config):
+    """Names of the layers whose outputs a serialized call takes."""
+    if isinstance(config, dict) and config.get("class_name") == "__keras_tensor__":
+        yield config["config"]["keras_history"][0]
+    elif isinstance(config, (dict, list, tuple)):
+        for part in config.values() if isinstance(config, dict) else config:
+            yield from _sources(part)

@@ -1,0 +1,43 @@
+"""The bar chart of an export's sizes."""
+
+from rc_keras.whole_files import whole_file
+
+_BANK_COLOUR = "#7f7f7f"
+
+
+def draw_size_chart(report, path):
+    """Draws one bar for the exported file and one for separate files, stacked from bank and tasks.
+
+    Args:
+        report: the `ExportReport`.
+        path: the picture; its suffix gives the format, e.g. `.png`.
+
+    Raises:
+        ImportError: without matplotlib; names what to install.
+        OSError: if the picture cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("Drawing needs matplotlib: pip install rc_keras[viz]") from error
+
+    figure = Figure(figsize=(8, 2.6), layout="constrained")
+    axes = figure.add_subplot()
+    bank, copies = report.bank_bytes / 1e6, len(report.tasks)
+    # Upper bar: this file, the bank once. Lower bar: a bank in each of the separate files.
+    axes.barh([0, 1], [bank, bank * copies], color=_BANK_COLOUR, edgecolor="white", label="shared bank")
+    left = [bank, bank * copies]
+    for name, task in report.tasks.items():
+        size = task.bytes / 1e6
+        axes.barh([0, 1], size, left=left, edgecolor="white", label=name)
+        left = [edge + size for edge in left]
+    for position, end in enumerate(left):
+        axes.text(end, position, f" {end:,.1f} MB", va="center")
+    axes.set_yticks([0, 1], ["one file", f"{copies} separate files" if copies > 1 else "separate file"])
+    axes.invert_yaxis()
+    axes.set_xlabel("MB")
+    axes.set_xlim(0, 1.15 * max(left))
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=min(6, copies + 1), frameon=False, fontsize="small")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=150)

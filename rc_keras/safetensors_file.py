@@ -1,0 +1,63 @@
+"""Named tensors with metadata in one safetensors file, with a digest that tells damage."""
+
+import hashlib
+import os
+
+import numpy as np
+import safetensors
+import safetensors.numpy
+
+from rc_keras.version import __version__
+from rc_keras.whole_files import write_whole
+
+
+def digest(tensors):
+    """sha256 over the sorted names, shapes, dtypes and bytes of arrays, as 64 hexadecimal digits."""
+    sha256 = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = np.ascontiguousarray(tensors[name])
+        sha256.update(f"{name}{tensor.shape}{tensor.dtype}".encode())
+        sha256.update(tensor.tobytes())
+    return sha256.hexdigest()
+
+
+def write(path, suffix, file_format, tensors, metadata):
+    """Writes `{name: array}` and `{key: text}`; the file appears whole or not at all.
+
+    Args:
+        path: the file; must end in `suffix`.
+        file_format: name and version of the format, kept in the metadata.
+    """
+    _check_suffix(path, suffix)
+    metadata = {"format": file_format, "rc_keras": __version__, "content": digest(tensors), **metadata}
+    write_whole(path, safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata))
+
+
+def read(path, suffix, file_format):
+    """Reads a file of `write`.
+
+    Returns:
+        `(tensors, metadata)`.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: if the suffix or the format is another one, or the content is damaged.
+    """
+    _check_suffix(path, suffix)
+    path = os.fspath(path)
+    try:
+        with safetensors.safe_open(path, "numpy") as file:
+            metadata = file.metadata() or {}
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"{path} must be a safetensors file. It cannot be read: {error}") from error
+    if metadata.get("format") != file_format:
+        raise ValueError(f"{path} must have the format {file_format!r}. Received: {metadata.get('format')!r}")
+    if metadata.get("content") != digest(tensors):
+        raise ValueError(f"{path} is damaged: its tensors do not have the digest {metadata.get('content')}")
+    return tensors, metadata
+
+
+def _check_suffix(path, suffix):
+    if not os.fspath(path).endswith(suffix):
+        raise ValueError(f"`path` must end in {suffix!r}. Received: path={os.fspath(path)!r}")

@@ -1,0 +1,74 @@
+"""The package on JAX and torch, with TensorFlow absent."""
+
+import importlib.util
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+TESTS = Path(__file__).parent
+PROGRAM = """
+import sys
+
+sys.modules["tensorflow"] = None  # importing it fails
+import numpy as np
+import keras
+import rc_keras
+assert keras.backend.backend() == sys.argv[1]
+from tiny import TASKS, arrays, assert_same_bits, state, tiny_data, tiny_model
+
+images, labels = tiny_data(8)
+model = tiny_model(TASKS[:2], response_images=images)
+model.compile(optimizer=keras.optimizers.Adam(1e-3))
+model.fit(images, labels, batch_size=4, verbose=0)
+before, predictions = state(model.branch("semseg")), arrays(model.predict(images, verbose=0))
+slots = arrays({str(i): v for i, v in enumerate(model.optimizer.of("edge", model.branch("edge").trainable_variables).variables)})
+model.add_task(TASKS[3])
+history = model.fit(images, labels, batch_size=4, epochs=3, verbose=0, validation_data=(images, labels)).history
+assert history["depth_loss"][-1] < history["depth_loss"][0]
+assert "val_semseg_mean_iou" in history
+assert_same_bits(state(model.branch("semseg")), before)
+after = arrays(model.predict(images, verbose=0))
+assert after.pop("depth").shape == (8, 32, 32, 1)
+assert_same_bits(after, predictions)
+assert_same_bits(arrays({str(i): v for i, v in enumerate(model.optimizer.of("edge", model.branch("edge").trainable_variables).variables)}), slots)
+model.save(sys.argv[2] + "/model.keras")
+loaded = keras.saving.load_model(sys.argv[2] + "/model.keras")
+assert_same_bits(arrays(loaded.predict(images, verbose=0)), arrays(model.predict(images, verbose=0)))
+model.save_task("depth", sys.argv[2] + "/depth.rctask")
+model.remove_task("depth")
+model.load_task(sys.argv[2] + "/depth.rctask")
+assert sys.modules["tensorflow"] is None
+print("all well")
+"""
+
+
+def run(arguments, backend, **kwargs):
+    environment = {
+        **os.environ,
+        "KERAS_BACKEND": backend,
+        "PYTHONPATH": os.pathsep.join([str(TESTS), str(TESTS.parent)]),
+    }
+    return subprocess.run([sys.executable, *arguments], env=environment, capture_output=True, text=True, **kwargs)
+
+
+@pytest.fixture(params=["jax", "torch"])
+def backend(request):
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("runs the other backends from TensorFlow's run")
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return request.param
+
+
+def test_life_of_a_model_without_tensorflow(backend, tmp_path):
+    result = run(["-c", PROGRAM, backend, str(tmp_path)], backend)
+    assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
+
+
+def test_layers(backend):
+    result = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "test_layers.py")], backend)
+    assert result.returncode == 0, result.stdout[-4000:]

@@ -1,0 +1,151 @@
+"""Grafting keeps the function, shares the bank and copies the rest."""
+
+import keras
+import numpy as np
+import pytest
+from photos import load_photos
+from tiny import SIZE, assert_same_bits, differs, state, tiny_backbone, tiny_data
+
+import rc_keras
+from rc_keras import FilterBank, graft
+from rc_keras.bank import is_shared
+from rc_keras.layers import BankConv2D, BatchNormalization, Modulator
+from rc_keras.methods import METHODS, get_method
+
+OUTPUT_RANGE = 1e-4  # of the range of the output
+KEEPING = ("rcm", "rc_ri", "rc_identity", "single_task")
+
+
+def outputs_of(model, images):
+    return keras.tree.map_structure(np.asarray, model.predict(images, verbose=0))
+
+
+def relative_difference(left, right):
+    differences = [
+        np.abs(a - b).max() / np.ptp(b)
+        for a, b in zip(keras.tree.flatten(left), keras.tree.flatten(right), strict=True)
+    ]
+    return max(differences)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_function_before_training(method):
+    backbone, images = tiny_backbone(), tiny_data(4)[0]
+    ri_images = images if get_method(method).response_init else None
+    branch = graft(FilterBank(backbone, method, ri_images), "depth")
+    difference = relative_difference(outputs_of(branch, images), outputs_of(backbone, images))
+    if method in KEEPING:
+        assert difference <= OUTPUT_RANGE
+    else:
+        assert difference > 100 * OUTPUT_RANGE  # random rotations: the paper's plain RC
+
+
+def test_pretrained_classifier_is_kept_and_right(test_data):
+    images, classes = load_photos(test_data, 100)
+    backbone = rc_keras.backbones.resnet18((224, 224, 3), output_stride=32, classes=1000)
+    rc_keras.pretrained.load_weights(backbone, test_data / "resnet18_imagenet.pth")
+    plain = outputs_of(backbone, images)
+    for method, response_images in (("rcm", images[:16]), ("rcm", None), ("rc_ri", None), ("rc_identity", None)):
+        grafted = outputs_of(graft(FilterBank(backbone, method, response_images), "imagenet"), images)
+        assert relative_difference(grafted, plain) <= OUTPUT_RANGE
+        assert np.mean(grafted.argmax(-1) == classes) >= 0.70
+
+
+def test_bank_layers_are_shared_and_the_rest_is_copied():
+    bank = FilterBank(tiny_backbone())
+    first, second = graft(bank, "first"), graft(bank, "second")
+    for name, layer in bank.convolutions.items():
+        assert first.get_layer(name) is layer and second.get_layer(name) is layer
+    own = {id(v) for v in first.variables} & {id(v) for v in second.variables}
+    assert own == {id(layer.kernel) for layer in bank.convolutions.values()}
+
+
+def test_layout_is_the_papers():
+    """17 banks of a ResNet-18: the stem and all 3x3 convolutions; downsampling convolutions are copied."""
+    bank = FilterBank(rc_keras.backbones.resnet((2, 2, 2, 2), (8, 16, 32, 64), (64, 64, 3)))
+    assert len(bank.convolutions) == 17
+    assert not any("downsample" in name for name in bank.convolutions)
+    branch = graft(bank, "depth")
+    assert sum(isinstance(layer, Modulator) for layer in branch.layers) == 17
+    assert all(layer.name.startswith("depth__") for layer in branch.layers[1:] if not isinstance(layer, BankConv2D))
+    assert not any(type(layer) is keras.layers.BatchNormalization for layer in branch.layers)
+
+
+@pytest.mark.parametrize(
+    ("layer", "channels", "shared"),
+    [
+        (keras.layers.Conv2D(8, 3), 4, True),  # 8 < 36
+        (keras.layers.Conv2D(36, 3), 4, False),  # 36 = 36
+        (keras.layers.Conv2D(4, 1), 8, True),
+        (keras.layers.Conv2D(8, 1), 8, False),
+        (keras.layers.Conv2D(8, 3, groups=4), 4, True),  # 8 < 9
+        (keras.layers.Conv2D(12, 3, groups=4), 4, False),
+        (keras.layers.DepthwiseConv2D(3), 4, False),
+        (keras.layers.Conv2DTranspose(4, 3), 8, False),
+    ],
+)
+def test_graft_rule(layer, channels, shared):
+    layer.build((None, 8, 8, channels))
+    assert is_shared(layer, get_method("rcm")) == shared
+    assert not is_shared(layer, get_method("single_task"))
+
+
+def small_vgg():
+    """Biases, fused activations, groups, a convolution that is called twice, and dropout."""
+    image = keras.Input((SIZE, SIZE, 3))
+    x = keras.layers.Conv2D(8, 3, padding="same", activation="relu", bias_initializer="normal", name="first")(image)
+    twice = keras.layers.Conv2D(8, 3, padding="same", activation="relu", name="twice")
+    x = twice(twice(x))
+    low = keras.layers.MaxPooling2D(4, name="pool")(x)
+    x = keras.layers.Conv2D(8, 3, strides=2, groups=2, padding="same", name="grouped", activation="gelu")(low)
+    x = keras.layers.Dropout(0.5, name="dropout")(x)
+    return keras.Model(image, {"low_level": low, "high_level": x})
+
+
+@pytest.mark.parametrize("method", ["rcm", "rc_identity"])
+def test_a_users_own_network(method):
+    backbone, images = small_vgg(), tiny_data(4)[0].astype("float32")
+    bank = FilterBank(backbone, method, images if method == "rcm" else None)
+    assert sorted(bank.convolutions) == ["first", "grouped", "twice"]
+    branch = graft(bank, "depth")
+    assert relative_difference(outputs_of(branch, images), outputs_of(backbone, images)) <= OUTPUT_RANGE
+    assert sum(isinstance(layer, Modulator) for layer in branch.layers) == 3
+
+
+def test_everything_random_derives_from_names():
+    bank = FilterBank(small_vgg(), "rc")
+    graft(bank, "another", seed=1)
+    once, again = graft(bank, "depth", seed=1), graft(bank, "depth", seed=1)
+    assert_same_bits(state(once), state(again))
+    assert differs(state(once), state(graft(bank, "other", seed=1)))
+    assert differs(state(once), state(graft(bank, "depth", seed=2)))
+    assert once.get_layer("depth__dropout").seed == again.get_layer("depth__dropout").seed is not None
+
+
+def test_norms_keep_their_settings():
+    image = keras.Input((8, 8, 3))
+    norm = keras.layers.BatchNormalization(momentum=0.7, epsilon=0.1, scale=False, name="norm")
+    branch = graft(FilterBank(keras.Model(image, norm(image))), "depth")
+    copy = branch.get_layer("depth__norm")
+    assert isinstance(copy, BatchNormalization)
+    assert (copy.momentum, copy.epsilon, copy.scale) == (0.7, 0.1, False)
+
+
+@pytest.mark.parametrize(
+    "backbone",
+    [
+        "resnet18",
+        keras.Sequential([keras.Input((8, 8, 3)), keras.layers.Conv2D(4, 3)]),
+        None,
+    ],
+)
+def test_not_a_functional_model(backbone):
+    with pytest.raises(ValueError, match="must be a functional keras.Model"):
+        FilterBank(backbone)
+
+
+def test_channels_first_is_refused():
+    image = keras.Input((3, 8, 8))
+    convolution = keras.layers.Conv2D(4, 3, data_format="channels_first", name="odd")
+    with pytest.raises(ValueError, match="channels_last.*odd"):
+        FilterBank(keras.Model(image, convolution(image)))

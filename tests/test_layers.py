@@ -1,0 +1,190 @@
+"""Layers: the common contract, and what each one computes."""
+
+import keras
+import numpy as np
+import pytest
+from layer_check import check_layer
+
+from rc_keras import ops as rc_ops
+from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, Modulator, ResizeTo
+
+FLOAT32 = 1e-5  # of values around 1
+GRADIENT = 1e-4  # sums over a few hundred positions
+
+CASES = {
+    "bank": (BankConv2D, {"filters": 6, "kernel_size": (3, 3), "padding": "same"}, [(2, 8, 8, 4)], [], ["kernel"]),
+    "bank_strided": (
+        BankConv2D,
+        {"filters": 6, "kernel_size": (3, 3), "strides": (2, 2), "groups": 2},
+        [(2, 9, 9, 4)],
+        [],
+        ["kernel"],
+    ),
+    "bank_dilated": (
+        BankConv2D,
+        {"filters": 6, "kernel_size": (3, 3), "padding": "same", "dilation_rate": (2, 2)},
+        [(2, 8, 8, 4)],
+        [],
+        ["kernel"],
+    ),
+    "modulator": (Modulator, {"filters": 6}, [(2, 8, 8, 4)], ["direction", "gain"], []),
+    "modulator_plain": (
+        Modulator,
+        {"filters": 6, "normalize": False, "use_bias": True, "direction_initializer": "identity"},
+        [(2, 8, 8, 4)],
+        ["direction", "bias"],
+        [],
+    ),
+    "modulator_regularized": (
+        Modulator,
+        {"filters": 4, "direction_regularizer": "l2", "gain_constraint": "non_neg", "use_bias": True},
+        [(2, 8, 8, 4)],
+        ["direction", "gain", "bias"],
+        [],
+    ),
+    "conv2d": (
+        Conv2D,
+        {"filters": 6, "kernel_size": 3, "padding": "same", "dilation_rate": 2},
+        [(2, 8, 8, 4)],
+        ["kernel", "bias"],
+        [],
+    ),
+    "norm": (
+        BatchNormalization,
+        {"momentum": 0.9, "epsilon": 1e-5},
+        [(2, 8, 8, 4)],
+        ["gamma", "beta"],
+        ["moving_mean", "moving_variance"],
+    ),
+    "resize": (ResizeTo, {}, [(2, 4, 4, 3), (2, 9, 7, 1)], [], []),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_contract(case, tmp_path):
+    layer_class, arguments, shapes, trainable, frozen = CASES[case]
+    config = layer_class(**arguments).get_config()
+    arguments = {name: config[name] for name in arguments}  # as plain data
+    check_layer(layer_class, arguments, shapes, trainable, frozen, tmp_path)
+
+
+def test_bank_cannot_be_thawed():
+    layer = BankConv2D(4, (3, 3))
+    model = keras.Sequential([keras.Input((8, 8, 2)), layer])
+    model.trainable = False
+    model.trainable = True
+    layer.trainable = True
+    assert model.trainable_variables == []
+
+
+def test_modulator_normalizes_rows():
+    generator = np.random.default_rng(0)
+    layer = Modulator(5)
+    layer.build((None, None, None, 3))
+    direction, gain = generator.normal(size=(3, 5)), generator.normal(size=5)
+    layer.direction.assign(direction)
+    layer.gain.assign(gain)
+    responses = generator.normal(size=(2, 4, 4, 3)).astype("float32")
+    rows = gain[:, None] * direction.T / np.linalg.norm(direction.T, axis=1, keepdims=True)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(layer(responses)), responses @ rows.T, rtol=FLOAT32, atol=FLOAT32
+    )
+
+
+@pytest.mark.parametrize("normalize", [True, False])
+def test_modulator_takes_a_matrix(normalize):
+    matrix = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")
+    layer = Modulator(5, normalize=normalize)
+    layer.build((None, None, None, 3))
+    layer.set_matrix(matrix)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer.matrix()), matrix, rtol=FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("size", "rate", "dtype"), [(8, 2, "float32"), (8, 6, "float32"), (8, 18, "float32"), (9, 3, "bfloat16")]
+)
+def test_dilated_convolution_and_its_gradients(size, rate, dtype):
+    generator = np.random.default_rng(0)
+    image = generator.normal(size=(2, size, size, 3)).astype("float32")
+    kernel = generator.normal(size=(3, 3, 3, 4)).astype("float32")
+    weight = generator.normal(size=(2, size, size, 4)).astype("float32")
+    tolerance = GRADIENT if dtype == "float32" else 0.05
+
+    reach = rate
+    padded = np.pad(image, ((0, 0), (reach, reach), (reach, reach), (0, 0)))
+    expected = np.zeros((2, size, size, 4))
+    by_image, by_kernel = np.zeros_like(padded), np.zeros_like(kernel)
+    for i in range(3):
+        for j in range(3):
+            window = np.s_[:, i * rate : i * rate + size, j * rate : j * rate + size]
+            expected += padded[window] @ kernel[i, j]
+            by_kernel[i, j] = np.einsum("bhwc,bhwo->co", padded[window], weight)
+            by_image[window] += weight @ kernel[i, j].T
+    by_image = by_image[:, reach:-reach, reach:-reach]
+
+    x, k = keras.Variable(image, dtype=dtype), keras.Variable(kernel, dtype=dtype)
+
+    def loss():
+        y = rc_ops.conv2d(keras.ops.convert_to_tensor(x), k, padding="same", dilation_rate=(rate, rate))
+        return keras.ops.sum(keras.ops.multiply(keras.ops.cast(y, "float32"), weight)), y
+
+    y, gradients = _gradients(loss, [x, k])
+    for got, want in ((y, expected), (gradients[0], by_image), (gradients[1], by_kernel)):
+        got = keras.ops.convert_to_numpy(keras.ops.cast(got, "float32"))
+        np.testing.assert_allclose(got, want, atol=tolerance * np.abs(want).max())
+
+
+def _gradients(function, variables):
+    with keras.StatelessScope() if keras.backend.backend() == "jax" else _Nothing():
+        return rc_ops.value_and_gradients(function, variables, [])
+
+
+class _Nothing:
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        return False
+
+
+@pytest.mark.parametrize("training", [True, False])
+@pytest.mark.parametrize("shape", [(4, 6, 5, 3), (2, 1, 1, 3)])
+def test_norm_is_keras_norm(training, shape):
+    generator = np.random.default_rng(0)
+    image = generator.normal(2.0, 3.0, size=shape).astype("float32")
+    weight = generator.normal(size=shape).astype("float32")
+    results = []
+    for layer_class in (BatchNormalization, keras.layers.BatchNormalization):
+        layer = layer_class(momentum=0.9, epsilon=1e-5)
+        layer.build(shape)
+        for variable, value in zip(layer.weights, generator.spawn(1)[0].uniform(0.5, 2.0, (4, 3)), strict=True):
+            variable.assign(value)
+        generator = np.random.default_rng(1)
+        x = keras.Variable(image)
+
+        def loss(layer=layer, x=x):
+            y = layer(keras.ops.convert_to_tensor(x), training=training)
+            return keras.ops.sum(keras.ops.multiply(y, weight)), y
+
+        if keras.backend.backend() == "jax":  # its scope keeps updates apart
+            y, gradients, moving = layer(image, training=training), [], layer.non_trainable_weights
+        else:
+            y, gradients = _gradients(loss, [x, layer.gamma, layer.beta])
+            moving = layer.non_trainable_weights
+        results.append([keras.ops.convert_to_numpy(t) for t in (y, *gradients, *moving)])
+        generator = np.random.default_rng(0)
+    for ours, theirs in zip(*results, strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=GRADIENT, atol=GRADIENT)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras synchronizes norms on TensorFlow only")
+def test_synchronized_norm_is_left_to_keras():
+    layer = BatchNormalization(synchronized=True)
+    assert not layer._is_fused(np.zeros((1, 2, 2, 3), "float32"), None)
+
+
+def test_resize_has_half_pixel_centres():
+    image = np.arange(4, dtype="float32").reshape(1, 1, 4, 1).repeat(2, axis=1)
+    resized = ResizeTo()(image, np.zeros((1, 2, 8, 1)))
+    expected = [0.0, 0.25, 0.75, 1.25, 1.75, 2.25, 2.75, 3.0]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(resized)[0, 0, :, 0], expected, atol=FLOAT32)

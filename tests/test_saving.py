@@ -1,0 +1,181 @@
+"""Whole models and single tasks on disk."""
+
+import json
+import os
+import struct
+
+import keras
+import numpy as np
+import pytest
+from tiny import (
+    TASKS,
+    MicroDecoder,
+    arrays,
+    assert_same_bits,
+    micro_backbone,
+    state,
+    tiny_backbone,
+    tiny_data,
+    tiny_decoder,
+    tiny_model,
+)
+
+import rc_keras
+
+UNIQUE_BYTES = 0.02  # of the unique weights, for a file that holds little else
+
+
+def scramble(model, seed=0):
+    """Gives every weight of every branch its own random value, bank excepted."""
+    generator = np.random.default_rng(seed)
+    for name in model.tasks:
+        for variable in model.branch(name).weights:
+            if variable.path not in {layer.kernel.path for layer in model.bank.convolutions.values()}:
+                value = keras.ops.convert_to_numpy(variable)
+                variable.assign(value + generator.uniform(0.01, 0.1, value.shape))
+    return model
+
+
+def predict(model):
+    return arrays(model.predict(tiny_data(2)[0], verbose=0))
+
+
+@pytest.mark.parametrize("method", ["rcm", "single_task"])
+def test_whole_model_is_bit_exact(method, tmp_path):
+    model = scramble(tiny_model(TASKS, method=method, backbone=tiny_backbone(), decoder=tiny_decoder()))
+    model.trainable_tasks = ["edge", "depth"]
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert loaded.tasks == model.tasks and loaded.trainable_tasks == model.trainable_tasks
+    assert [loaded.task(name) for name in loaded.tasks] == list(TASKS)
+    assert loaded.bank.fingerprint == model.bank.fingerprint
+    assert_same_bits(predict(loaded), predict(model))
+    loaded.add_task(rc_keras.Task("late", 4, "segmentation"))
+    model.add_task(rc_keras.Task("late", 4, "segmentation"))
+    assert_same_bits(predict(loaded), predict(model))  # a task added later starts the same
+
+
+def test_file_holds_the_bank_once(tmp_path):
+    backbone = rc_keras.backbones.resnet((1, 1, 1, 1), (32, 64, 128, 256), (32, 32, 3))
+    decoder = rc_keras.decoders.DeepLabV3Plus(width=64, low_level_width=16)
+    model = tiny_model(TASKS, backbone=backbone, decoder=decoder)
+    model.save(tmp_path / "model.keras")
+    unique = sum(v.numpy().nbytes if hasattr(v, "numpy") else np.asarray(v).nbytes for v in model.variables)
+    assert os.path.getsize(tmp_path / "model.keras") == pytest.approx(unique, rel=UNIQUE_BYTES)
+
+
+def test_tasks_in_another_order_load_into_the_right_places(tmp_path):
+    model = scramble(tiny_model(TASKS))
+    model.save_weights(tmp_path / "model.weights.h5")
+    other = tiny_model(TASKS[::-1], bank=model.bank)
+    other.load_weights(tmp_path / "model.weights.h5")
+    assert_same_bits(predict(other), predict(model))
+    fewer = tiny_model(TASKS[:2], bank=model.bank)
+    with pytest.raises(ValueError, match="superfluous: depth__decoder_conv.kernel"):
+        fewer.load_weights(tmp_path / "model.weights.h5")
+
+
+def test_pack_carries_a_task_to_another_model(tmp_path):
+    source = scramble(tiny_model(TASKS))
+    source.save_task("depth", tmp_path / "depth.rctask")
+    target = tiny_model(TASKS[:2], bank=source.bank)
+    trainable = target.trainable_tasks
+    assert target.load_task(tmp_path / "depth.rctask") == "depth"
+    assert target.task("depth") == TASKS[3] and target.trainable_tasks == trainable
+    assert_same_bits(state(target.branch("depth")), state(source.branch("depth")))
+    np.testing.assert_array_equal(predict(target)["depth"], predict(source)["depth"])
+
+
+def test_pack_holds_the_task_and_nothing_else(tmp_path):
+    model = tiny_model(TASKS)
+    model.save_task("depth", tmp_path / "depth.rctask")
+    header, content = _parts(tmp_path / "depth.rctask")
+    kernels = {f"{name}/kernel" for name in model.bank.convolutions}
+    assert not kernels & set(header)
+    own = {k: v for k, v in state(model.branch("depth")).items() if k not in kernels}
+    assert set(header) - {"__metadata__"} == set(own)
+    assert len(content) == sum(v.nbytes for v in own.values())
+    assert header["__metadata__"]["fingerprint"] == model.bank.fingerprint
+
+
+def test_pack_with_another_decoder(tmp_path):
+    source = tiny_model([TASKS[0]], bank=rc_keras.FilterBank(micro_backbone()))
+    source.add_task(TASKS[3], decoder=tiny_decoder())
+    source.save_task("depth", tmp_path / "depth.rctask")
+    target = tiny_model([TASKS[0]], bank=source.bank)
+    target.load_task(tmp_path / "depth.rctask")
+    assert_same_bits(predict(target), predict(source))
+    target.save(tmp_path / "model.keras")
+    assert_same_bits(predict(keras.saving.load_model(tmp_path / "model.keras")), predict(source))
+    assert isinstance(target.decoder("semseg"), MicroDecoder)
+
+
+def test_replacing_a_task(tmp_path):
+    source = scramble(tiny_model(TASKS[:2]))
+    source.save_task("edge", tmp_path / "edge.rctask")
+    target = tiny_model(TASKS[:2], bank=source.bank)
+    target.compile(optimizer="adam")
+    images, labels = tiny_data(4)
+    target.fit(images, labels, batch_size=4, verbose=0)
+    semseg, before = state(target.branch("semseg")), state(target.branch("edge"))
+    with pytest.raises(ValueError, match="overwrite=True"):
+        target.load_task(tmp_path / "edge.rctask")
+    assert_same_bits(state(target.branch("edge")), before)
+    target.load_task(tmp_path / "edge.rctask", overwrite=True)
+    assert target.tasks == ["semseg", "edge"]
+    assert_same_bits(state(target.branch("edge")), state(source.branch("edge")))
+    assert_same_bits(state(target.branch("semseg")), semseg)
+    assert target.optimizer.tasks == ["semseg"]  # momentum of the replaced weights is gone
+    target.fit(images, labels, batch_size=4, verbose=0)
+
+
+def _parts(path):
+    data = path.read_bytes()
+    (length,) = struct.unpack("<Q", data[:8])
+    return json.loads(data[8 : 8 + length]), data[8 + length :]
+
+
+def _with_metadata(path, **changes):
+    header, content = _parts(path)
+    header["__metadata__"].update(changes)
+    text = json.dumps(header).encode()
+    path.write_bytes(struct.pack("<Q", len(text)) + text + content)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda path: path.write_bytes(path.read_bytes()[:-8]), "must be a safetensors file"),
+        (lambda path: path.write_bytes(path.read_bytes()[:-4] + bytes(4)), "is damaged"),
+        (lambda path: _with_metadata(path, format="rc_keras.task.99"), "must have the format 'rc_keras.task.1'"),
+        (lambda path: _with_metadata(path, fingerprint="0" * 64), "fingerprint '.*Received: '0000"),
+        (lambda path: _with_metadata(path, method="rc_identity"), "method 'rcm'.*Received: 'rc_identity'"),
+        (lambda path: _with_metadata(path, task='{"class_name": "system", "module": "os", "config": {}}'), "system"),
+    ],
+)
+def test_refused_packs_leave_the_model_as_it_was(damage, message, tmp_path):
+    model = tiny_model(TASKS[:2])
+    model.save_task("edge", tmp_path / "edge.rctask")
+    model.remove_task("edge")
+    before = predict(model)
+    damage(tmp_path / "edge.rctask")
+    with pytest.raises((ValueError, TypeError), match=message):
+        model.load_task(tmp_path / "edge.rctask")
+    assert model.tasks == ["semseg"]
+    assert_same_bits(predict(model), before)
+
+
+def test_pack_of_another_bank(tmp_path):
+    tiny_model(TASKS[:1]).save_task("semseg", tmp_path / "semseg.rctask")
+    stranger = tiny_model(TASKS[1:2], backbone=micro_backbone(seed=7))
+    with pytest.raises(ValueError, match="fingerprint"):
+        stranger.load_task(tmp_path / "semseg.rctask")
+
+
+def test_wrong_suffix_and_unknown_task(tmp_path):
+    model = tiny_model(TASKS[:1])
+    with pytest.raises(ValueError, match=r"must end in '\.rctask'"):
+        model.save_task("semseg", tmp_path / "semseg.h5")
+    with pytest.raises(ValueError, match="Did you mean 'semseg'"):
+        model.save_task("semsge", tmp_path / "semseg.rctask")
+    assert not list(tmp_path.iterdir())
