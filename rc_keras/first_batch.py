@@ -11,8 +11,8 @@ def peek(x, y=None, sample_weight=None, batch_size=None):
     """Looks at the first batch of training data without losing it.
 
     Args:
-        x, y, sample_weight, batch_size: as in `keras.Model.fit`: arrays, a `tf.data.Dataset`, a `keras.utils.PyDataset`, a
-            torch `DataLoader`, or a generator.
+        x, y, sample_weight, batch_size: as in `keras.Model.fit`: arrays, a `tf.data.Dataset`, a
+            `keras.utils.PyDataset`, a torch `DataLoader`, or a generator.
 
     Returns:
         `(x, batch)`: `x` to be used from now on, and the first batch, a tuple `(images, labels, …)` or images alone;

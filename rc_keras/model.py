@@ -21,9 +21,9 @@ from rc_keras.task import Task
 class MultiTaskModel(keras.Model):
     """Tasks on one frozen filter bank: fit, add, save, load and export them without disturbing each other.
 
-    Made by `rc_keras.build`. Batches for `fit` and `evaluate` are `(images, {task: labels})`. `fit` trains the tasks that
-    are in `trainable_tasks` and have a key in the labels; the branches of other tasks are not run and no bit of them
-    moves. Each task has its own optimizer state, so momentum, weight decay, schedules, clipping and loss scaling act
+    Made by `rc_keras.build`. Batches for `fit` and `evaluate` are `(images, {task: labels})`. `fit` trains the tasks
+    that are in `trainable_tasks` and have a key in the labels; the branches of other tasks are not run and no bit of
+    them moves. Each task has its own optimizer state: momentum, weight decay, schedules, clipping and loss scaling act
     within a task only.
 
     Args:
@@ -237,8 +237,8 @@ class MultiTaskModel(keras.Model):
     def compile(self, optimizer="rmsprop", loss=None, metrics=None, loss_weights=None, **kwargs):
         """Configures the model for `fit`.
 
-        Losses, loss weights and metrics are the tasks' own where they are not given. To compile again with the optimizer
-        that is in place keeps its state.
+        Losses, loss weights and metrics are the tasks' own where they are not given. Compiling again with the
+        optimizer that is in place keeps its state.
 
         Args:
             optimizer: a `keras.optimizers.Optimizer` or a name. Every task gets its own copy of it, with the learning
@@ -510,7 +510,7 @@ class MultiTaskModel(keras.Model):
 
 
 class _Layers(collections.abc.Sequence):
-    """A sequence that is not a list: Keras saves the lists it finds in a model, by order, which would store all twice."""
+    """A sequence that is not a list: Keras saves the lists it finds in a model, and weights would be stored twice."""
 
     def __init__(self, layers):
         self._list = layers

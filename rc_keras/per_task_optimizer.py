@@ -6,8 +6,8 @@ import keras
 class PerTaskOptimizer(keras.optimizers.Optimizer):
     """Gives each task its own copy of an optimizer: slots, iterations, clipping, loss scale.
 
-    A step of one task therefore moves nothing of another: no momentum, no weight decay, no schedule. All copies read the
-    one learning rate of the optimizer they were copied from, so that callbacks which set it reach every task; a
+    A step of one task therefore moves nothing of another: no momentum, no weight decay, no schedule. All copies read
+    the one learning rate of the optimizer they were copied from, so that callbacks which set it reach every task; a
     learning rate schedule runs by the task's own iterations.
 
     Args:

@@ -70,7 +70,7 @@ def test_keras_application():
     assert model.predict(np.zeros((1, 64, 64, 3)), verbose=0)["depth"].shape == (1, 64, 64, 1)
     assert model.bank.template.output["low_level"].shape[1:3] == (16, 16)
     assert model.bank.template.output["high_level"].shape[1:3] == (2, 2)
-    assert 0 < len(model.bank.convolutions)
+    assert len(model.bank.convolutions) > 0
 
 
 @pytest.mark.parametrize(
