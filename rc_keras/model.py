@@ -291,6 +291,8 @@ class MultiTaskModel(keras.Model):
         """
         arguments = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs).arguments
         del arguments["self"]
+        if hasattr(x, "element_spec"):
+            arguments.setdefault("shuffle", False)  # Keras warns about its own default, which a tf.data.Dataset ignores
         arguments["x"], names = self._look_at(arguments, self.trainable_tasks)
         validation = arguments.get("validation_data")
         if validation is not None:

@@ -1,0 +1,50 @@
+"""The README's program runs and prints what it says, and its commands exist."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+
+
+def blocks(language):
+    return re.findall(rf"```{language}\n(.*?)```", README, re.DOTALL)
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the program exports")
+def test_program_prints_what_the_readme_shows(tmp_path):
+    (program,) = blocks("python")
+    (printed,) = blocks("text")
+    environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path / "data")}
+    result = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert printed in result.stdout
+    assert (tmp_path / "model.tflite").stat().st_size > 4 * 17_000_000
+    assert "semseg_mean_iou" in result.stdout and "depth_rmse" in result.stdout
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)`", README))))
+def test_make_targets_exist(target):
+    subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)
+
+
+def test_names_in_the_readme_exist():
+    """Everything written as `rc_keras.x.y`, and every file and folder that is linked."""
+    import importlib
+
+    for dotted in set(re.findall(r"\brc_keras(?:\.\w+)+", README)):
+        *path, last = dotted.split(".")
+        try:
+            importlib.import_module(dotted)
+        except ModuleNotFoundError:
+            assert hasattr(importlib.import_module(".".join(path)), last), dotted
+    for link in re.findall(r"\]\(([^)]+)\)", README):
+        assert link.startswith("http") or (ROOT / link).exists(), link
