@@ -29,6 +29,10 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         """Names of the tasks that have a state, in the order of their first step."""
         return list(self._held.states)
 
+    def holds(self, optimizer):
+        """Whether `optimizer` is the prototype, or what the prototype scales the loss for."""
+        return optimizer in (self.prototype, _innermost(self.prototype))
+
     def of(self, task, variables):
         """The optimizer of one task, made at its first step.
 

@@ -28,6 +28,13 @@ assert keras.backend.backend() == sys.argv[1]
 from tiny import TASKS, arrays, assert_same_bits, state, tiny_data, tiny_model
 
 images, labels = tiny_data(8)
+fresh = tiny_model(TASKS[:2])
+fresh.compile(optimizer="adam")
+fresh.trainable_tasks = ["edge"]
+logs = fresh.train_on_batch(images, labels, return_dict=True)
+assert set(logs) == {"loss", "edge_loss", "edge_max_f"}
+history = fresh.fit(images, labels, batch_size=4, verbose=0, validation_data=(images, labels)).history
+assert "semseg_loss" not in history and "val_semseg_loss" in history
 model = tiny_model(TASKS[:2], response_images=images)
 model.compile(optimizer=keras.optimizers.Adam(1e-3))
 model.fit(images, labels, batch_size=4, verbose=0)

@@ -1,0 +1,51 @@
+"""What is measured of one task while it trains: its loss and its metrics."""
+
+import keras
+from keras import ops
+
+
+class TaskMeasures:
+    """Loss, loss weight and metrics of one task, logged as `<task>_loss` and `<task>_<metric>`.
+
+    Args:
+        task: the `Task`.
+        loss: a `keras.losses.Loss`, a function or a name instead of the task's own.
+        weight: a number instead of the task's `loss_weight`.
+        metrics: `keras.metrics.Metric`s instead of the task's own.
+    """
+
+    def __init__(self, task, loss=None, weight=None, metrics=None):
+        self.loss = task.make_loss() if loss is None else _loss_object(loss)
+        self.weight = task.loss_weight if weight is None else float(weight)
+        self.tracker = keras.metrics.Mean(name=f"{task.name}_loss")
+        self._metrics = [
+            type(metric).from_config({**metric.get_config(), "name": f"{task.name}_{metric.name}"})
+            for metric in (task.make_metrics() if metrics is None else metrics)
+        ]
+
+    @property
+    def metrics(self):
+        """All `keras.metrics.Metric`s, the loss first."""
+        return [self.tracker, *self._metrics]
+
+    def update(self, labels, prediction, loss):
+        """Takes in a batch."""
+        self.tracker.update_state(loss, sample_weight=ops.shape(prediction)[0])
+        for metric in self._metrics:
+            metric.update_state(labels, prediction)
+
+
+class FunctionLoss(keras.losses.Loss):
+    """A function of Keras or the user's as a `Loss`."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def call(self, y_true, y_pred):
+        return self.function(y_true, y_pred)
+
+
+def _loss_object(loss):
+    loss = keras.losses.get(loss)
+    return loss if isinstance(loss, keras.losses.Loss) else FunctionLoss(loss)

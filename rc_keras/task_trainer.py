@@ -1,0 +1,278 @@
+"""Training of a model whose tasks share nothing that trains."""
+
+import inspect
+
+import keras
+from keras import ops
+
+from rc_keras import first_batch
+from rc_keras import ops as rc_ops
+from rc_keras.per_task_optimizer import PerTaskOptimizer
+from rc_keras.task_measures import TaskMeasures
+
+
+class TaskTrainer(keras.Model):
+    """`compile`, `fit`, `evaluate` and `predict` for labels `{task: labels}`.
+
+    Keras's own steps refuse missing labels, and an optimizer that meets new variables. Here the tasks of a step are
+    those that have labels, and each has its own gradients and optimizer state.
+
+    A subclass answers `tasks`, `trainable_tasks`, `task(name)`, `branch(name)` and `image_shape`, see `MultiTaskModel`.
+    """
+
+    def __init__(self, name):
+        super().__init__(name=name)
+        # Held where Keras neither tracks nor saves it: measures come and go with the tasks.
+        self._training = _Training()
+
+    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, **kwargs):
+        """Configures the model for `fit`.
+
+        Losses, loss weights and metrics are the tasks' own where they are not given. Compiling again with the
+        optimizer that is in place keeps its state.
+
+        Args:
+            optimizer: a `keras.optimizers.Optimizer` or a name. Every task gets its own copy of it, with the learning
+                rate in common.
+            loss: `{task: keras.losses.Loss or function}`, or `None`.
+            loss_weights: `{task: number}`, or `None`.
+            metrics: `{task: [keras.metrics.Metric]}`, or `None`.
+            kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, `auto_scale_loss` as in `keras.Model.compile`.
+        """
+        overrides = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights}
+        for argument, mapping in overrides.items():
+            if mapping is not None and not isinstance(mapping, dict):
+                raise ValueError(f"`{argument}` must be a dict with task names as keys. Received: {mapping!r}")
+            for name in mapping or ():
+                self.task(name)
+        previous = getattr(self, "optimizer", None)
+        super().compile(optimizer=optimizer, **kwargs)
+        in_place = isinstance(previous, PerTaskOptimizer) and previous.holds(optimizer)
+        self.optimizer = previous if in_place else PerTaskOptimizer(self.optimizer)
+        self._training.overrides = {argument: dict(mapping or {}) for argument, mapping in overrides.items()}
+        self._training.options = {k: v for k, v in kwargs.items() if k != "auto_scale_loss"}
+        self._training.measures.clear()
+
+    def get_compile_config(self):
+        if not self.compiled:
+            return {}
+        return {
+            "optimizer": keras.saving.serialize_keras_object(self.optimizer.prototype),
+            "optimized_tasks": self.optimizer.tasks,
+            "overrides": keras.saving.serialize_keras_object(self._training.overrides),
+            "options": dict(self._training.options),
+        }
+
+    def compile_from_config(self, config):
+        overrides = keras.saving.deserialize_keras_object(config["overrides"])
+        self.compile(
+            optimizer=keras.saving.deserialize_keras_object(config["optimizer"]),
+            auto_scale_loss=False,  # the saved optimizer is wrapped already where it should be
+            **overrides,
+            **config["options"],
+        )
+        for name in config["optimized_tasks"]:
+            self.optimizer.of(name, self.branch(name).trainable_variables)
+
+    def fit(self, x=None, y=None, *args, **kwargs):
+        """Trains; `keras.Model.fit` with labels as `{task: labels}`.
+
+        The first batch, of the validation data too, is checked on the host before anything is trained.
+        """
+        arguments = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs).arguments
+        del arguments["self"]
+        if hasattr(x, "element_spec"):
+            arguments.setdefault("shuffle", False)  # Keras warns about its own default, which a tf.data.Dataset ignores
+        arguments["x"], names = self._look_at(arguments, self.trainable_tasks)
+        validation = arguments.get("validation_data")
+        if validation is not None:
+            unpacked = keras.utils.unpack_x_y_sample_weight(validation)
+            restored, measured = self._look_at(
+                dict(zip(("x", "y", "sample_weight"), unpacked, strict=True)), self.tasks
+            )
+            if unpacked[1] is None:
+                arguments["validation_data"] = restored
+            self._make_measures(measured or self.tasks)
+        self._prepare(names)
+        return super().fit(**arguments)
+
+    def train_on_batch(self, x, y=None, *args, **kwargs):
+        """One step on one batch; `keras.Model.train_on_batch` with labels as `{task: labels}`."""
+        self._prepare(self._labelled(y, self.trainable_tasks))
+        return super().train_on_batch(x, y, *args, **kwargs)
+
+    def evaluate(self, x=None, y=None, *args, **kwargs):
+        """Measures the tasks that have labels; `keras.Model.evaluate` with labels as `{task: labels}`."""
+        arguments = inspect.signature(keras.Model.evaluate).bind(self, x, y, *args, **kwargs).arguments
+        arguments.update(arguments.pop("kwargs", {}))
+        del arguments["self"]
+        if not arguments.get("_use_cached_eval_dataset"):
+            arguments["x"], names = self._look_at(arguments, self.tasks)
+            self._assert_compile_called("evaluate")
+            self._make_measures(names or self.tasks)
+        return super().evaluate(**arguments)
+
+    def predict(self, x, *args, **kwargs):
+        """Raw predictions of all tasks, `{task: array}`; `keras.Model.predict`."""
+        x, batch = first_batch.peek(x)
+        if batch is not None:
+            first_batch.check_images(keras.utils.unpack_x_y_sample_weight(batch)[0], self.image_shape)
+        return super().predict(x, *args, **kwargs)
+
+    def _look_at(self, arguments, candidates):
+        """Checks the first batch of data; returns the data to use and the names of the candidates that have labels."""
+        x, batch = first_batch.peek(
+            arguments.get("x"), arguments.get("y"), arguments.get("sample_weight"), arguments.get("batch_size")
+        )
+        if batch is None:
+            return x, None
+        images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
+        names = self._labelled(labels, candidates)
+        first_batch.check_images(images, self.image_shape)
+        for name in names:
+            self.task(name).check_labels(labels[name], tuple(images.shape))
+        return x, names
+
+    def _labelled(self, labels, candidates):
+        if not isinstance(labels, dict):
+            raise ValueError(f"Labels must be a dict {{task: labels}}. Received: {type(labels).__name__}")
+        names = [name for name in candidates if name in labels]
+        if not names:
+            raise ValueError(f"Labels must hold one of the tasks {candidates}. Received: keys {sorted(labels)}")
+        return names
+
+    def _prepare(self, names):
+        """Makes the optimizer states and the metrics that a step with these tasks needs."""
+        self._assert_compile_called("fit")
+        if not self.trainable:
+            raise ValueError("`model.trainable` must be True to train. Received: trainable=False")
+        for name in names or self.trainable_tasks:
+            self.optimizer.of(name, self.branch(name).trainable_variables)
+        self._make_measures(names or self.trainable_tasks)
+
+    def _symbolic_build(self, iterator=None, data_batch=None):
+        """Keras's hook before the first step: all is built by now, but the metrics of `test_on_batch`."""
+        if data_batch is not None:
+            labels = keras.utils.unpack_x_y_sample_weight(data_batch)[1]
+            self._make_measures(self._labelled(labels, self.tasks))
+
+    def _make_measures(self, names):
+        for name in names:
+            if name not in self._training.measures:
+                own = {argument: mapping.get(name) for argument, mapping in self._training.overrides.items()}
+                self._training.measures[name] = TaskMeasures(
+                    self.task(name), own["loss"], own["loss_weights"], own["metrics"]
+                )
+
+    def _forget_task(self, name):
+        """Drops the optimizer state and the measures of a task."""
+        self._training.measures.pop(name, None)
+        if isinstance(getattr(self, "optimizer", None), PerTaskOptimizer):
+            self.optimizer.forget(name)
+
+    def _forget_functions(self):
+        """Makes Keras trace its steps anew."""
+        self.train_function = self.test_function = self.predict_function = None
+
+    @property
+    def metrics(self):
+        return self._metrics_of(self._training.measures) if self.compiled else []
+
+    def get_metrics_result(self):
+        """Results of the tasks of the last step."""
+        return {metric.name: metric.result() for metric in self._metrics_of(self._training.measured)}
+
+    def _metrics_of(self, names):
+        return [self._loss_tracker, *(m for name in names for m in self._training.measures[name].metrics)]
+
+    def train_step(self, *args):
+        """One step: task after task, each with its own gradients and its own optimizer state."""
+        if keras.backend.backend() == "jax":
+            state, data = args
+            groups = (
+                self.trainable_variables,
+                self.non_trainable_variables,
+                self.optimizer.variables,
+                self.metrics_variables,
+            )
+            return _stateless(self._train, groups, state, data)
+        return self._train(*args)
+
+    def test_step(self, *args):
+        """Losses and metrics of the tasks that have labels."""
+        if keras.backend.backend() == "jax":
+            state, data = args
+            groups = (self.trainable_variables, self.non_trainable_variables, self.metrics_variables)
+            return _stateless(self._test, groups, state, data)
+        return self._test(*args)
+
+    def _train(self, data):
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        names = self._labelled(labels, self.trainable_tasks)
+        self._prepare(names)
+        losses, gradients = [], []
+        for name in names:
+            branch = self.branch(name)
+            variables = branch.trainable_variables
+            optimizer = self.optimizer.of(name, variables)
+            loss_scale = optimizer.scale_loss(ops.ones(()))
+            # Waiting for the previous task's gradients keeps the memory of a joint step at that of one task.
+            inputs = rc_ops.after(images, gradients)
+
+            def forward(name=name, branch=branch, inputs=inputs, loss_scale=loss_scale):
+                prediction = branch(inputs, training=True)
+                loss, weighted = self._loss(name, labels, prediction, sample_weight)
+                return weighted * loss_scale, (prediction, loss, weighted)
+
+            (prediction, loss, weighted), gradients = rc_ops.value_and_gradients(
+                forward, variables, branch.non_trainable_variables
+            )
+            self.optimizer.apply_task(name, gradients, variables)
+            self._training.measures[name].update(labels[name], prediction, loss)
+            losses.append(weighted)
+        return self._finish(names, images, losses)
+
+    def _test(self, data):
+        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        names = self._labelled(labels, self.tasks)
+        self._make_measures(names)
+        losses = []
+        for name in names:
+            prediction = self.branch(name)(images, training=False)
+            loss, weighted = self._loss(name, labels, prediction, sample_weight)
+            self._training.measures[name].update(labels[name], prediction, loss)
+            losses.append(weighted)
+        return self._finish(names, images, losses)
+
+    def _loss(self, name, labels, prediction, sample_weight):
+        """The task's loss, and what is differentiated: the weighted loss plus the branch's regularization."""
+        measures = self._training.measures[name]
+        weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
+        loss = measures.loss(labels[name], prediction, sample_weight=weight)
+        weighted = loss * measures.weight
+        for regularization in self.branch(name).losses:
+            weighted = weighted + ops.sum(regularization)
+        return loss, weighted
+
+    def _finish(self, names, images, losses):
+        self._loss_tracker.update_state(sum(losses), sample_weight=ops.shape(images)[0])
+        self._training.measured = names
+        return self.get_metrics_result()
+
+
+class _Training:
+    """What `compile` was given besides the optimizer, and what `fit` and `evaluate` measure."""
+
+    def __init__(self):
+        self.overrides, self.options = {}, {}
+        self.measures = {}  # {task: TaskMeasures}, of the tasks trained or evaluated since `compile`
+        self.measured = []  # the tasks of the last step
+
+
+def _stateless(step, groups, state, data):
+    """Runs a step as JAX wants it: variables come in as values, and go out as values."""
+    mapping = [pair for group, values in zip(groups, state, strict=True) for pair in zip(group, values, strict=True)]
+    with keras.StatelessScope(state_mapping=mapping) as scope:
+        logs = step(data)
+        state = tuple([scope.get_current_value(v) for v in group] for group in groups)
+    return logs, state
