@@ -1,8 +1,7 @@
 """Plain encoders: ordinary functional Keras models, from which a task's branch is grafted."""
 
-import difflib
-
 from rc_keras.backbones.resnet import resnet, resnet18, resnet34
+from rc_keras.names import unknown_name
 
 BACKBONES = {
     "resnet18": resnet18,
@@ -29,9 +28,7 @@ def get(name):
     """
     if isinstance(name, str) and name in BACKBONES:
         return BACKBONES[name]
-    near = difflib.get_close_matches(str(name).lower(), BACKBONES, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise ValueError(f"`name` must be one of {sorted(BACKBONES)}. Received: name={name!r}.{hint}")
+    raise unknown_name("backbone", name, BACKBONES)
 
 
 __all__ = ["BACKBONES", "get", "resnet", "resnet18", "resnet34"]
