@@ -8,6 +8,7 @@ import numpy as np
 from rc_keras.bank import copy_weights
 from rc_keras.export.direct_conv2d import DirectConv2D
 from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, Modulator
+from rc_keras.layers.modulator import TINY
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
 _LINEAR = (Modulator, *_CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
@@ -120,7 +121,7 @@ def _folded_weights(layer, norm):
     if isinstance(layer, Modulator):
         kernel = _float64(layer.direction)
         if layer.gain is not None:
-            kernel = kernel / np.sqrt(np.sum(np.square(kernel), axis=0)) * _float64(layer.gain)
+            kernel = kernel / np.sqrt(np.maximum(np.sum(np.square(kernel), axis=0), TINY)) * _float64(layer.gain)
         kernel = kernel[None, None]
     else:
         kernel = _float64(layer.kernel)

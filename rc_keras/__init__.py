@@ -3,6 +3,8 @@
 `build` makes a `MultiTaskModel`; see there.
 """
 
+import importlib
+
 from rc_keras import backbones, decoders, layers, losses, methods, metrics, pretrained
 from rc_keras.bank import FilterBank
 from rc_keras.build import build
@@ -10,6 +12,14 @@ from rc_keras.graft import graft
 from rc_keras.model import MultiTaskModel
 from rc_keras.task import Task, nyud, pascal_context
 from rc_keras.version import __version__
+
+
+def __getattr__(name):
+    """`rc_keras.export` and `rc_keras.zoo` are imported when they are first used: they need more than Keras."""
+    if name in ("export", "zoo"):
+        return importlib.import_module(f"rc_keras.{name}")
+    raise AttributeError(f"module 'rc_keras' has no attribute {name!r}")
+
 
 __all__ = [
     "FilterBank",

@@ -35,7 +35,8 @@ class FilterBank:
         method: the `Method`.
         template: the functional `keras.Model` described above.
         convolutions: `{name: BankConv2D}`.
-        response_report: `response_init.ResponseReport`, or `None` without RI.
+        response_report: `response_init.ResponseReport` of a bank that was made here; `None` without RI, and for a
+            bank that was loaded.
     """
 
     def __init__(self, backbone, method="rcm", response_images=None):
@@ -118,8 +119,8 @@ def is_shared(layer, method):
     Raises:
         ValueError: if the layer is a convolution with channels first.
     """
-    if not method.shares_kernels or not isinstance(layer, keras.layers.Conv2D):
-        return False
+    if not method.shares_kernels or type(layer) not in (keras.layers.Conv2D, Conv2D):
+        return False  # a subclass may compute something else with its kernel
     if layer.data_format != "channels_last":
         raise ValueError(
             f"Convolutions must have data_format='channels_last'. Received: layer {layer.name!r} with "
@@ -146,6 +147,12 @@ def _make_template(backbone, method):
         raise ValueError(
             f"`backbone` must have one image input (batch, height, width, channels). Received: input shapes {shapes}"
         )
+    for layer in backbone.layers:
+        if layer.name == "output" or layer.name.startswith("decoder_"):
+            raise ValueError(
+                "`backbone` must not have a layer named 'output' or 'decoder_…', names that each task's branch uses. "
+                f"Received: layer {layer.name!r}"
+            )
     originals = {}  # name of a bank convolution: the layer it stands for
 
     def clone(layer):
@@ -190,6 +197,11 @@ def _make_template(backbone, method):
         return outputs
 
     template = keras.models.clone_model(backbone, clone_function=clone, call_function=call)
+    if method.shares_kernels and not originals:
+        raise ValueError(
+            f"`backbone` must hold convolutions larger than their modulators for method {method.name!r}. Received: "
+            f"{backbone.name!r} without any (models nested in it are not looked into)"
+        )
     for layer in backbone.layers:
         if layer.name in originals:
             copy_variable(layer.kernel, template.get_layer(layer.name).kernel)

@@ -15,7 +15,7 @@ _NORMS = (
 )
 
 
-def make_branch(bank, task, decoder, seed):
+def make_branch(bank, task, decoder, seed, dtype_policy):
     """Builds one task's functional model on the shared bank.
 
     Args:
@@ -23,6 +23,7 @@ def make_branch(bank, task, decoder, seed):
         task: the `Task`.
         decoder: called as `decoders.DeepLabV3Plus`. Classification tasks get a `PooledHead` instead.
         seed: base of what is random in the branch.
+        dtype_policy: the `keras.DTypePolicy` of the decoder, whatever the global one is by now.
 
     Returns:
         A functional `keras.Model` named for the task, `(batch, height, width, channels)` images in 0..255 to the raw
@@ -34,12 +35,22 @@ def make_branch(bank, task, decoder, seed):
     image = encoder.inputs[0]
     if task.kind == "classification":
         decoder = PooledHead()
-    raw = decoder(image, encoder.output, task.channels, f"{prefix}decoder_", seed)
+    current = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype_policy)
+    try:
+        raw = decoder(image, encoder.output, task.channels, f"{prefix}decoder_", seed)
+    finally:
+        keras.config.set_dtype_policy(current)
     if task.kind == "normals":
         output = keras.layers.UnitNormalization(dtype="float32", name=f"{prefix}output")
     else:
         output = keras.layers.Activation("linear", dtype="float32", name=f"{prefix}output")
     return keras.Model(image, output(raw), name=task.name)
+
+
+def frozen_layers(branch):
+    """Names of the layers a user froze with `layer.trainable = False`."""
+    return [layer.name for layer in branch.layers if layer.weights and not layer.trainable]
 
 
 def weights_by_role(branch):

@@ -53,7 +53,7 @@ def build(
         A `MultiTaskModel`.
 
     Raises:
-        ValueError: for unknown names, duplicate tasks, or parts that do not fit, before anything is computed.
+        ValueError: for unknown names, duplicate tasks, or parts that do not fit.
     """
     method = get_method(method)
     tasks = _check_tasks(tasks)
@@ -67,6 +67,8 @@ def build(
                     f"`{name}` must be None with `bank`, which brings the weights. Received: {name}={value!r}"
                 )
     if isinstance(backbone, keras.Model):
+        if weights is not None:
+            backbone = keras.models.clone_model(backbone)  # the user's own keeps its weights
         backbone = features.on_image(features.with_named_features(backbone), image_shape, preprocess)
     else:
         if preprocess is not None:
@@ -100,6 +102,8 @@ def _check_tasks(tasks):
 
 
 def _check_image_shape(image_shape):
+    if not isinstance(image_shape, (tuple, list)):
+        raise ValueError(f"`image_shape` must be (height, width, channels). Received: image_shape={image_shape!r}")
     sizes_fit = all(size is None or (isinstance(size, int) and size > 0) for size in image_shape)
     if len(image_shape) != 3 or not sizes_fit or image_shape[2] is None:
         raise ValueError(

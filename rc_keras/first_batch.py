@@ -33,6 +33,8 @@ def peek(x, y=None, sample_weight=None, batch_size=None):
         if first is None:
             raise ValueError("The dataset must hold at least one batch. Received: an empty one")
         return x, first
+    if not all(hasattr(a, "shape") for a in keras.tree.flatten((x, y)) if a is not None):
+        return x, None
     n = batch_size or 32
     batch = keras.tree.map_structure(lambda a: a[:n] if hasattr(a, "shape") else a, (x, y, sample_weight))
     return x, batch if y is not None else batch[:1]

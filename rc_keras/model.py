@@ -7,7 +7,7 @@ from keras import ops
 
 from rc_keras import decoders, first_batch, task_pack
 from rc_keras.bank import FilterBank
-from rc_keras.branch import make_branch
+from rc_keras.branch import frozen_layers, make_branch
 from rc_keras.named_weights import assign_named, named_variables
 from rc_keras.names import unknown_name
 from rc_keras.parameter_report import parameter_report
@@ -24,9 +24,12 @@ class MultiTaskModel(TaskTrainer):
     them moves. Each task has its own optimizer state: momentum, weight decay, schedules, clipping and loss scaling act
     within a task only.
 
+    Freezing by `trainable_tasks` holds for this model, not for one it is nested in: there use `branch(name)`.
+
     Args:
         bank: the `FilterBank`; its template answers `{"low_level": map, "high_level": map}`.
         seed: base of everything random, together with the names of task and layer.
+        dtype: the dtype policy of decoders; `None`: the global one.
 
     Call arguments:
         images: RGB in 0..255, `(batch, height, width, channels)`, uint8 or float.
@@ -37,8 +40,8 @@ class MultiTaskModel(TaskTrainer):
         `{task: raw prediction}`, see `Task`.
     """
 
-    def __init__(self, bank, seed=0, name="multi_task_model"):
-        super().__init__(name=name)
+    def __init__(self, bank, seed=0, name="multi_task_model", dtype=None):
+        super().__init__(name=name, dtype=dtype)
         self.seed = seed
         # Held where Keras neither tracks nor saves: layers are listed below, weights are saved by name.
         self._held = _Held(bank)
@@ -163,7 +166,7 @@ class MultiTaskModel(TaskTrainer):
         if decoder is None:
             decoder = next(iter(self._held.decoders.values()), "deeplabv3plus")
         decoder = decoders.get(decoder)
-        self._install(task, decoder, make_branch(self.bank, task, decoder, self.seed))
+        self._install(task, decoder, make_branch(self.bank, task, decoder, self.seed, self.dtype_policy))
 
     def _install(self, task, decoder, branch):
         """Puts a branch in its place; a task of the same name goes, with its optimizer state and its metrics."""
@@ -246,16 +249,23 @@ class MultiTaskModel(TaskTrainer):
             "tasks": [serialize(task) for task in self._held.tasks.values()],
             "decoders": [serialize(decoder) for decoder in self._held.decoders.values()],
             "trainable_tasks": self.trainable_tasks,
+            "trainable": self.trainable,
+            "frozen_layers": {name: frozen_layers(branch) for name, branch in self._held.branches.items()},
+            "dtype": serialize(self.dtype_policy),
         }
 
     @classmethod
     def from_config(cls, config):
         deserialize = keras.saving.deserialize_keras_object
         bank = FilterBank.from_template(deserialize(config["template"]), config["method"])
-        model = cls(bank, seed=config["seed"], name=config["name"])
+        model = cls(bank, seed=config["seed"], name=config["name"], dtype=deserialize(config["dtype"]))
         for task, decoder in zip(config["tasks"], config["decoders"], strict=True):
             model._new_task(deserialize(task), decoder)
+        for name, layers in config["frozen_layers"].items():
+            for layer in layers:
+                model.branch(name).get_layer(layer).trainable = False
         model.trainable_tasks = config["trainable_tasks"]
+        model.trainable = config["trainable"]
         return model
 
 

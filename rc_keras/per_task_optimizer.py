@@ -2,7 +2,10 @@
 
 import keras
 
+from rc_keras.named_weights import assign_named
 
+
+@keras.saving.register_keras_serializable(package="rc_keras")
 class PerTaskOptimizer(keras.optimizers.Optimizer):
     """Gives each task its own copy of an optimizer: slots, iterations, clipping, loss scale.
 
@@ -48,17 +51,23 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
             state = self._held.copy()
             state.build(variables)
             states[task] = state
+            self._take_loaded(task)
         known = {id(v) for v in _innermost(states[task])._trainable_variables}
         if {id(v) for v in variables} != known:
             raise ValueError(
-                f"The trainable variables of task {task!r} changed after its optimizer state was made. Call "
-                "`model.compile()` with a new optimizer to train the new selection."
+                f"The trainable variables of task {task!r} changed after its optimizer state was made. Compile with a "
+                "new optimizer, which starts the state of every task anew, to train the new selection."
             )
         return states[task]
 
     def forget(self, task):
         """Drops the state of a task."""
         self._held.states.pop(task, None)
+        self._held.loaded.pop(task, None)
+
+    def activate(self, tasks):
+        """Says which tasks `fit` trains."""
+        self._held.active = list(tasks)
 
     def apply_task(self, task, gradients, variables):
         """Applies one step to the variables of one task."""
@@ -103,36 +112,52 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         """States are built task by task, see `of`."""
 
     def finalize_variable_values(self, var_list):
-        """Puts averaged weights (`use_ema`) in place for the tasks whose variables are in `var_list`."""
-        wanted = {id(v) for v in var_list}
-        for state in self._held.states.values():
-            own = [v for v in _innermost(state)._trainable_variables if id(v) in wanted]
-            if own:
-                state.finalize_variable_values(own)
+        """Puts averaged weights (`use_ema`) in place at the end of `fit`, for the tasks it trained."""
+        del var_list  # Keras names the variables of all tasks that could have been trained
+        for task in self._held.active:
+            state = self._held.states[task]
+            state.finalize_variable_values(_innermost(state)._trainable_variables)
 
     def save_own_variables(self, store):
-        for name, variable in self._named_variables().items():
+        for name, variable in self._prototype_variables().items():
             store[name] = keras.ops.convert_to_numpy(variable)
+        for task, state in self._held.states.items():
+            for name, variable in self._state_variables(task, state).items():
+                store[name] = keras.ops.convert_to_numpy(variable)
+        for arrays in self._held.loaded.values():
+            for name, array in arrays.items():
+                store[name] = array
 
     def load_own_variables(self, store):
-        variables = self._named_variables()
-        if set(store.keys()) != set(variables):
-            difference = sorted(set(store.keys()) ^ set(variables))
-            raise ValueError(f"The saved optimizer state does not match the model. Differing: {difference[:10]}")
-        for name, variable in variables.items():
-            variable.assign(store[name])
+        arrays = {name: store[name] for name in store.keys()}  # noqa: SIM118
+        for name, variable in self._prototype_variables().items():
+            if name in arrays:
+                variable.assign(arrays.pop(name))
+        for name, array in arrays.items():
+            self._held.loaded.setdefault(name.split(":")[0], {})[name] = array
+        for task in [task for task in self._held.loaded if task in self._held.states]:
+            self._take_loaded(task)
 
-    def _named_variables(self):
-        named = {f":{v.name}": v for v in self.prototype.variables}
-        shared = {id(v) for v in named.values()}
-        for task, state in self._held.states.items():
-            for index, variable in enumerate(state.variables):
-                if id(variable) not in shared:
-                    named[f"{task}:{index}:{variable.name}"] = variable
-        return named
+    def _take_loaded(self, task):
+        """Puts what a file held for a task into its state, all or nothing."""
+        arrays = self._held.loaded.pop(task, None)
+        if arrays is not None:
+            variables = self._state_variables(task, self._held.states[task])
+            assign_named(variables, arrays, f"the saved optimizer state of task {task!r}")
+
+    def _prototype_variables(self):
+        return {f":{v.name}": v for v in self.prototype.variables}
+
+    def _state_variables(self, task, state):
+        shared = {id(v) for v in self.prototype.variables}
+        return {f"{task}:{i}:{v.name}": v for i, v in enumerate(state.variables) if id(v) not in shared}
 
     def get_config(self):
         return {"prototype": keras.saving.serialize_keras_object(self.prototype)}
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(keras.saving.deserialize_keras_object(config["prototype"]))
 
 
 class _Held:
@@ -140,6 +165,8 @@ class _Held:
         self.prototype = prototype
         self.copy = _copier(prototype)
         self.states = {}
+        self.loaded = {}  # {task: {name: array}}, from a file, for states that are not made yet
+        self.active = []  # the tasks `fit` trains
 
 
 def _innermost(optimizer):
@@ -153,14 +180,11 @@ def _copier(optimizer):
         scaling = {key: getattr(optimizer, key) for key in ("initial_scale", "dynamic_growth_steps")}
         return lambda: keras.optimizers.LossScaleOptimizer(copy_inner(), **scaling)
     config = optimizer.get_config()
-    scheduled = isinstance(optimizer._learning_rate, keras.optimizers.schedules.LearningRateSchedule)
-    if not scheduled:
-        config["learning_rate"] = lambda: 0.0  # so that a copy makes no learning rate variable of its own
+    config["learning_rate"] = lambda: 0.0  # so that a copy makes no learning rate of its own
 
     def copy():
         new = type(optimizer).from_config(dict(config))
-        if not scheduled:
-            new._learning_rate = optimizer._learning_rate
+        new._learning_rate = optimizer._learning_rate
         return _keep_exclusions(optimizer, new)
 
     return copy

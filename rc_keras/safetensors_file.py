@@ -1,6 +1,7 @@
 """Named tensors with metadata in one safetensors file, with a digest that tells damage."""
 
 import hashlib
+import json
 import os
 
 import numpy as np
@@ -29,7 +30,8 @@ def write(path, suffix, file_format, tensors, metadata):
         file_format: name and version of the format, kept in the metadata.
     """
     _check_suffix(path, suffix)
-    metadata = {"format": file_format, "rc_keras": __version__, "content": digest(tensors), **metadata}
+    metadata = {**metadata, "format": file_format, "rc_keras": __version__}
+    metadata["content"] = _content(tensors, metadata)
     write_whole(path, safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata))
 
 
@@ -53,9 +55,15 @@ def read(path, suffix, file_format):
         raise ValueError(f"{path} must be a safetensors file. It cannot be read: {error}") from error
     if metadata.get("format") != file_format:
         raise ValueError(f"{path} must have the format {file_format!r}. Received: {metadata.get('format')!r}")
-    if metadata.get("content") != digest(tensors):
-        raise ValueError(f"{path} is damaged: its tensors do not have the digest {metadata.get('content')}")
+    content = metadata.pop("content", None)
+    if content != _content(tensors, metadata):
+        raise ValueError(f"{path} is damaged: its content does not have the digest {content}")
     return tensors, metadata
+
+
+def _content(tensors, metadata):
+    text = json.dumps(metadata, sort_keys=True)
+    return hashlib.sha256(f"{digest(tensors)}{text}".encode()).hexdigest()
 
 
 def _check_suffix(path, suffix):

@@ -11,16 +11,18 @@ class TaskMeasures:
         task: the `Task`.
         loss: a `keras.losses.Loss`, a function or a name instead of the task's own.
         weight: a number instead of the task's `loss_weight`.
-        metrics: `keras.metrics.Metric`s instead of the task's own.
+        metrics: `keras.metrics.Metric`s, or names of some, instead of the task's own.
     """
 
     def __init__(self, task, loss=None, weight=None, metrics=None):
         self.loss = task.make_loss() if loss is None else _loss_object(loss)
         self.weight = task.loss_weight if weight is None else float(weight)
         self.tracker = keras.metrics.Mean(name=f"{task.name}_loss")
+        self.tracker._direction = "down"  # what callbacks with mode="auto" ask
+        metrics = task.make_metrics() if metrics is None else [keras.metrics.get(metric) for metric in metrics]
         self._metrics = [
             type(metric).from_config({**metric.get_config(), "name": f"{task.name}_{metric.name}"})
-            for metric in (task.make_metrics() if metrics is None else metrics)
+            for metric in metrics
         ]
 
     @property

@@ -5,11 +5,12 @@ import os
 
 import keras
 
-from rc_keras import safetensors_file
+from rc_keras import decoders, safetensors_file
 from rc_keras.branch import make_branch
 from rc_keras.graft import SEPARATOR
 from rc_keras.layers import BankConv2D
 from rc_keras.named_weights import assign_named, named_arrays, named_variables
+from rc_keras.task import Task
 
 PACK_FORMAT = "rc_keras.task.1"
 SUFFIX = ".rctask"
@@ -48,13 +49,23 @@ def load(model, path, overwrite=False):
             raise ValueError(
                 f"{path} must belong to a bank with {what} {own!r}, which the model has. Received: {metadata[what]!r}"
             )
-    task = keras.saving.deserialize_keras_object(json.loads(metadata["task"]))
-    decoder = keras.saving.deserialize_keras_object(json.loads(metadata["decoder"]))
+    task, decoder = (_deserialize(metadata[key], path) for key in ("task", "decoder"))
+    if not isinstance(task, Task):
+        raise ValueError(f"{path} must hold a Task. Received: {type(task).__name__}")
+    decoder = decoders.get(decoder)
     if task.name in model.tasks and not overwrite:
         raise ValueError(f"{path} must hold a new task, or be loaded with overwrite=True. Received: {task.name!r}")
-    branch = make_branch(model.bank, task, decoder, model.seed)
+    branch = make_branch(model.bank, task, decoder, model.seed, model.dtype_policy)
     assign_named(named_variables(_own_layers(branch), strip=task.name + SEPARATOR), tensors, path)
     return task, decoder, branch
+
+
+def _deserialize(text, path):
+    """An object of Keras or a registered class; anything else a file may name is refused, and nothing is imported."""
+    try:
+        return keras.saving.deserialize_keras_object(json.loads(text), safe_mode=True)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} must hold a serialized task and decoder. It cannot be read: {error}") from error
 
 
 def _own_layers(branch):

@@ -20,12 +20,22 @@ class TaskTrainer(keras.Model):
     A subclass answers `tasks`, `trainable_tasks`, `task(name)`, `branch(name)` and `image_shape`, see `MultiTaskModel`.
     """
 
-    def __init__(self, name):
-        super().__init__(name=name)
+    def __init__(self, name, dtype=None):
+        super().__init__(name=name, dtype=dtype)
         # Held where Keras neither tracks nor saves it: measures come and go with the tasks.
         self._training = _Training()
 
-    def compile(self, optimizer="rmsprop", loss=None, loss_weights=None, metrics=None, **kwargs):
+    def compile(
+        self,
+        optimizer="rmsprop",
+        loss=None,
+        loss_weights=None,
+        metrics=None,
+        run_eagerly=False,
+        steps_per_execution=1,
+        jit_compile="auto",
+        auto_scale_loss=True,
+    ):
         """Configures the model for `fit`.
 
         Losses, loss weights and metrics are the tasks' own where they are not given. Compiling again with the
@@ -36,8 +46,8 @@ class TaskTrainer(keras.Model):
                 rate in common.
             loss: `{task: keras.losses.Loss or function}`, or `None`.
             loss_weights: `{task: number}`, or `None`.
-            metrics: `{task: [keras.metrics.Metric]}`, or `None`.
-            kwargs: `run_eagerly`, `steps_per_execution`, `jit_compile`, `auto_scale_loss` as in `keras.Model.compile`.
+            metrics: `{task: [keras.metrics.Metric or name]}`, or `None`.
+            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: as in `keras.Model.compile`.
         """
         overrides = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights}
         for argument, mapping in overrides.items():
@@ -45,12 +55,18 @@ class TaskTrainer(keras.Model):
                 raise ValueError(f"`{argument}` must be a dict with task names as keys. Received: {mapping!r}")
             for name in mapping or ():
                 self.task(name)
+        for name, chosen in (metrics or {}).items():
+            if not isinstance(chosen, (list, tuple)):
+                raise ValueError(f"`metrics` must have lists as values. Received: {chosen!r} for task {name!r}")
         previous = getattr(self, "optimizer", None)
-        super().compile(optimizer=optimizer, **kwargs)
+        if isinstance(optimizer, PerTaskOptimizer):
+            optimizer = optimizer.prototype
+        options = {"run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
+        super().compile(optimizer=optimizer, auto_scale_loss=auto_scale_loss, **options)
         in_place = isinstance(previous, PerTaskOptimizer) and previous.holds(optimizer)
         self.optimizer = previous if in_place else PerTaskOptimizer(self.optimizer)
         self._training.overrides = {argument: dict(mapping or {}) for argument, mapping in overrides.items()}
-        self._training.options = {k: v for k, v in kwargs.items() if k != "auto_scale_loss"}
+        self._training.options = options
         self._training.measures.clear()
 
     def get_compile_config(self):
@@ -58,7 +74,6 @@ class TaskTrainer(keras.Model):
             return {}
         return {
             "optimizer": keras.saving.serialize_keras_object(self.optimizer.prototype),
-            "optimized_tasks": self.optimizer.tasks,
             "overrides": keras.saving.serialize_keras_object(self._training.overrides),
             "options": dict(self._training.options),
         }
@@ -71,8 +86,6 @@ class TaskTrainer(keras.Model):
             **overrides,
             **config["options"],
         )
-        for name in config["optimized_tasks"]:
-            self.optimizer.of(name, self.branch(name).trainable_variables)
 
     def fit(self, x=None, y=None, *args, **kwargs):
         """Trains; `keras.Model.fit` with labels as `{task: labels}`.
@@ -87,14 +100,15 @@ class TaskTrainer(keras.Model):
         validation = arguments.get("validation_data")
         if validation is not None:
             unpacked = keras.utils.unpack_x_y_sample_weight(validation)
-            restored, measured = self._look_at(
-                dict(zip(("x", "y", "sample_weight"), unpacked, strict=True)), self.tasks
-            )
+            restored, _ = self._look_at(dict(zip(("x", "y", "sample_weight"), unpacked, strict=True)), self.tasks)
             if unpacked[1] is None:
                 arguments["validation_data"] = restored
-            self._make_measures(measured or self.tasks)
         self._prepare(names)
-        return super().fit(**arguments)
+        self._training.running = True
+        try:
+            return super().fit(**arguments)
+        finally:
+            self._training.running = False
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         """One step on one batch; `keras.Model.train_on_batch` with labels as `{task: labels}`."""
@@ -107,9 +121,9 @@ class TaskTrainer(keras.Model):
         arguments.update(arguments.pop("kwargs", {}))
         del arguments["self"]
         if not arguments.get("_use_cached_eval_dataset"):
-            arguments["x"], names = self._look_at(arguments, self.tasks)
+            arguments["x"], _ = self._look_at(arguments, self.tasks)
             self._assert_compile_called("evaluate")
-            self._make_measures(names or self.tasks)
+            self._make_measures()
         return super().evaluate(**arguments)
 
     def predict(self, x, *args, **kwargs):
@@ -146,32 +160,41 @@ class TaskTrainer(keras.Model):
         self._assert_compile_called("fit")
         if not self.trainable:
             raise ValueError("`model.trainable` must be True to train. Received: trainable=False")
-        for name in names or self.trainable_tasks:
+        names = names or self.trainable_tasks
+        for name in names:
             self.optimizer.of(name, self.branch(name).trainable_variables)
-        self._make_measures(names or self.trainable_tasks)
+        self.optimizer.activate(names)
+        self._make_measures()
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Keras's hook before the first step: all is built by now, but the metrics of `test_on_batch`."""
-        if data_batch is not None:
-            labels = keras.utils.unpack_x_y_sample_weight(data_batch)[1]
-            self._make_measures(self._labelled(labels, self.tasks))
+        self._make_measures()
 
-    def _make_measures(self, names):
-        for name in names:
+    def _make_measures(self):
+        """Makes the metrics of all tasks, so that no step or callback of `fit` adds any to the state of the model."""
+        for name in self.tasks:
             if name not in self._training.measures:
                 own = {argument: mapping.get(name) for argument, mapping in self._training.overrides.items()}
                 self._training.measures[name] = TaskMeasures(
                     self.task(name), own["loss"], own["loss_weights"], own["metrics"]
                 )
+        names = [metric.name for metric in self.metrics]
+        if len(set(names)) < len(names):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            raise ValueError(f"Metrics must have different names in the logs. Received twice: {twice}")
 
     def _forget_task(self, name):
-        """Drops the optimizer state and the measures of a task."""
+        """Drops the optimizer state, the measures and what `compile` was given for a task."""
         self._training.measures.pop(name, None)
+        for mapping in self._training.overrides.values():
+            mapping.pop(name, None)
         if isinstance(getattr(self, "optimizer", None), PerTaskOptimizer):
             self.optimizer.forget(name)
 
     def _forget_functions(self):
         """Makes Keras trace its steps anew."""
+        if self._training.running:
+            raise RuntimeError("Tasks must not be added, removed, loaded, frozen or thawed while `fit` runs.")
         self.train_function = self.test_function = self.predict_function = None
 
     @property
@@ -235,7 +258,7 @@ class TaskTrainer(keras.Model):
     def _test(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         names = self._labelled(labels, self.tasks)
-        self._make_measures(names)
+        self._make_measures()
         losses = []
         for name in names:
             prediction = self.branch(name)(images, training=False)
@@ -265,7 +288,8 @@ class _Training:
 
     def __init__(self):
         self.overrides, self.options = {}, {}
-        self.measures = {}  # {task: TaskMeasures}, of the tasks trained or evaluated since `compile`
+        self.measures = {}  # {task: TaskMeasures}
+        self.running = False  # whether `fit` runs
         self.measured = []  # the tasks of the last step
 
 

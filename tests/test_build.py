@@ -131,3 +131,15 @@ def test_last_task_stays():
     assert model.tasks == ["semseg"]
     with pytest.raises(ValueError, match="`task` must be one of"):
         model.trainable_tasks = ["depth"]
+
+
+def test_a_users_backbone_keeps_its_weights(tmp_path):
+    backbone, other = micro_backbone(), micro_backbone(seed=3)
+    other.save_weights(tmp_path / "other.weights.h5")
+    before = arrays({v.path: v for v in backbone.variables})
+    model = tiny_model(TASKS[:1], backbone=backbone, weights=tmp_path / "other.weights.h5", method="rc_identity")
+    assert_same_bits(arrays({v.path: v for v in backbone.variables}), before)
+    kernel = model.bank.convolutions["stem_conv"].kernel
+    np.testing.assert_array_equal(
+        keras.ops.convert_to_numpy(kernel), keras.ops.convert_to_numpy(other.get_layer("stem_conv").kernel)
+    )

@@ -125,7 +125,7 @@ def test_everything_random_derives_from_names():
 def test_norms_keep_their_settings():
     image = keras.Input((8, 8, 3))
     norm = keras.layers.BatchNormalization(momentum=0.7, epsilon=0.1, scale=False, name="norm")
-    branch = graft(FilterBank(keras.Model(image, norm(image))), "depth")
+    branch = graft(FilterBank(keras.Model(image, norm(image)), "single_task"), "depth")
     copy = branch.get_layer("depth__norm")
     assert isinstance(copy, BatchNormalization)
     assert (copy.momentum, copy.epsilon, copy.scale) == (0.7, 0.1, False)
@@ -149,3 +149,32 @@ def test_channels_first_is_refused():
     convolution = keras.layers.Conv2D(4, 3, data_format="channels_first", name="odd")
     with pytest.raises(ValueError, match="channels_last.*odd"):
         FilterBank(keras.Model(image, convolution(image)))
+
+
+class Standardized(keras.layers.Conv2D):
+    def convolution_op(self, inputs, kernel):
+        return super().convolution_op(inputs, kernel - keras.ops.mean(kernel))
+
+
+def test_subclasses_of_convolutions_stay_what_they_are():
+    image = keras.Input((SIZE, SIZE, 3))
+    x = Standardized(4, 3, name="standardized")(keras.layers.Conv2D(4, 3, name="plain")(image))
+    backbone = keras.Model(image, x)
+    bank = FilterBank(backbone, "rc_identity")
+    assert list(bank.convolutions) == ["plain"]
+    images = tiny_data(2)[0]
+    assert relative_difference(outputs_of(graft(bank, "depth"), images), outputs_of(backbone, images)) <= OUTPUT_RANGE
+
+
+def test_nothing_to_share():
+    image = keras.Input((SIZE, SIZE, 3))
+    inner = tiny_backbone()
+    with pytest.raises(ValueError, match="without any"):
+        FilterBank(keras.Model(image, inner(image)))
+
+
+@pytest.mark.parametrize("name", ["output", "decoder_head"])
+def test_reserved_layer_names(name):
+    image = keras.Input((SIZE, SIZE, 3))
+    with pytest.raises(ValueError, match=f"Received: layer '{name}'"):
+        FilterBank(keras.Model(image, keras.layers.Conv2D(4, 3, name=name)(image)))

@@ -91,6 +91,12 @@ def test_modulator_normalizes_rows():
     )
 
 
+def test_modulator_with_a_row_of_zeros_answers_zeros():
+    layer = Modulator(2, direction_initializer="zeros")
+    answer = keras.ops.convert_to_numpy(layer(np.ones((1, 1, 1, 3), "float32")))
+    np.testing.assert_array_equal(answer, 0.0)
+
+
 @pytest.mark.parametrize("normalize", [True, False])
 def test_modulator_takes_a_matrix(normalize):
     matrix = np.random.default_rng(0).normal(size=(3, 5)).astype("float32")

@@ -21,6 +21,7 @@ from tiny import (
 )
 
 import rc_keras
+from rc_keras import safetensors_file, task_pack
 
 UNIQUE_BYTES = 0.02  # of the unique weights, for a file that holds little else
 
@@ -142,15 +143,28 @@ def _with_metadata(path, **changes):
     path.write_bytes(struct.pack("<Q", len(text)) + text + content)
 
 
+def _forged(path, **changes):
+    """Changes metadata of a pack, with the right digest."""
+    tensors, metadata = safetensors_file.read(path, task_pack.SUFFIX, task_pack.PACK_FORMAT)
+    safetensors_file.write(path, task_pack.SUFFIX, task_pack.PACK_FORMAT, tensors, {**metadata, **changes})
+
+
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
         (lambda path: path.write_bytes(path.read_bytes()[:-8]), "must be a safetensors file"),
         (lambda path: path.write_bytes(path.read_bytes()[:-4] + bytes(4)), "is damaged"),
         (lambda path: _with_metadata(path, format="rc_keras.task.99"), "must have the format 'rc_keras.task.1'"),
-        (lambda path: _with_metadata(path, fingerprint="0" * 64), "fingerprint '.*Received: '0000"),
-        (lambda path: _with_metadata(path, method="rc_identity"), "method 'rcm'.*Received: 'rc_identity'"),
-        (lambda path: _with_metadata(path, task='{"class_name": "system", "module": "os", "config": {}}'), "system"),
+        (lambda path: _forged(path, fingerprint="0" * 64), "fingerprint '.*Received: '0000"),
+        (lambda path: _forged(path, method="rc_identity"), "method 'rcm'.*Received: 'rc_identity'"),
+        (lambda path: _forged(path, task='{"class_name": "system", "module": "os", "config": {}}'), "system"),
+        (
+            lambda path: _forged(
+                path, task='{"class_name": "Dense", "module": "keras.layers", "config": {"units": 1}}'
+            ),
+            "must hold a Task",
+        ),
+        (lambda path: _forged(path, task="{"), "cannot be read"),
     ],
 )
 def test_refused_packs_leave_the_model_as_it_was(damage, message, tmp_path):
@@ -179,3 +193,68 @@ def test_wrong_suffix_and_unknown_task(tmp_path):
     with pytest.raises(ValueError, match="Did you mean 'semseg'"):
         model.save_task("semsge", tmp_path / "semseg.rctask")
     assert not list(tmp_path.iterdir())
+
+
+def test_precision_of_a_saved_model_is_its_own(tmp_path):
+    keras.config.set_dtype_policy("mixed_bfloat16")
+    try:
+        model = tiny_model(TASKS[:2])
+        model.save(tmp_path / "model.keras")
+        model.save_task("edge", tmp_path / "edge.rctask")
+        before = predict(model)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same_bits(predict(loaded), before)
+    loaded.load_task(tmp_path / "edge.rctask", overwrite=True)
+    assert_same_bits(predict(loaded), before)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+def test_frozen_layers_and_training_state_come_back(tmp_path):
+    model = tiny_model(TASKS[:2])
+    model.branch("edge").get_layer("edge__low_norm").trainable = False
+    model.compile(optimizer=keras.optimizers.Adam(1e-3), loss_weights={"semseg": 2.0})
+    images, labels = tiny_data(4)
+    model.fit(images, labels, batch_size=4, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert [v.path for v in loaded.trainable_variables] == [v.path for v in model.trainable_variables]
+    for each in (model, loaded):
+        each.fit(images, labels, batch_size=4, shuffle=False, verbose=0)
+    assert_same_bits(predict(loaded), predict(model))
+
+
+def test_weights_and_optimizer_state_load_into_a_fresh_model(tmp_path):
+    images, labels = tiny_data(4)
+    model, fresh = tiny_model(TASKS[:2]), tiny_model(TASKS[:2], seed=5)
+    for each in (model, fresh):
+        each.compile(optimizer=keras.optimizers.SGD(1e-2, momentum=0.9))
+    model.fit(images, labels, batch_size=4, verbose=0)
+    model.save_weights(tmp_path / "model.weights.h5")
+    fresh.load_weights(tmp_path / "model.weights.h5")
+    fresh.save_weights(tmp_path / "again.weights.h5")  # a state that no step has used yet is not lost
+    fresh.load_weights(tmp_path / "again.weights.h5")
+    assert_same_bits(predict(fresh), predict(model))
+    for each in (model, fresh):
+        each.fit(images, labels, batch_size=4, shuffle=False, verbose=0)
+    assert_same_bits(predict(fresh), predict(model))
+
+
+def test_removed_tasks_leave_no_trace_in_the_file(tmp_path):
+    model = tiny_model(TASKS[:2])
+    model.compile(optimizer="sgd", loss_weights={"edge": 2.0})
+    model.remove_task("edge")
+    model.save(tmp_path / "model.keras")
+    assert keras.saving.load_model(tmp_path / "model.keras").tasks == ["semseg"]
+
+
+def test_damaged_metadata_is_refused(tmp_path):
+    model = tiny_model(TASKS[:1])
+    model.save_task("semseg", tmp_path / "semseg.rctask")
+    header, _ = _parts(tmp_path / "semseg.rctask")
+    task = header["__metadata__"]["task"].replace('"loss_weight": 1.0', '"loss_weight": 9.0')
+    assert task != header["__metadata__"]["task"]
+    _with_metadata(tmp_path / "semseg.rctask", task=task)
+    with pytest.raises(ValueError, match="is damaged"):
+        model.load_task(tmp_path / "semseg.rctask", overwrite=True)

@@ -317,3 +317,75 @@ def test_free_image_size():
     )
     for height, width in ((33, 47), (64, 32)):
         assert model.predict(np.zeros((1, height, width, 3)), verbose=0)["depth"].shape == (1, height, width, 1)
+
+
+def test_averaged_weights_are_put_in_place_for_trained_tasks_only():
+    model = tiny_model([TASKS[0], TASKS[3]])
+    model.compile(optimizer=keras.optimizers.SGD(1e-2, use_ema=True, ema_momentum=0.5))
+    fit(model, ["semseg", "depth"])
+    before = state(model.branch("semseg"))
+    head = model.branch("semseg").get_layer("semseg__decoder_head").kernel
+    head.assign(head + 1.0)
+    before["decoder_head/kernel"] = before["decoder_head/kernel"] + np.float32(1)
+    fit(model, ["depth"])
+    assert_same_bits(state(model.branch("semseg")), before)
+
+
+def test_optimizer_of_the_model_and_schedule_of_the_user():
+    class Schedule(keras.optimizers.schedules.LearningRateSchedule):  # not registered for serialization
+        def __call__(self, step):
+            return 0.01
+
+        def get_config(self):
+            return {}
+
+    model = tiny_model([TASKS[3]])
+    model.compile(optimizer=keras.optimizers.SGD(Schedule(), momentum=0.9))
+    fit(model, ["depth"])
+    slots = optimizer_state(model, "depth")
+    model.compile(optimizer=model.optimizer)
+    assert_same_bits(optimizer_state(model, "depth"), slots)
+    fit(model, ["depth"])
+
+
+def test_tasks_cannot_change_while_fit_runs():
+    model = tiny_model([TASKS[0], TASKS[3]])
+    model.compile(optimizer="sgd")
+    freeze = keras.callbacks.LambdaCallback(on_epoch_end=lambda *_: setattr(model, "trainable_tasks", ["depth"]))
+    with pytest.raises(RuntimeError, match="while `fit` runs"):
+        fit(model, ["semseg", "depth"], callbacks=[freeze])
+    model.trainable_tasks = ["depth"]
+    fit(model, ["depth"])
+
+
+def test_early_stopping_knows_the_direction(tmp_path):
+    model = tiny_model([TASKS[0], TASKS[3]])
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    images, labels = tiny_data()
+    for monitor in ("val_depth_rmse", "val_semseg_mean_iou", "val_semseg_loss"):
+        stop = keras.callbacks.EarlyStopping(monitor, patience=1, min_delta=1e-3, restore_best_weights=True)
+        history = fit(model, model.tasks, epochs=6, validation_data=(images, labels), callbacks=[stop])
+        assert len(history.epoch) < 6 or monitor != "val_depth_rmse"
+
+
+def test_log_names_are_unique():
+    tasks = [
+        rc_keras.Task("a", 1, "depth", metrics=[keras.metrics.Mean(name="b_loss")]),
+        rc_keras.Task("a_b", 1, "depth"),
+    ]
+    model = tiny_model(tasks)
+    model.compile(optimizer="sgd")
+    with pytest.raises(ValueError, match="Received twice: .*a_b_loss"):
+        model.fit(tiny_data(4)[0], {name: tiny_data(4)[1]["depth"] for name in model.tasks}, verbose=0)
+
+
+def test_metrics_by_name_and_leftovers():
+    model = tiny_model([TASKS[0], TASKS[3]])
+    with pytest.raises(ValueError, match="lists as values"):
+        model.compile(optimizer="sgd", metrics={"depth": "mse"})
+    model.compile(optimizer="sgd", metrics={"depth": ["mse"]}, loss_weights={"semseg": 7.0})
+    assert "depth_mean_squared_error" in fit(model, ["depth"]).history
+    model.remove_task("semseg")
+    model.add_task(TASKS[0])
+    history = fit(model, ["semseg"]).history
+    np.testing.assert_allclose(history["loss"], history["semseg_loss"], rtol=LOSS)

@@ -5,6 +5,8 @@ from keras import constraints, initializers, ops, regularizers
 
 from rc_keras import ops as rc_ops
 
+TINY = 1e-30  # least squared length of a row: a row of zeros answers zeros, not NaN
+
 
 @keras.saving.register_keras_serializable(package="rc_keras")
 class Modulator(keras.layers.Layer):
@@ -100,7 +102,7 @@ class Modulator(keras.layers.Layer):
         """The effective 1x1 kernel, `W_t` transposed: `(c_in, c_out)`."""
         if self.gain is None:
             return ops.convert_to_tensor(self.direction)
-        squares = ops.sum(ops.square(self.direction), axis=0)
+        squares = ops.maximum(ops.sum(ops.square(self.direction), axis=0), TINY)
         return ops.multiply(self.direction, ops.multiply(self.gain, ops.rsqrt(squares)))
 
     def set_matrix(self, matrix):
