@@ -18,7 +18,6 @@ class TaskMeasures:
         self.loss = task.make_loss() if loss is None else _loss_object(loss)
         self.weight = task.loss_weight if weight is None else float(weight)
         self.tracker = keras.metrics.Mean(name=f"{task.name}_loss")
-        self.tracker._direction = "down"  # what callbacks with mode="auto" ask
         metrics = task.make_metrics() if metrics is None else [keras.metrics.get(metric) for metric in metrics]
         self._metrics = [
             type(metric).from_config({**metric.get_config(), "name": f"{task.name}_{metric.name}"})

@@ -24,8 +24,6 @@ class MaskedAccuracy(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    _direction = "up"  # better, for callbacks with mode="auto"
-
     def __init__(self, ignore=-1, name="accuracy"):
         super().__init__(name=name)
         self.ignore = ignore

@@ -31,8 +31,6 @@ class MaxIoU(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    _direction = "up"  # better, for callbacks with mode="auto"
-
     def __init__(self, ignore=255, name="max_iou"):
         super().__init__(name=name)
         self.ignore = ignore

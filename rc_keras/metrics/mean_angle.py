@@ -27,8 +27,6 @@ class MeanAngle(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    _direction = "down"  # better, for callbacks with mode="auto"
-
     def __init__(self, name="mean_angle"):
         super().__init__(name=name)
         self.angle = RunningSum(self, (), "angle")

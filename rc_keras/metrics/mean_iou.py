@@ -32,8 +32,6 @@ class MeanIoU(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    _direction = "up"  # better, for callbacks with mode="auto"
-
     def __init__(self, num_classes, ignore=255, name="mean_iou"):
         super().__init__(name=name)
         self.num_classes = num_classes

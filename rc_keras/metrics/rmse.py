@@ -26,8 +26,6 @@ class RMSE(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    _direction = "down"  # better, for callbacks with mode="auto"
-
     def __init__(self, name="rmse"):
         super().__init__(name=name)
         self.squares = RunningSum(self, (), "squares")
