@@ -1,0 +1,66 @@
+"""The charts of the page."""
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from rc_keras.whole_files import whole_file
+from rc_keras.zoo.demo.training import metric_key
+
+MULTI, SINGLE, GREY = "#0b6e4f", "#c8553d", "#8a8f98"
+
+
+def draw_curve(path, task, result, histories):
+    """Draws a task's metric on the validation images after each epoch."""
+    figure, axes = _chart()
+    entry = f"val_{metric_key(task)}"
+    metric = result.metric
+    for name, colour, style, label in (
+        ("single", SINGLE, "--", "single-task network"),
+        ("multi", MULTI, "-", "multi-task model"),
+    ):
+        values = metric.factor * np.array(histories[name][entry])
+        epochs = np.arange(1, len(values) + 1)
+        axes.plot(epochs, values, style, color=colour, lw=2, marker="o", ms=3.5, label=label)
+    axes.axhline(metric.factor * result.baseline, color=GREY, lw=1.5, ls=":", label=result.guess)
+    better = "higher" if metric.higher_is_better else "lower"
+    axes.set_title(f"{task.name}: {metric.name} [{metric.unit}], {better} is better")
+    axes.set_xlabel("epoch")
+    axes.set_ylim(bottom=0)
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.legend(frameon=False, fontsize=9)
+    _save(figure, path)
+
+
+def draw_energy(path, responses):
+    """Draws for each layer which share of the response energy its leading responses hold."""
+    figure, axes = _chart()
+    layers = list(responses.spectra)
+    colours = colormaps["viridis"](np.linspace(0, 0.9, len(layers)))
+    for layer, colour in zip(layers, colours, strict=True):
+        spectrum = responses.spectra[layer]
+        share = np.concatenate([[0.0], np.cumsum(spectrum) / max(spectrum.sum(), np.finfo("float64").tiny)])
+        ends = {layers[0]: f"{layer} (first)", layers[-1]: f"{layer} (last)"}
+        size = np.linspace(0, 100, len(share))
+        axes.plot(size, 100 * share, color=colour, lw=1.8, label=ends.get(layer))
+    axes.axhline(99, color=GREY, lw=1, ls=":")
+    axes.set_title("Response energy [%] in the leading responses")
+    axes.set_xlabel("leading responses [% of the layer]")
+    axes.set_ylim(0, 102)
+    axes.legend(frameon=False, fontsize=9, loc="lower right")
+    _save(figure, path)
+
+
+def _chart():
+    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    axes = figure.add_subplot()
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e6e6e3", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.title.set_fontsize(10.5)
+    return figure, axes
+
+
+def _save(figure, path):
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=200)

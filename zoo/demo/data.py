@@ -1,0 +1,73 @@
+"""The rendered rooms as `tf.data` pipelines."""
+
+import numpy as np
+import tensorflow as tf
+import tensorflow_datasets as tfds
+
+from rc_keras.zoo.datasets.scenes.scenes_dataset_builder import Builder, ScenesConfig
+
+
+class Rooms:
+    """The data set `scenes` in the demo's size, rendered once and then read from disk.
+
+    Args:
+        config: the `DemoConfig`.
+        data_dir: where TFDS keeps data sets; `None`: its default.
+    """
+
+    def __init__(self, config, data_dir=None):
+        self._config = config
+        train = config.pretraining_images + config.task_images
+        scenes = ScenesConfig(
+            name=f"{config.size}x{config.size}_{train}_{config.validation_images}",
+            description="The rooms of the demo.",
+            size=config.size,
+            train=train,
+            validation=config.validation_images,
+        )
+        self._builder = Builder(config=scenes, data_dir=data_dir)
+        self._builder.download_and_prepare()
+
+    def pretraining(self):
+        """`{feature: array}` of the images the backbone is pretrained on."""
+        return self._arrays(f"train[:{self._config.pretraining_images}]")
+
+    def training(self):
+        """`{feature: array}` of the images the tasks are trained on: none of the pretraining's."""
+        return self._arrays(f"train[{self._config.pretraining_images}:]")
+
+    def validation(self):
+        """`{feature: array}` of the images that nothing is trained on."""
+        return self._arrays("validation")
+
+    def _arrays(self, split):
+        rows = list(tfds.as_numpy(self._builder.as_dataset(split=split, shuffle_files=False)))
+        return {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+
+
+def training_batches(arrays, names, config):
+    """Shuffled batches `(images, {name: labels})`, half of the examples mirrored; the same for every call."""
+    labels = {name: arrays[name] for name in names}
+    examples = tf.data.Dataset.from_tensor_slices((arrays["image"], labels))
+    examples = examples.shuffle(len(arrays["image"]), seed=config.seed)
+    coins = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)
+    examples = tf.data.Dataset.zip(examples, coins).map(_mirror_half)
+    return examples.batch(config.batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+
+
+def validation_batches(arrays, names):
+    """Batches `(images, {name: labels})` in order."""
+    labels = {name: arrays[name] for name in names}
+    return tf.data.Dataset.from_tensor_slices((arrays["image"], labels)).batch(20).prefetch(tf.data.AUTOTUNE)
+
+
+def _mirror_half(example, coin):
+    image, labels = example
+
+    def mirrored():
+        flipped = {name: label[:, ::-1] if label.shape.rank == 3 else label for name, label in labels.items()}
+        if "normals" in flipped:  # x points to the right of the image
+            flipped["normals"] *= tf.constant([-1.0, 1.0, 1.0])
+        return image[:, ::-1], flipped
+
+    return tf.cond(coin % 2 == 0, mirrored, lambda: (image, labels))

@@ -1,0 +1,129 @@
+"""The demo from the first picture to the page."""
+
+import contextlib
+import dataclasses
+import json
+import pathlib
+import time
+
+import keras
+
+from rc_keras.whole_files import write_whole
+from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
+from rc_keras.zoo.demo.baselines import measure_baseline
+from rc_keras.zoo.demo.data import Rooms
+from rc_keras.zoo.demo.exported import run_exported
+from rc_keras.zoo.demo.page import write_page
+from rc_keras.zoo.demo.pretraining import pretrain_backbone
+from rc_keras.zoo.demo.results import DemoResults, TaskResult
+from rc_keras.zoo.demo.training import add_task, fit, make_model, measure
+
+
+def run(config, out, data_dir=None):
+    """Runs the demo.
+
+    The folder gets `config.json`, `model.keras`, `model.tflite` with its report, `results.json`, pictures, and last of
+    all `index.html`: where the page is, everything it shows is there and is of one run.
+
+    Args:
+        config: the `DemoConfig`.
+        out: the folder; made if it is missing.
+        data_dir: where TFDS keeps data sets; `None`: its default.
+
+    Returns:
+        The `DemoResults`.
+    """
+    _check_environment()
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "index.html").unlink(missing_ok=True)
+    _write_json(out / "config.json", dataclasses.asdict(config))
+    keras.utils.set_random_seed(config.seed)
+    catalogue = {task.name: task for task in scenes_tasks()}
+    tasks, added = [catalogue[name] for name in config.tasks], catalogue[config.added_task]
+    seconds = {}
+
+    with _stage("Rendering the rooms (kept for the next time)", "render", seconds):
+        rooms = Rooms(config, data_dir)
+        pretraining, training, validation = rooms.pretraining(), rooms.training(), rooms.validation()
+
+    with _stage("Pretraining a plain ResNet: which objects are in the picture?", "pretrain", seconds):
+        backbone, auc = pretrain_backbone(config, pretraining, validation)
+        print(f"Area under the ROC curve on validation images: {auc:.3f} (chance: 0.5)")
+
+    names = list(config.tasks)
+    with _stage(f"Training {', '.join(names)} on one filter bank", "multi-task", seconds):
+        model = make_model(config, backbone, tasks, "rcm", pretraining["image"])
+        responses = model.bank.response_report
+        multi_history = fit(config, model, names, training, validation)
+
+    with _stage(f"Adding {added.name}", "add a task", seconds):
+        history, comparison = add_task(config, model, added, training, validation)
+        multi_history |= history
+        names.append(added.name)
+        multi = measure(model, names, validation)
+
+    with _stage("Training a network for each task, to compare with", "single-task", seconds):
+        separate = make_model(config, backbone, [*tasks, added], "single_task")
+        single_history = fit(config, separate, names, training, validation)
+        single = measure(separate, names, validation)
+
+    with _stage("Exporting", "export", seconds):
+        model.save(out / "model.keras")
+        shown = {name: labels[: config.shown_images] for name, labels in validation.items()}
+        export = model.export(out / "model.tflite", overwrite=True, images=shown["image"])
+        answers = run_exported(out / "model.tflite", names, shown["image"])
+
+    baselines = {name: measure_baseline(model.task(name), training[name], validation[name]) for name in names}
+    results = DemoResults(
+        tasks=[TaskResult(name, model.task(name).kind, *baselines[name], single[name], multi[name]) for name in names],
+        auc=float(auc),
+        histories={"multi": _plain(multi_history), "single": _plain(single_history)},
+        comparison=comparison,
+        parameters=model.parameter_report(),
+        single_parameters=separate.parameter_report(),
+        responses=responses,
+        export=export,
+        seconds=seconds,
+    )
+    _write_json(out / "results.json", results.to_dict())
+    write_page(out, config, [model.task(name) for name in names], results, shown, answers)
+    print(f"\nOn {config.validation_images} validation images\n{results}")
+    print(
+        f"\nAdding {added.name} changed {results.differing:,} of {results.compared:,} predicted numbers of "
+        f"{', '.join(config.tasks)}, compared to the last bit."
+    )
+    print(f"\nOpen {out / 'index.html'}")
+    return results
+
+
+def _check_environment():
+    """Raises before the minutes of training what would otherwise be raised after them."""
+    if keras.backend.backend() != "tensorflow":
+        raise RuntimeError(
+            "The demo exports to LiteRT, which needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow. "
+            f"Received: backend {keras.backend.backend()!r}"
+        )
+    try:
+        import ai_edge_litert.interpreter  # noqa: F401
+        import matplotlib  # noqa: F401
+        import PIL  # noqa: F401
+    except ImportError as error:
+        raise ImportError(f"The demo needs {error.name}: pip install rc_keras[litert,viz]") from error
+
+
+@contextlib.contextmanager
+def _stage(title, name, seconds):
+    print(f"\n{title}", flush=True)
+    start = time.perf_counter()
+    yield
+    seconds[name] = round(time.perf_counter() - start, 1)
+    print(f"{seconds[name]:.0f} s", flush=True)
+
+
+def _plain(history):
+    return {entry: [float(value) for value in values] for entry, values in history.items()}
+
+
+def _write_json(path, data):
+    write_whole(path, (json.dumps(data, indent=2) + "\n").encode())

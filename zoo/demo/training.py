@@ -1,0 +1,74 @@
+"""Training: the multi-task model, one network for each task, and a task that comes later."""
+
+import keras
+import numpy as np
+
+import rc_keras
+from rc_keras.zoo.demo.data import training_batches, validation_batches
+
+
+def make_optimizer(config, images, epochs):
+    """Adam; the learning rate rises for the first epoch and then falls along a cosine."""
+    steps = images // config.batch_size
+    schedule = keras.optimizers.schedules.CosineDecay(
+        config.learning_rate / 10,
+        decay_steps=max(steps * (epochs - 1), 1),
+        alpha=0.01,
+        warmup_target=config.learning_rate,
+        warmup_steps=steps,
+    )
+    return keras.optimizers.Adam(schedule)
+
+
+def make_model(config, backbone, tasks, method, response_images=None):
+    """A compiled `MultiTaskModel` on the pretrained backbone."""
+    model = rc_keras.build(
+        tasks=tasks,
+        backbone=backbone,
+        decoder=rc_keras.decoders.DeepLabV3Plus(config.decoder_width, config.decoder_width // 2, rates=(2, 4, 6)),
+        image_shape=(config.size, config.size, 3),
+        method=method,
+        response_images=response_images,
+        seed=config.seed,
+    )
+    model.compile(optimizer=make_optimizer(config, config.task_images, config.epochs))
+    return model
+
+
+def fit(config, model, names, training, validation):
+    """Trains some tasks of a model; returns Keras's history, `{entry: [value of each epoch]}`."""
+    return model.fit(
+        training_batches(training, names, config),
+        validation_data=validation_batches(validation, names),
+        epochs=config.epochs,
+        verbose=2,
+    ).history
+
+
+def measure(model, names, validation):
+    """The metric of each task on the validation images, `{task: number}`."""
+    results = model.evaluate(validation_batches(validation, names), verbose=0, return_dict=True)
+    return {name: float(results[metric_key(model.task(name))]) for name in names}
+
+
+def metric_key(task):
+    """The task's metric in Keras's logs, e.g. `"depth_rmse"`."""
+    return f"{task.name}_{task.make_metrics()[0].name}"
+
+
+def add_task(config, model, task, training, validation):
+    """Adds and trains a task, and compares what the others answer before and after.
+
+    Returns:
+        `(history, comparison)`; `comparison` is `{task: {"compared": numbers, "differing": numbers}}` of predictions
+        for all validation images.
+    """
+    before = model.predict(validation["image"], batch_size=20, verbose=0)
+    model.add_task(task)
+    history = fit(config, model, [task.name], training, validation)
+    after = model.predict(validation["image"], batch_size=20, verbose=0)
+    comparison = {
+        name: {"compared": answer.size, "differing": int(np.count_nonzero(answer != after[name]))}
+        for name, answer in before.items()
+    }
+    return history, comparison
