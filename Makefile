@@ -33,7 +33,7 @@ help:
 	@echo "or the one you name, as in: make test PYTHON=/path/to/python3.12"
 
 demo: $(READY)/demo
-	$(RUN) -m rc_keras.zoo.demo
+	TF_ENABLE_ONEDNN_OPTS=1 $(RUN) -m rc_keras.zoo.demo
 
 test: $(READY)/test
 	$(PYTEST) tests

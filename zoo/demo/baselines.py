@@ -2,6 +2,8 @@
 
 import numpy as np
 
+_BATCH = 50  # images
+
 
 def measure_baseline(task, training, validation):
     """The task's metric for one constant answer at every pixel, the best guess from the training labels.
@@ -15,12 +17,14 @@ def measure_baseline(task, training, validation):
     """
     name, guess = _GUESSES[task.kind](task, training)
     metric = task.make_metrics()[0]
-    metric.update_state(validation, np.broadcast_to(guess, (*validation.shape[:3], task.channels)).astype("float32"))
+    for start in range(0, len(validation), _BATCH):
+        labels = validation[start : start + _BATCH]
+        metric.update_state(labels, np.broadcast_to(guess, (*labels.shape[:3], task.channels)).astype("float32"))
     return name, float(metric.result())
 
 
 def _most_frequent_class(task, labels):
-    counts = np.bincount(labels.ravel(), minlength=task.channels)[: task.channels]
+    counts = np.bincount(labels[labels != task.ignore].ravel(), minlength=task.channels)[: task.channels]
     names = task.class_names or range(task.channels)
     return f"always {names[counts.argmax()]}", np.eye(task.channels)[counts.argmax()]
 

@@ -46,13 +46,18 @@ class Rooms:
 
 
 def training_batches(arrays, names, config):
+    """`mirrored_batches` as the configuration says."""
+    return mirrored_batches(arrays, names, config.batch_size, config.seed)
+
+
+def mirrored_batches(arrays, names, batch_size, seed):
     """Shuffled batches `(images, {name: labels})`, half of the examples mirrored; the same for every call."""
     labels = {name: arrays[name] for name in names}
     examples = tf.data.Dataset.from_tensor_slices((arrays["image"], labels))
-    examples = examples.shuffle(len(arrays["image"]), seed=config.seed)
-    coins = tf.data.Dataset.random(seed=config.seed, rerandomize_each_iteration=True)
+    examples = examples.shuffle(len(arrays["image"]), seed=seed)
+    coins = tf.data.Dataset.random(seed=seed, rerandomize_each_iteration=True)
     examples = tf.data.Dataset.zip(examples, coins).map(_mirror_half)
-    return examples.batch(config.batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
+    return examples.batch(batch_size, drop_remainder=True).prefetch(tf.data.AUTOTUNE)
 
 
 def validation_batches(arrays, names):
