@@ -149,7 +149,7 @@ def test_registry_finds_and_guesses():
     assert backbones.get("resnet34") is resnet34
     with pytest.raises(ValueError, match=r"\['resnet18', 'resnet34'\].*'ResNet-18'.*'resnet18'\?"):
         backbones.get("ResNet-18")
-    with pytest.raises(ValueError, match="Received: name=None"):
+    with pytest.raises(ValueError, match="Received: backbone=None"):
         backbones.get(None)
 
 
