@@ -41,7 +41,7 @@ def test_page_refers_to_its_own_files_and_to_nothing_else(demo, page):
 
 
 def test_page_shows_truth_and_prediction_of_every_task(page):
-    for task in ("semseg", "depth", "edge"):
+    for task in ("semseg", "depth", "saliency"):
         for i in (0, 1):
             for kind in ("truth", "answer"):
                 assert f"pictures/{i}-{task}-{kind}.png" in page
@@ -57,7 +57,7 @@ def test_adding_a_task_changed_nothing(demo, page):
 def test_files_hold_what_was_computed(demo):
     out, results = demo
     written = json.loads((out / "results.json").read_text())
-    assert [task["name"] for task in written["tasks"]] == ["semseg", "depth", "edge"]
+    assert [task["name"] for task in written["tasks"]] == ["semseg", "depth", "saliency"]
     assert written["export"]["passed"]
     assert written["tasks"][1]["multi"] == results.tasks[1].multi
     assert json.loads((out / "config.json").read_text())["size"] == 32
@@ -70,7 +70,7 @@ def test_programs_on_the_page_run(demo, page):
     result = subprocess.run([sys.executable, "-c", "\n".join(programs)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
     assert "semseg (1, 32, 32, 14)" in result.stdout
-    assert "edge" in result.stdout.split("shared bank")[0].split("modulators")[1], "it was put back"
+    assert "saliency" in result.stdout.split("shared bank")[0].split("modulators")[1], "it was put back"
 
 
 def test_an_interrupted_demo_leaves_no_page(demo, tmp_path, monkeypatch):

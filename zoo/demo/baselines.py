@@ -29,8 +29,8 @@ def _most_frequent_class(task, labels):
     return f"always {names[counts.argmax()]}", np.eye(task.channels)[counts.argmax()]
 
 
-def _everywhere(task, labels):
-    return f"{task.kind} everywhere", np.full(1, 20.0)  # a logit
+def _foreground(task, labels):
+    return "foreground everywhere", np.full(1, 20.0)  # a logit
 
 
 def _mean_normal(task, labels):
@@ -45,8 +45,8 @@ def _mean_depth(task, labels):
 
 _GUESSES = {
     "segmentation": _most_frequent_class,
-    "edge": _everywhere,
-    "saliency": _everywhere,
+    "edge": _foreground,
+    "saliency": _foreground,
     "normals": _mean_normal,
     "depth": _mean_depth,
 }

@@ -32,9 +32,9 @@ class DemoConfig:
     widths: tuple = (16, 32, 64, 128)
     decoder_width: int = 32
     tasks: tuple = ("semseg", "normals", "depth")
-    added_task: str = "edge"
+    added_task: str = "saliency"
     batch_size: int = 8
-    pretraining_epochs: int = 12
+    pretraining_epochs: int = 20
     epochs: int = 8
     learning_rate: float = 4e-3
     seed: int = 0

@@ -70,7 +70,7 @@ def _mirror_half(example, coin):
     image, labels = example
 
     def mirrored():
-        flipped = {name: label[:, ::-1] for name, label in labels.items()}
+        flipped = {name: label[:, ::-1] if label.shape.rank == 3 else label for name, label in labels.items()}
         if "normals" in flipped:  # x points to the right of the image
             flipped["normals"] *= tf.constant([-1.0, 1.0, 1.0])
         return image[:, ::-1], flipped

@@ -65,8 +65,8 @@ def _introduction(config, results):
     )
     cells = "".join(f"<div><b>{escape(value)}</b><span>{escape(text)}</span></div>" for value, text in facts)
     return f"""<h1>{len(results.tasks)} answers from one picture, on one frozen filter bank</h1>
-<p class="lead">A small network was pretrained to segment rendered rooms. Its kernels were frozen and became a
-<em>filter bank</em>. {escape(first).capitalize()} were then trained on it, each with modulators, norms and a decoder
+<p class="lead">A small network was pretrained to name the objects in rendered rooms. Its kernels were frozen and became
+a <em>filter bank</em>. {escape(first).capitalize()} were then trained on it, each with modulators, norms and a decoder
 of its own; {escape(added)} was added later. All of it is in one LiteRT file, which made the predictions below.</p>
 <div class="facts">{cells}</div>
 """
@@ -249,10 +249,9 @@ def _how(config, results):
     )
     total = sum(results.seconds.values())
     return f"""<h2>How this page was made</h2>
-<p>Pretraining: a plain ResNet of {sum(config.depths)} basic blocks with a decoder that was then thrown away, on semantic
-segmentation of {config.pretraining_images} rooms that no task was trained on, for {config.pretraining_epochs} epochs;
-mean IoU {100 * results.pretraining_iou:.1f} % on the validation images. So the bank has met one of the tasks, though none
-of its training images; the other tasks are new to it.</p>
+<p>Pretraining: a ResNet of {sum(config.depths)} basic blocks learnt from {config.pretraining_images} rooms whether each
+of eleven kinds of objects is in the picture, for {config.pretraining_epochs} epochs; it never saw their outlines. Area
+under the ROC curve on the validation images, mean over the objects: {results.auc:.3f} (chance is 0.5).</p>
 <p>Tasks: {config.task_images} other rooms, half of them mirrored, {config.epochs} epochs, batches of
 {config.batch_size}, Adam. Everything is in <a href="config.json">config.json</a> and
 <a href="results.json">results.json</a>. These are minutes of training on toy pictures: they show how the parts fit

@@ -1,31 +1,48 @@
-"""The plain network that becomes the filter bank, pretrained on rooms that the tasks never see."""
+"""The plain network that becomes the filter bank, pretrained to name what is in a picture."""
 
 import keras
+import numpy as np
 
 import rc_keras
-from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
+from rc_keras.zoo.datasets.scenes.classes import CLASSES
 from rc_keras.zoo.demo.data import training_batches
-from rc_keras.zoo.demo.training import make_decoder, make_optimizer
+from rc_keras.zoo.demo.training import make_optimizer
+
+# Floor, wall and ceiling are in every room.
+OBJECTS = tuple(name for name in CLASSES if name not in ("floor", "wall", "ceiling"))
+_VISIBLE = 0.002  # of the image
 
 
 def pretrain_backbone(config, training, validation):
-    """Pretrains a ResNet, with a decoder that is thrown away, to say which class each pixel shows.
+    """Pretrains a ResNet as an image classifier: which of `OBJECTS` are in the picture?
+
+    The pixels of the labels are never shown to it, only whether an object is there.
 
     Args:
         config: the `DemoConfig`.
         training, validation: `{feature: array}`, see `Rooms`.
 
     Returns:
-        `(backbone, mean_iou)`: the encoder, and the mean IoU of the whole network on the validation images.
+        `(backbone, auc)`: the encoder, and the area under the ROC curve on the validation images, the mean
+        over the objects.
     """
-    (task,) = [task for task in scenes_tasks() if task.name == "semseg"]
     shape = (config.size, config.size, 3)
     backbone = rc_keras.backbones.resnet(config.depths, config.widths, image_shape=shape, seed=config.seed)
-    logits = make_decoder(config)(backbone.input, backbone.output, task.channels, "pretraining_", config.seed)
-    network = keras.Model(backbone.input, logits)
-    optimizer = make_optimizer(config, config.pretraining_images, config.pretraining_epochs)
-    network.compile(optimizer, task.make_loss(), metrics=task.make_metrics())
-    batches = training_batches(training, ["semseg"], config).map(lambda images, labels: (images, labels["semseg"]))
-    network.fit(batches, epochs=config.pretraining_epochs, verbose=2, shuffle=False)
-    _, mean_iou = network.evaluate(validation["image"], validation["semseg"], verbose=0)
-    return backbone, float(mean_iou)
+    pooled = keras.layers.GlobalAveragePooling2D()(backbone.output["high_level"])
+    classifier = keras.Model(backbone.input, keras.layers.Dense(len(OBJECTS))(pooled))
+    classifier.compile(
+        make_optimizer(config, config.pretraining_images, config.pretraining_epochs),
+        keras.losses.BinaryCrossentropy(from_logits=True),
+        metrics=[keras.metrics.AUC(name="auc", multi_label=True, from_logits=True)],
+    )
+    labelled = {"image": training["image"], "objects": name_objects(training["semseg"])}
+    batches = training_batches(labelled, ["objects"], config).map(lambda image, labels: (image, labels["objects"]))
+    classifier.fit(batches, epochs=config.pretraining_epochs, verbose=2, shuffle=False)
+    _, auc = classifier.evaluate(validation["image"], name_objects(validation["semseg"]), verbose=0)
+    return backbone, auc
+
+
+def name_objects(semseg):
+    """Which of `OBJECTS` are visible, `(images, objects)` float32 of 0 and 1, from `(images, height, width, 1)` ids."""
+    areas = [np.mean(semseg == CLASSES.index(name), axis=(1, 2, 3)) for name in OBJECTS]
+    return (np.stack(areas, axis=-1) >= _VISIBLE).astype("float32")

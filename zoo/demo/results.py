@@ -66,7 +66,7 @@ class DemoResults:
 
     Attributes:
         tasks: a `TaskResult` for each task, the added one last.
-        pretraining_iou: mean IoU of the pretrained network, see `pretrain_backbone`.
+        auc: of the pretraining, see `pretrain_backbone`.
         histories: `{"multi": …, "single": …}`, each `{log entry: [value of each epoch]}` over all tasks.
         comparison: see `add_task`.
         parameters, single_parameters: the `ParameterReport` of the multi-task model and of separate networks.
@@ -76,7 +76,7 @@ class DemoResults:
     """
 
     tasks: list
-    pretraining_iou: float
+    auc: float
     histories: dict
     comparison: dict
     parameters: object
@@ -108,7 +108,7 @@ class DemoResults:
                 for task in self.tasks
             ],
             "mean_difference_percent": self.mean_difference,
-            "pretraining_mean_iou": self.pretraining_iou,
+            "pretraining_auc": self.auc,
             "comparison": self.comparison,
             "parameters": {"multi_task": self.parameters.total, "single_task": self.single_parameters.total},
             "histories": self.histories,

@@ -47,9 +47,9 @@ def run(config, out, data_dir=None):
         rooms = Rooms(config, data_dir)
         pretraining, training, validation = rooms.pretraining(), rooms.training(), rooms.validation()
 
-    with _stage("Pretraining a plain ResNet on other rooms: which class does each pixel show?", "pretrain", seconds):
-        backbone, pretraining_iou = pretrain_backbone(config, pretraining, validation)
-        print(f"Mean IoU on the validation images: {100 * pretraining_iou:.1f} %")
+    with _stage("Pretraining a plain ResNet: which objects are in the picture?", "pretrain", seconds):
+        backbone, auc = pretrain_backbone(config, pretraining, validation)
+        print(f"Area under the ROC curve on validation images: {auc:.3f} (chance: 0.5)")
 
     names = list(config.tasks)
     with _stage(f"Training {', '.join(names)} on one filter bank", "multi-task", seconds):
@@ -77,7 +77,7 @@ def run(config, out, data_dir=None):
     baselines = {name: measure_baseline(model.task(name), training[name], validation[name]) for name in names}
     results = DemoResults(
         tasks=[TaskResult(name, model.task(name).kind, *baselines[name], single[name], multi[name]) for name in names],
-        pretraining_iou=pretraining_iou,
+        auc=float(auc),
         histories={"multi": _plain(multi_history), "single": _plain(single_history)},
         comparison=comparison,
         parameters=model.parameter_report(),

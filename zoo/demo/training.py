@@ -20,17 +20,12 @@ def make_optimizer(config, images, epochs):
     return keras.optimizers.Adam(schedule)
 
 
-def make_decoder(config):
-    """A small DeepLabv3+; its dilation rates suit maps of a few pixels."""
-    return rc_keras.decoders.DeepLabV3Plus(config.decoder_width, config.decoder_width // 2, rates=(2, 4, 6))
-
-
 def make_model(config, backbone, tasks, method, response_images=None):
     """A compiled `MultiTaskModel` on the pretrained backbone."""
     model = rc_keras.build(
         tasks=tasks,
         backbone=backbone,
-        decoder=make_decoder(config),
+        decoder=rc_keras.decoders.DeepLabV3Plus(config.decoder_width, config.decoder_width // 2, rates=(2, 4, 6)),
         image_shape=(config.size, config.size, 3),
         method=method,
         response_images=response_images,
