@@ -69,10 +69,6 @@ class FilterBank:
         return {layer.name: layer for layer in self.template.layers if isinstance(layer, BankConv2D)}
 
     @property
-    def variables(self):
-        return self.template.variables
-
-    @property
     def size(self):
         """Number of shared weights."""
         return sum(int(np.prod(layer.kernel.shape)) for layer in self.convolutions.values())
