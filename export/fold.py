@@ -16,7 +16,7 @@ _FACTORS = ("Multiply", "Divide", "TrueDivide")  # operations of Keras, as `x / 
 _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
 
-def fold(branch, bank):
+def fold(branch, bank, merged=False):
     """Makes the network that a trained branch amounts to.
 
     The weights of a modulator with NFF become its matrix, `w_r = g_r v_r / ||v_r||` (RCM, equation 5). A batch norm
@@ -24,21 +24,30 @@ def fold(branch, bank):
 
         s = γ / √(σ² + ε)        W ← s W        b ← s (b − μ) + β
 
-    in float64, rounded to float32 at the end. A bank kernel is never touched, so tasks go on sharing it. Norms that do
-    not stand alone behind one linear layer stay as they are.
+    in float64, rounded to float32 at the end. A bank kernel is never touched, so tasks go on sharing it; unless
+    `merged`, where bank convolution and modulator become one plain convolution of the task, `W = W_t W_s`. Norms that
+    do not stand alone behind one linear layer, and bank convolutions in groups, stay as they are.
 
     Args:
         branch: a task's functional `keras.Model`, in any precision.
         bank: `{name: DirectConv2D}`, the convolutions that folded branches share; those it lacks are added.
+        merged: whether to merge bank and modulators.
 
     Returns:
         A functional `keras.Model` in float32 with the input and output of `branch`. Modulators are 1x1 `DirectConv2D`.
     """
     norms = _foldable_norms(branch)
-    absorbed = {norm.name for norm in norms.values()}
+    kernels = _mergeable_kernels(branch) if merged else {}
+    absorbed = {norm.name for norm in norms.values()} | {layer.name for layer in kernels.values()}
     weights = {}  # name of a layer of the copy: how it gets its weights
 
     def clone(layer):
+        if layer.name in absorbed:
+            return layer  # never called
+        if layer.name in kernels:
+            kernel, bias = _folded_weights(layer, norms.get(layer.name), kernels[layer.name].kernel)
+            weights[layer.name] = [kernel, bias]
+            return _direct(kernels[layer.name], use_bias=True, filters=layer.filters, name=layer.name)
         if isinstance(layer, BankConv2D):
             if layer.name not in bank:
                 bank[layer.name] = _direct(layer, use_bias=False)
@@ -96,9 +105,23 @@ def _per_channel(factor, channels):
     return np.broadcast_to(np.asarray(factor, "float32"), (channels,))
 
 
-def _direct(layer, use_bias, activation=None):
+def resized(branch, image_shape):
+    """The branch, on the same layers, for images of another size; itself if the size is its own.
+
+    Args:
+        branch: a task's functional `keras.Model`.
+        image_shape: `(height, width, channels)`, `None` where free.
+    """
+    if tuple(branch.inputs[0].shape[1:]) == tuple(image_shape):
+        return branch
+    image = keras.Input(image_shape, name=branch.inputs[0].name)
+    copy = keras.models.clone_model(branch, input_tensors=image, clone_function=lambda layer: layer)
+    return keras.Model(image, copy.output, name=branch.name)
+
+
+def _direct(layer, use_bias, activation=None, filters=None, name=None):
     return DirectConv2D(
-        layer.filters,
+        filters or layer.filters,
         layer.kernel_size,
         strides=layer.strides,
         padding=layer.padding,
@@ -107,7 +130,7 @@ def _direct(layer, use_bias, activation=None):
         activation=activation,
         use_bias=use_bias,
         dtype="float32",
-        name=layer.name,
+        name=name or layer.name,
     )
 
 
@@ -116,13 +139,16 @@ def _is_linear(layer):
     return type(layer) in _LINEAR and getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
-def _folded_weights(layer, norm):
-    """Kernel and bias of a linear layer in float32, with the norm behind it if there is one."""
+def _folded_weights(layer, norm, bank_kernel=None):
+    """Kernel and bias of a linear layer in float32, with the norm behind it if there is one.
+
+    A modulator comes with the bank kernel that it is merged with, if it is.
+    """
     if isinstance(layer, Modulator):
         kernel = _float64(layer.direction)
         if layer.gain is not None:
             kernel = kernel / np.sqrt(np.maximum(np.sum(np.square(kernel), axis=0), TINY)) * _float64(layer.gain)
-        kernel = kernel[None, None]
+        kernel = kernel[None, None] if bank_kernel is None else _float64(bank_kernel) @ kernel
     else:
         kernel = _float64(layer.kernel)
     # A depthwise kernel is (k_h, k_w, c_in, multiplier), with c_in times multiplier output channels.
@@ -144,7 +170,27 @@ def _float64(variable):
 
 
 def _foldable_norms(branch):
-    """`{name of a linear layer: the norm that alone uses its output}`.
+    """`{name of a linear layer: the norm that alone uses its output}`."""
+    norms = {}
+    for linear, norm in _chains(branch):
+        if type(norm) not in _NORMS or norm.axis not in (-1, len(norm.output.shape) - 1) or not _is_linear(linear):
+            continue
+        if getattr(linear, "activation", keras.activations.linear) is keras.activations.linear:
+            norms[linear.name] = norm
+    return norms
+
+
+def _mergeable_kernels(branch):
+    """`{name of a modulator: the bank convolution, without groups, that it alone uses}`."""
+    return {
+        modulator.name: convolution
+        for convolution, modulator in _chains(branch)
+        if isinstance(modulator, Modulator) and isinstance(convolution, BankConv2D) and convolution.groups == 1
+    }
+
+
+def _chains(branch):
+    """Pairs of layers of which the second takes nothing but the output of the first, and nothing else takes that.
 
     The links between layers are read from the configuration of the model, their public form.
     """
@@ -154,20 +200,9 @@ def _foldable_norms(branch):
     uses = collections.Counter(source for names in sources.values() for source in names)
     uses.update(name for name in keras.tree.flatten(config["output_layers"]) if isinstance(name, str))
     layers = {layer.name: layer for layer in branch.layers}
-    norms = {}
     for name, nodes in calls.items():
-        norm = layers.get(name)
-        if type(norm) not in _NORMS or norm.axis not in (-1, len(norm.output.shape) - 1):
-            continue
-        if len(sources[name]) != 1 or any(nodes[0]["kwargs"].values()):
-            continue
-        (source,) = sources[name]
-        linear = layers.get(source)
-        if not _is_linear(linear) or uses[source] != 1:
-            continue
-        if getattr(linear, "activation", keras.activations.linear) is keras.activations.linear:
-            norms[source] = norm
-    return norms
+        if len(sources[name]) == 1 and uses[sources[name][0]] == 1 and not any(nodes[0]["kwargs"].values()):
+            yield layers.get(sources[name][0]), layers.get(name)
 
 
 def _sources(config):

@@ -3,7 +3,7 @@
 import dataclasses
 import json
 
-from rc_keras.export.verify import TOLERANCE
+from rc_keras.export.verify import TOLERANCES
 from rc_keras.whole_files import write_whole
 
 
@@ -16,20 +16,28 @@ class TaskReport:
     """One task in an exported file.
 
     Attributes:
-        difference: largest absolute difference from the model's output over all images compared.
-        relative_difference: the same, of the range of the model's output.
-        passed: whether it is within the tolerance.
         shape: shape of the output.
-        bytes: size of the task's own folded weights.
-        operators: `{operator: count}` of the task's signature.
+        difference: largest absolute difference from the model's output over all images compared.
+        mean_difference: the mean one.
+        relative_difference: the largest, of the range of the model's output.
+        correlation: of all numbers with the model's.
+        agreement: share of pixels of the same class, or `None`.
+        passed: whether all that is within the tolerance of the precision.
+        bytes: ideal size of the task's own folded weights.
+        operators: `{operator: count}` of the task's graph.
+        metric: `{"name": …, "model": …, "file": …}` on the images compared, where labels were given, or `None`.
     """
 
-    difference: float
-    relative_difference: float
-    passed: bool
     shape: tuple
+    difference: float
+    mean_difference: float
+    relative_difference: float
+    correlation: float
+    agreement: float | None
+    passed: bool
     bytes: int
     operators: dict
+    metric: dict | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -37,28 +45,36 @@ class ExportReport:
     """What was exported; `str(report)` is a table.
 
     Attributes:
-        path: the file.
+        path: the file or folder.
         format: e.g. `"litert"`.
+        precision: `"float32"`, `"float16"`, `"dynamic_int8"` or `"int8"`.
+        mode: `"shared"` or `"merged"`.
         tasks: `{task: TaskReport}`.
-        bank_bytes: size of the shared kernels.
+        bank_bytes: ideal size of the shared kernels.
         bank_kernels: number of shared kernels.
         bank_kernels_stored_once: how many of them stand in the file exactly once and bit for bit.
         bank_fingerprint: see `FilterBank.fingerprint`.
-        file_bytes: size of the file.
+        file_bytes: size of the file, or of all files.
+        update_bytes: `{task: what has to be shipped to change or add this task alone}`.
         seconds: duration of the whole export.
         versions: `{package: version}`.
+        notes: what else a user should know, a sentence each.
     """
 
     path: str
     format: str
+    precision: str
+    mode: str
     tasks: dict
     bank_bytes: int
     bank_kernels: int
     bank_kernels_stored_once: int
     bank_fingerprint: str
     file_bytes: int
+    update_bytes: dict
     seconds: float
     versions: dict
+    notes: tuple = ()
 
     @property
     def ideal_bytes(self):
@@ -95,7 +111,7 @@ class ExportReport:
         """Plain data for JSON: the attributes, and the sizes that follow from them."""
         return {
             **dataclasses.asdict(self),
-            "tolerance": TOLERANCE,
+            "tolerance": dataclasses.asdict(TOLERANCES[self.precision]),
             "passed": self.passed,
             "ideal_bytes": self.ideal_bytes,
             "ratio": self.ratio,
@@ -122,24 +138,35 @@ class ExportReport:
 
     def __str__(self):
         width = max(map(len, (*self.tasks, "shared bank")))
-        lines = [f"{'':<{width}}  {'output':<18}{'max difference':>16}{'of the range':>15}  {'weights':>12}"]
+        headings = f"{'max difference':>16}{'of the range':>14}{'correlation':>13}{'classes':>9}"
+        lines = [f"{'':<{width}}  {'output':<18}{headings}    {'weights':>12}"]
         for name, task in self.tasks.items():
             shape = " x ".join(map(str, task.shape))
+            agreement = "" if task.agreement is None else f"{task.agreement:.2%}"
             lines.append(
-                f"{name:<{width}}  {shape:<18}{task.difference:>16.1e}{task.relative_difference:>13.1e} "
-                f"{_mark(task.passed)}  {_megabytes(task.bytes):>12}"
+                f"{name:<{width}}  {shape:<18}{task.difference:>16.1e}{task.relative_difference:>14.1e}"
+                f"{task.correlation:>13.6f}{agreement:>9} {_mark(task.passed)}  {_megabytes(task.bytes):>12}"
             )
         once = self.bank_kernels_stored_once
         stored = f"{once} of {self.bank_kernels} kernels stored once, bit for bit" if self.bank_kernels else "none"
         mark = _mark(once == self.bank_kernels)
+        update = " to ".join(dict.fromkeys(_megabytes(f(self.update_bytes.values())) for f in (min, max)))
         lines += [
-            f"{'shared bank':<{width}}  {stored:<47} {mark}  {_megabytes(self.bank_bytes):>12}",
-            f"{'file':<{width}}  {f'{self.ratio:.4f} of the ideal {_megabytes(self.ideal_bytes)}':<49}  "
+            f"{'shared bank':<{width}}  {stored:<70} {mark}  {_megabytes(self.bank_bytes):>12}",
+            f"{'file':<{width}}  {f'{self.ratio:.4f} of the ideal {_megabytes(self.ideal_bytes)}':<72}  "
             f"{_megabytes(self.file_bytes):>12}",
-            f"{'separate':<{width}}  {f'{self.separate_ratio:.2f} times as large':<49}  "
+            f"{'separate':<{width}}  {f'{self.separate_ratio:.2f} times as large':<72}  "
             f"{_megabytes(self.separate_bytes):>12}",
-            f"{self.path}: {self.format}, {self.seconds:.1f} s, tolerance {TOLERANCE:g} of the range",
+            f"{'update':<{width}}  {'what changing or adding one task costs':<72}  {update:>12}",
+        ]
+        for name, task in self.tasks.items():
+            if task.metric is not None:
+                model, file = task.metric["model"], task.metric["file"]
+                lines.append(f"{name:<{width}}  {task.metric['name']} of the model {model:.4f}, of the file {file:.4f}")
+        lines += [
+            f"{self.path}: {self.format}, {self.precision}, {self.mode}, {self.seconds:.1f} s",
             "operators: " + ", ".join(f"{name} {count}" for name, count in self.operators.items()),
+            *self.notes,
         ]
         return "\n".join(lines)
 

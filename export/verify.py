@@ -4,56 +4,115 @@ import dataclasses
 
 import numpy as np
 
-TOLERANCE = 1e-4  # largest difference allowed, of the range of the output
 _FREE_SIZES = ((160, 128), (96, 192))  # of generated images where the model takes any size
 
 
 @dataclasses.dataclass(frozen=True)
-class Difference:
-    """How far one output of a file is from the model's.
+class Tolerance:
+    """What a file of some precision must keep.
+
+    Attributes:
+        relative: largest difference allowed, of the range of the output; `None`: any.
+        correlation: smallest correlation allowed.
+        agreement: smallest share of class ids that must be the same, where class ids are exported.
+    """
+
+    relative: float | None
+    correlation: float
+    agreement: float
+
+
+# Eight bits move single numbers by much and most by little, so there it is the correlation that tells.
+TOLERANCES = {
+    "float32": Tolerance(relative=1e-4, correlation=0.9999, agreement=0.999),
+    "float16": Tolerance(relative=1e-2, correlation=0.999, agreement=0.98),
+    "dynamic_int8": Tolerance(relative=None, correlation=0.98, agreement=0.9),
+    "int8": Tolerance(relative=None, correlation=0.98, agreement=0.9),
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Comparison:
+    """How far one output of a file is from the model's, over all images compared.
 
     Attributes:
         shape: shape of the output of the last image.
-        absolute: largest absolute difference over all images.
-        scale: range of the model's output over all images, `max - min`; at least 1 % of the largest absolute value,
-            since an output that hardly varies is only as exact as float32.
+        maximum, mean: largest and mean absolute difference.
+        scale: range of the model's output, `max - min`; at least 1 % of the largest absolute value, since an output
+            that hardly varies is only as exact as float32.
+        correlation: Pearson's, over all numbers; 1 where both are constant.
+        agreement: share of the pixels with the same largest channel, or the same class id; `None` where there are no
+            classes.
     """
 
     shape: tuple
-    absolute: float
+    maximum: float
+    mean: float
     scale: float
+    correlation: float
+    agreement: float | None
 
     @property
     def relative(self):
         """The largest difference, of the range."""
-        if self.absolute == 0.0:
+        if self.maximum == 0.0:
             return 0.0
-        return self.absolute / self.scale if self.scale > 0.0 else np.inf
+        return self.maximum / self.scale if self.scale > 0.0 else np.inf
 
-    @property
-    def passed(self):
-        return self.relative <= TOLERANCE  # False for NaN
+    def passes(self, tolerance, class_ids=False):
+        """Whether the differences are within a `Tolerance`; of class ids only their agreement counts."""
+        if class_ids:
+            return self.agreement >= tolerance.agreement
+        within = tolerance.relative is None or self.relative <= tolerance.relative
+        return within and self.correlation >= tolerance.correlation  # both False for NaN
 
 
-def compare(expected, received, images):
+def compare(expected, received, images, classes=False):
     """Compares two functions from images to an output.
 
     Args:
         expected, received: take a float32 array `(1, height, width, channels)`, return an array.
         images: arrays of that shape.
+        classes: whether the output says which class a pixel is of: logits in the last axis, or uint8 class ids.
 
     Returns:
-        The `Difference`.
+        The `Comparison`.
     """
-    absolute, low, high = 0.0, np.inf, -np.inf
+    maximum, total, low, high, count, agreeing, pixels = 0.0, 0.0, np.inf, -np.inf, 0, 0, 0
+    moments = np.zeros(5)  # sums of x, y, x², y², xy
     for image in images:
-        wanted, got = expected(image), received(image)
+        wanted, got = np.asarray(expected(image)), np.asarray(received(image))
         if wanted.shape != got.shape:
-            return Difference(got.shape, np.inf, 1.0)
-        absolute = np.maximum(absolute, np.max(np.abs(wanted - got)))  # np.maximum keeps a NaN
-        low, high = min(low, wanted.min()), max(high, wanted.max())
+            return Comparison(got.shape, np.inf, np.inf, 1.0, 0.0, 0.0 if classes else None)
+        if classes:
+            same = wanted == got if wanted.dtype == np.uint8 else wanted.argmax(-1) == got.argmax(-1)
+            agreeing, pixels = agreeing + int(same.sum()), pixels + same.size
+        x, y = wanted.astype("float64"), got.astype("float64")
+        difference = np.abs(x - y)
+        maximum = np.maximum(maximum, difference.max())  # np.maximum keeps a NaN
+        total, count = total + difference.sum(), count + x.size
+        low, high = min(low, x.min()), max(high, x.max())
+        moments += [x.sum(), y.sum(), (x * x).sum(), (y * y).sum(), (x * y).sum()]
     scale = max(high - low, 0.01 * max(abs(low), abs(high)))
-    return Difference(tuple(got.shape), float(absolute), float(scale))
+    return Comparison(
+        shape=tuple(got.shape),
+        maximum=float(maximum),
+        mean=float(total / count),
+        scale=float(scale),
+        correlation=_correlation(moments / count),
+        agreement=agreeing / pixels if classes else None,
+    )
+
+
+def _correlation(moments):
+    x, y, xx, yy, xy = moments
+    variances = (xx - x * x) * (yy - y * y)
+    if not np.isfinite(variances):
+        return float("nan")
+    # What is left of a constant's variance is rounding, far below any that matters.
+    if variances <= (1e-12 * (xx + 1e-30)) * (1e-12 * (yy + 1e-30)):
+        return 1.0
+    return float((xy - x * y) / np.sqrt(variances))
 
 
 def generate_images(image_shape):

@@ -5,7 +5,7 @@
 
 import importlib
 
-from rc_keras import backbones, decoders, layers, losses, methods, metrics, pretrained
+from rc_keras import backbones, decoders, layers, losses, methods, metrics, optimizers, pretrained
 from rc_keras.bank import FilterBank
 from rc_keras.build import build
 from rc_keras.graft import graft
@@ -35,6 +35,7 @@ __all__ = [
     "methods",
     "metrics",
     "nyud",
+    "optimizers",
     "pascal_context",
     "pretrained",
 ]

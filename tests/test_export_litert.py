@@ -14,7 +14,7 @@ from trained import pretend_training
 
 import rc_keras
 import rc_keras.export
-from rc_keras.export import to_litert
+from rc_keras.export import job, to_litert
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 pytest.importorskip("ai_edge_litert")
@@ -214,7 +214,7 @@ def never_converts(monkeypatch):
     def convert(*args):
         raise AssertionError("the conversion was started")
 
-    monkeypatch.setattr(to_litert, "fold", convert)
+    monkeypatch.setattr(job, "fold", convert)
     monkeypatch.setattr(to_litert, "_convert", convert)
 
 
@@ -267,14 +267,14 @@ def test_a_missing_runtime_names_what_to_install(model, tmp_path, never_converts
 def test_a_wrong_file_is_discarded(model, tmp_path, monkeypatch, capsys):
     """One gain, wrong by a tenth of a percent, must not get through."""
 
-    def bad_fold(branch, bank):
-        folded = to_litert_fold(branch, bank)
+    def bad_fold(branch, bank, merged):
+        folded = good_fold(branch, bank, merged)
         head = folded.get_layer("depth__decoder_head")
         head.kernel.assign(head.kernel * 1.001)
         return folded
 
-    to_litert_fold = to_litert.fold
-    monkeypatch.setattr(to_litert, "fold", bad_fold)
+    good_fold = job.fold
+    monkeypatch.setattr(job, "fold", bad_fold)
     path = tmp_path / "m.tflite"
     path.write_bytes(b"before")
     with pytest.raises(rc_keras.export.ExportError, match="✗"):
@@ -285,25 +285,25 @@ def test_a_wrong_file_is_discarded(model, tmp_path, monkeypatch, capsys):
 
 
 def test_a_changed_bank_is_discarded(model, tmp_path, monkeypatch):
-    def bad_fold(branch, bank):
-        folded = to_litert_fold(branch, bank)
+    def bad_fold(branch, bank, merged):
+        folded = good_fold(branch, bank, merged)
         kernel = bank["conv1"].kernel
         kernel.assign(np.nextafter(keras.ops.convert_to_numpy(kernel), np.float32(9.0)))
         return folded
 
-    to_litert_fold = to_litert.fold
-    monkeypatch.setattr(to_litert, "fold", bad_fold)
+    good_fold = job.fold
+    monkeypatch.setattr(job, "fold", bad_fold)
     with pytest.raises(rc_keras.export.ExportError, match="8 of 9 kernels"):
         model.export(tmp_path / "m.tflite", tasks=["depth"], verbose=False)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("stage", ["_convert", "compare"])
-def test_an_interruption_leaves_nothing(model, tmp_path, monkeypatch, stage):
-    def interrupt(*args):
+@pytest.mark.parametrize("module, stage", [(to_litert, "_convert"), (job, "compare")])
+def test_an_interruption_leaves_nothing(model, tmp_path, monkeypatch, module, stage):
+    def interrupt(*args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(to_litert, stage, interrupt)
+    monkeypatch.setattr(module, stage, interrupt)
     with pytest.raises(KeyboardInterrupt):
         model.export(tmp_path / "m.tflite", tasks=["edge"], verbose=False)
     assert list(tmp_path.iterdir()) == []
@@ -345,7 +345,7 @@ def test_the_sizes_are_drawn(exported, tmp_path):
 def test_progress_is_printed_when_asked_for(model, tmp_path, capsys):
     report = model.export(tmp_path / "m.tflite", tasks=["edge"])
     printed = capsys.readouterr().out
-    assert [line.split()[0] for line in printed.splitlines()[:4]] == ["Folding", "Converting", "Comparing", "Reading"]
+    assert [line.split()[0] for line in printed.splitlines()[:4]] == ["Folding", "Converting", "Reading", "Comparing"]
     assert str(report) in printed
 
 

@@ -1,0 +1,309 @@
+"""What every exporter does alike: check what it is given, fold, compare in the runtime, report."""
+
+import contextlib
+import importlib.metadata
+import os
+import time
+
+import keras
+import numpy as np
+
+from rc_keras import first_batch
+from rc_keras.export.endpoint import RESOLUTIONS, SEGMENTATIONS, endpoint
+from rc_keras.export.fold import fold, in_float32, resized
+from rc_keras.export.report import ExportError, ExportReport, TaskReport
+from rc_keras.export.verify import TOLERANCES, compare, generate_images
+from rc_keras.model import MultiTaskModel
+from rc_keras.names import unknown_name
+
+MODES = ("shared", "merged")
+# Bytes of a weight in a file: kernels, and the biases that come with them.
+_BYTES = {"float32": (4, 4), "float16": (2, 2), "dynamic_int8": (1, 4), "int8": (1, 4)}
+
+
+class ExportJob:
+    """The checked arguments of an export, and its folded tasks.
+
+    Args:
+        model: the `MultiTaskModel`.
+        tasks: names of the tasks to export; `None`: all.
+        mode: `"shared"`: bank and modulators apart, the bank once for all tasks; `"merged"`: one plain convolution for
+            both, for a single task.
+        precision: a key of `verify.TOLERANCES`.
+        image_shape: `(height, width, channels)` of the exported input, `None` where free; `None`: the model's.
+        segmentation, resolution: see `endpoint`.
+        images: what the file is verified on, RGB in 0..255: an array `(n, height, width, channels)`, or a list of
+            arrays `(height, width, channels)`. `None`: generated ones.
+        labels: `{task: labels of the images}`, to compare the tasks' metrics too, or `None`.
+        verbose: whether to print a line for each stage, and the report.
+
+    Raises:
+        RuntimeError: if Keras does not run on TensorFlow, which the converters need.
+        ValueError: if an argument is not as described.
+    """
+
+    def __init__(
+        self,
+        model,
+        tasks=None,
+        mode="shared",
+        precision="float32",
+        image_shape=None,
+        segmentation="logits",
+        resolution="image",
+        images=None,
+        labels=None,
+        verbose=True,
+    ):
+        if keras.backend.backend() != "tensorflow":
+            raise RuntimeError(
+                "Exporting needs Keras on TensorFlow: save the model, and load it where KERAS_BACKEND is 'tensorflow'. "
+                f"Received: backend {keras.backend.backend()!r}"
+            )
+        if not isinstance(model, MultiTaskModel):
+            raise ValueError(f"`model` must be a MultiTaskModel. Received: {type(model).__name__}")
+        for kind, value, known in (
+            ("mode", mode, MODES),
+            ("precision", precision, TOLERANCES),
+            ("segmentation", segmentation, SEGMENTATIONS),
+            ("resolution", resolution, RESOLUTIONS),
+        ):
+            if value not in known:
+                raise unknown_name(kind, value, known)
+        self.begin = time.perf_counter()
+        self.model, self.mode, self.precision, self.verbose = model, mode, precision, verbose
+        self.tasks = {name: model.task(name) for name in _check_tasks(model, tasks)}
+        if mode == "merged" and len(self.tasks) > 1:
+            raise ValueError(
+                "`tasks` must be one task with mode='merged', which leaves nothing to share. Received: "
+                f"tasks={list(self.tasks)}"
+            )
+        if segmentation == "class_ids":
+            for task in self.tasks.values():
+                if task.kind == "segmentation" and task.channels > 256:
+                    raise ValueError(
+                        f"Class ids must fit in 8 bits. Received: {task.channels} classes of {task.name!r}"
+                    )
+        self.image_shape = _check_shape(image_shape, model.image_shape)
+        self.images = generate_images(self.image_shape) if images is None else _check_images(images, self.image_shape)
+        self.labels = _check_labels(labels, self, resolution)
+        self.segmentation, self.resolution = segmentation, resolution
+        self.bank = {}  # the convolutions that the folded tasks share
+        self.folded = {}  # {task: functional model from image to answer}
+
+    @contextlib.contextmanager
+    def stage(self, name):
+        """Prints how long a named stage took."""
+        start = time.perf_counter()
+        yield
+        if self.verbose:
+            print(f"{name}: {time.perf_counter() - start:.1f} s", flush=True)
+
+    def fold(self):
+        """Fills `bank` and `folded`."""
+        with self.stage(f"Folding {', '.join(self.tasks)}"):
+            for name, task in self.tasks.items():
+                branch = resized(self.model.branch(name), self.image_shape)
+                folded = fold(branch, self.bank, merged=self.mode == "merged")
+                self.folded[name] = endpoint(folded, task, self.segmentation, self.resolution)
+
+    def kernels(self):
+        """The shared kernels as they stand in the model, `{name: array}`."""
+        convolutions = self.model.bank.convolutions
+        return {name: keras.ops.convert_to_numpy(convolutions[name].kernel) for name in self.bank}
+
+    def report(self, path, format, runtime, run, operators, stored_once, file_bytes, update_bytes, packages, notes=()):
+        """Compares every task in the runtime with the model.
+
+        Args:
+            path: of the file or folder under its final name.
+            format: as in `ExportReport`.
+            runtime: its name, for people.
+            run: function from a task's name and an image `(1, height, width, channels)` to the file's answer.
+            operators: `{task: {operator: count}}`.
+            stored_once: how many shared kernels stand in the file exactly once, bit for bit.
+            file_bytes, update_bytes, notes: as in `ExportReport`.
+            packages: names of the packages whose versions matter.
+
+        Returns:
+            The `ExportReport`.
+
+        Raises:
+            ExportError: if it has not passed.
+        """
+        tasks = {}
+        for name, task in self.tasks.items():
+            with self.stage(f"Comparing {name} in {runtime}"):
+                tasks[name] = self._compare(task, run, operators.get(name, {}))
+        report = ExportReport(
+            path=path,
+            format=format,
+            precision=self.precision,
+            mode=self.mode,
+            tasks=tasks,
+            bank_bytes=self._ideal_bytes(self.bank.values()),
+            bank_kernels=len(self.bank),
+            bank_kernels_stored_once=stored_once,
+            bank_fingerprint=self.model.bank.fingerprint,
+            file_bytes=file_bytes,
+            update_bytes=update_bytes,
+            seconds=time.perf_counter() - self.begin,
+            versions=_versions(("rc_keras", "keras", "tensorflow", *packages)),
+            notes=tuple(notes),
+        )
+        if not report.passed:
+            raise ExportError(_failure(report))
+        return report
+
+    def _compare(self, task, run, operators):
+        model = endpoint(
+            in_float32(resized(self.model.branch(task.name), self.image_shape)),
+            task,
+            self.segmentation,
+            self.resolution,
+        )
+        answers = []
+
+        def expected(image):
+            return keras.ops.convert_to_numpy(model(image, training=False))
+
+        def received(image):
+            answer = run(task.name, image)
+            if self.labels:
+                answers.append(answer)
+            return answer
+
+        class_ids = task.kind == "segmentation" and self.segmentation == "class_ids"
+        comparison = compare(expected, received, self.images, classes=task.kind in ("segmentation", "classification"))
+        own = [layer for layer in self.folded[task.name].layers if layer.name not in self.bank]
+        return TaskReport(
+            shape=comparison.shape,
+            difference=comparison.maximum,
+            mean_difference=comparison.mean,
+            relative_difference=comparison.relative,
+            correlation=comparison.correlation,
+            agreement=comparison.agreement,
+            passed=comparison.passes(TOLERANCES[self.precision], class_ids),
+            bytes=self._ideal_bytes(own),
+            operators=operators,
+            metric=self._metric(task, map(expected, self.images), answers, class_ids)
+            if task.name in self.labels
+            else None,
+        )
+
+    def _metric(self, task, expected, received, class_ids):
+        """The task's metric of the model and of the file."""
+        metric, scores = task.make_metrics()[0], []
+        for outputs in (expected, received):
+            metric.reset_state()
+            for label, output in zip(self.labels[task.name], outputs, strict=True):
+                if class_ids:
+                    output = np.eye(task.channels, dtype="float32")[output]
+                elif task.kind in ("edge", "saliency"):
+                    output = np.clip(output, 1e-7, 1 - 1e-7)
+                    output = np.log(output / (1 - output))
+                metric.update_state(np.asarray(label)[None], output)
+            scores.append(float(metric.result()))
+        return {"name": metric.name, "model": scores[0], "file": scores[1]}
+
+    def _ideal_bytes(self, layers):
+        """Bytes of the weights of some layers at the precision of the file."""
+        kernel, other = _BYTES[self.precision]
+        weights = [w for layer in layers for w in getattr(layer, "weights", [])]
+        return sum((kernel if len(w.shape) > 1 else other) * int(np.prod(w.shape)) for w in weights)
+
+
+def check_target(path, overwrite, suffix=""):
+    """Checks the file or folder to write.
+
+    Args:
+        path: of it.
+        overwrite: whether it may be there.
+        suffix: that a file must have; empty for a folder.
+
+    Returns:
+        The absolute path.
+
+    Raises:
+        ValueError: for another suffix.
+        OSError: if it may not be written there.
+    """
+    path = os.path.abspath(os.fspath(path))
+    if not path.endswith(suffix):
+        raise ValueError(f"`path` must end in {suffix!r}. Received: path={path!r}")
+    folder = os.path.dirname(path)
+    if not os.path.isdir(folder):
+        raise FileNotFoundError(f"The folder of `path` must exist. Received: path={path!r}")
+    if suffix and os.path.isdir(path):
+        raise IsADirectoryError(f"`path` must be a file. Received: path={path!r}, a folder")
+    if not suffix and os.path.exists(path) and not os.path.isdir(path):
+        raise NotADirectoryError(f"`path` must be a folder. Received: path={path!r}, a file")
+    if os.path.exists(path) and not overwrite:
+        raise FileExistsError(f"`path` must be free unless `overwrite=True`. Received: path={path!r}, which exists")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise PermissionError(f"The folder of `path` must be writable. Received: path={path!r}")
+    return path
+
+
+def _check_tasks(model, tasks):
+    if tasks is None:
+        return model.tasks
+    if isinstance(tasks, str) or not tasks or len(set(tasks)) < len(tasks):
+        raise ValueError(f"`tasks` must be a list of different task names, or None. Received: tasks={tasks!r}")
+    return [model.task(name).name for name in tasks]
+
+
+def _check_shape(image_shape, of_model):
+    if image_shape is None:
+        return of_model
+    image_shape = tuple(image_shape)
+    fits = len(image_shape) == 3 and all(n is None or (isinstance(n, int) and n > 0) for n in image_shape[:2])
+    if not fits or image_shape[2] != of_model[2]:
+        raise ValueError(
+            f"`image_shape` must be (height, width, {of_model[2]}), None where free. Received: "
+            f"image_shape={image_shape}"
+        )
+    return image_shape
+
+
+def _check_images(images, image_shape):
+    images = [np.asarray(image)[None] for image in images]
+    if not images:
+        raise ValueError("`images` must hold at least one image. Received: none")
+    for image in images:
+        first_batch.check_images(image, image_shape)
+    return [image.astype("float32") for image in images]
+
+
+def _check_labels(labels, job, resolution):
+    if labels is None:
+        return {}
+    if resolution != "image":
+        raise ValueError("`labels` must be None with resolution='network'. Received: labels")
+    for name, values in labels.items():
+        job.model.task(name)
+        if len(values) != len(job.images):
+            raise ValueError(
+                f"`labels` must be one for each image, {len(job.images)}. Received: {len(values)} for task {name!r}"
+            )
+        for image, label in zip(job.images, values, strict=True):
+            job.model.task(name).check_labels(np.asarray(label)[None], image.shape)
+    return labels
+
+
+def _failure(report):
+    message = "The exported file must compute what the model computes, with the bank stored once; it was discarded."
+    if report.bank_kernels_stored_once < report.bank_kernels:
+        message += (
+            " The converter multiplies a constant into the kernel behind it: let `keras.layers.Rescaling` scale the "
+            "input of a shared convolution."
+        )
+    return f"{message}\n{report}"
+
+
+def _versions(packages):
+    versions = {}
+    for package in packages:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
