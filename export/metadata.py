@@ -1,0 +1,57 @@
+"""What a file says about itself."""
+
+import json
+
+import rc_keras
+
+NAME = "rc_keras"  # of the entry in a file's own metadata
+
+
+def metadata(job):
+    """Describes an export, as plain data.
+
+    Args:
+        job: the `ExportJob`, folded.
+
+    Returns:
+        `{"rc_keras": version, "precision": …, "mode": …, "bank_fingerprint": …, "input": {…}, "tasks": {name: {…}}}`. A
+        task has its kind, the names of its classes if it has them, and what the numbers of its output are.
+    """
+    return {
+        "rc_keras": rc_keras.__version__,
+        "precision": job.precision,
+        "mode": job.mode,
+        "bank_fingerprint": job.model.bank.fingerprint,
+        "input": {
+            "name": "image",
+            "shape": [None if n is None else int(n) for n in job.image_shape],
+            "values": "RGB in 0..255, channels last; the network normalizes them itself",
+        },
+        "tasks": {name: _describe(task, job) for name, task in job.tasks.items()},
+    }
+
+
+def to_json(data):
+    """Metadata as bytes, the same for the same data."""
+    return json.dumps(data, sort_keys=True).encode()
+
+
+def _describe(task, job):
+    description = {"kind": task.kind, "channels": task.channels, "output": _OUTPUTS[task.kind]}
+    if task.kind == "segmentation":
+        description["resolution"] = job.resolution
+        if job.segmentation == "class_ids":
+            description["output"] = "class ids, uint8 (batch, height, width)"
+    if task.class_names is not None:
+        description["class_names"] = list(task.class_names)
+    return description
+
+
+_OUTPUTS = {
+    "segmentation": "logits (batch, height, width, channels)",
+    "edge": "probabilities (batch, height, width, 1)",
+    "saliency": "probabilities (batch, height, width, 1)",
+    "normals": "unit vectors (batch, height, width, 3)",
+    "depth": "metres (batch, height, width, 1)",
+    "classification": "logits (batch, channels)",
+}

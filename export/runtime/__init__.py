@@ -1,0 +1,60 @@
+"""Exported files, run with the settings that keep the shared bank shared in memory."""
+
+import pathlib
+
+from rc_keras.names import unknown_name
+
+RUNTIMES = ("litert", "onnx", "saved_model")
+
+
+def load(path, runtime=None, threads=None, **options):
+    """Opens an exported file.
+
+    Example:
+
+    >>> network = rc_keras.export.runtime.load("model.tflite")
+    >>> edges = network.run(image, "edge")
+
+    Args:
+        path: what an exporter wrote: a `.tflite` file, or the folder of ONNX files or of a SavedModel.
+        runtime: `"litert"`, `"onnx"` or `"saved_model"`; `None`: by what `path` is.
+        threads: how many to compute with; `None`: the runtime's choice.
+        options: see the runtime's own class.
+
+    Returns:
+        An object with `tasks`, a list of names; `metadata`, what the file says about itself; `run(image, task)`, from
+        an image or a batch, `(height, width, channels)` or `(batch, height, width, channels)` in 0..255, to the task's
+        answer with the same leading axes; and `close()`, also as a context manager.
+
+    Raises:
+        FileNotFoundError: if there is nothing at `path`.
+        ValueError: if it is none of the formats, or damaged.
+        ImportError: if the runtime is missing; names what to install.
+    """
+    path = pathlib.Path(path)
+    if not path.exists():
+        raise FileNotFoundError(f"`path` must be an exported file or folder. Received: path={str(path)!r}, not there")
+    if runtime is None:
+        runtime = _recognize(path)
+    if runtime == "litert":
+        from rc_keras.export.runtime.litert import LiteRTNetwork as Network
+    elif runtime == "onnx":
+        from rc_keras.export.runtime.onnx import ONNXNetwork as Network
+    elif runtime == "saved_model":
+        from rc_keras.export.runtime.saved_model import SavedModelNetwork as Network
+    else:
+        raise unknown_name("runtime", runtime, RUNTIMES)
+    return Network(path, threads=threads, **options)
+
+
+def _recognize(path):
+    if path.is_file() and path.suffix == ".tflite":
+        return "litert"
+    if (path / "saved_model.pb").exists():
+        return "saved_model"
+    if path.is_dir() and any(path.glob("*.onnx")):
+        return "onnx"
+    raise ValueError(
+        "`path` must be a .tflite file, a folder with .onnx files, or one with saved_model.pb. Received: "
+        f"path={str(path)!r}"
+    )
