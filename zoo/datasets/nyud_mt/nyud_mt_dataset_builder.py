@@ -1,25 +1,21 @@
 """The `nyud_mt` dataset: NYUDv2 with the labels of four tasks, from a folder or archive."""
 
-import re
-
 import numpy as np
 import tensorflow_datasets as tfds
 
+import rc_keras
+from rc_keras.zoo.datasets import label_checks
+from rc_keras.zoo.datasets.archive import find_root, read_splits
+from rc_keras.zoo.datasets.nyud_mt.layouts import find_layout
 from rc_keras.zoo.datasets.nyud_mt.normal_map import NormalMap
+from rc_keras.zoo.datasets.ordered_map import ordered_map
 
 SPLITS = {"train": "train", "validation": "val"}
-FOLDERS = {
-    "images": "jpg",
-    "segmentation": "mat",
-    "edge": "png",
-    "normals": "jpg",
-    "depth": "mat",
-}
-LABELS = 41
+TASKS = {task.name: task for task in rc_keras.nyud()}
 
 
 class Builder(tfds.core.GeneratorBasedBuilder):
-    """Reads the NYUD_MT archive."""
+    """Reads either of the two archives NYUD_MT."""
 
     # The package's folders need not be nested like its modules, which is what TFDS looks for.
     code_path = tfds.core.Path(__file__)
@@ -28,8 +24,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
-    Put the archive NYUD_MT.zip into the manual directory, or the folder NYUD_MT extracted from
-    it, with images/, segmentation/, edge/, normals/, depth/ and gt_sets/ inside.
+    Put the archive NYUD_MT.zip of RCM, or NYUD_MT.tgz of ASTMT or of Vandenhende's multi-task
+    survey, into the manual directory, or the folder NYUD_MT extracted from it, with images/,
+    segmentation/, edge/, normals/, depth/ and gt_sets/{train,val}.txt inside. The labels may be
+    .png, .mat and .jpg files (RCM, ASTMT) or .npy and .png files (Vandenhende); which, is seen.
     """
 
     def _info(self):
@@ -48,72 +46,24 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         )
 
     def _split_generators(self, dl_manager):
-        root = self._find_root(dl_manager)
+        root = find_root(dl_manager, "NYUD_MT")
         # Everything is looked for before anything is written.
-        ids = {split: _read_ids(root, name) for split, name in SPLITS.items()}
+        layout = find_layout(root)
+        ids = read_splits(root / "gt_sets", SPLITS)
         for split, names in ids.items():
-            _check_files(root, split, names)
-        return {split: self._generate_examples(root, names) for split, names in ids.items()}
+            _check_files(root, layout, split, names)
+        return {split: self._generate_examples(root, layout, names) for split, names in ids.items()}
 
-    def _find_root(self, dl_manager):
-        folder = dl_manager.manual_dir / "NYUD_MT"
-        archive = dl_manager.manual_dir / "NYUD_MT.zip"
-        if not folder.is_dir():
-            if not archive.exists():
-                raise FileNotFoundError(
-                    "The manual directory must hold the folder `NYUD_MT` or the archive "
-                    f"`NYUD_MT.zip`. Received: manual_dir={dl_manager.manual_dir}"
-                )
-            folder = dl_manager.extract(archive) / "NYUD_MT"
-            if not folder.is_dir():
-                raise FileNotFoundError(f"The archive must hold a folder `NYUD_MT`. Received: {archive}")
-        return folder
+    def _generate_examples(self, root, layout, names):
+        def read(name):
+            paths = {folder: root / folder / f"{name}.{suffix}" for folder, suffix in layout.items()}
+            return name, _read_example(name, paths)
 
-    def _generate_examples(self, root, names):
-        for name in names:
-            paths = {f: root / f / f"{name}.{suffix}" for f, suffix in FOLDERS.items()}
-            shape = _read_pixels(paths["images"], "RGB").shape[:2]
-            _check_shape(paths["normals"], _read_pixels(paths["normals"], "RGB").shape[:2], shape)
-            edge = _read_pixels(paths["edge"], "L")
-            _check_shape(paths["edge"], edge.shape, shape)
-            semseg = _read_mat(paths["segmentation"], "segmentation", shape)
-            if semseg.dtype.kind not in "ui" or semseg.min() < 0 or semseg.max() >= LABELS:
-                raise ValueError(
-                    f"`{paths['segmentation']}` must hold integers 0..{LABELS - 1}. Received: "
-                    f"{semseg.dtype} in {semseg.min()}..{semseg.max()}"
-                )
-            depth = _read_mat(paths["depth"], "depth", shape).astype(np.float32)
-            yield (
-                name,
-                {
-                    "id": name,
-                    "image": paths["images"],
-                    "semseg": semseg.astype(np.uint8)[..., None],
-                    "edge": (edge > 127).astype(np.uint8)[..., None],
-                    "normals": paths["normals"],
-                    "depth": np.where(np.isfinite(depth) & (depth > 0), depth, 0)[..., None],
-                },
-            )
+        yield from ordered_map(read, names)
 
 
-def _read_ids(root, name):
-    path = root / "gt_sets" / f"{name}.txt"
-    if not path.exists():
-        raise FileNotFoundError(f"The split file `{path}` must exist, with one image id a line.")
-    ids = path.read_text().split()
-    if not ids:
-        raise ValueError(f"The split file `{path}` must hold one image id a line. It is empty.")
-    for image_id in ids:
-        # An id becomes a file name, so it may not lead elsewhere.
-        if not re.fullmatch(r"\w+", image_id):
-            raise ValueError(f"An image id in `{path}` must be letters and digits. Received: {image_id!r}")
-    return ids
-
-
-def _check_files(root, split, ids):
-    for folder, suffix in FOLDERS.items():
-        if not (root / folder).is_dir():
-            raise FileNotFoundError(f"The folder `{root / folder}` must exist.")
+def _check_files(root, layout, split, ids):
+    for folder, suffix in layout.items():
         present = {path.name for path in (root / folder).iterdir()}
         missing = [i for i in ids if f"{i}.{suffix}" not in present]
         if missing:
@@ -124,30 +74,55 @@ def _check_files(root, split, ids):
             )
 
 
-def _read_pixels(path, mode):
-    from PIL import Image, UnidentifiedImageError
-
-    try:
-        with path.open("rb") as file, Image.open(file) as image:
-            return np.asarray(image.convert(mode))
-    except (UnidentifiedImageError, OSError) as error:
-        raise ValueError(f"`{path}` must be a readable image. Received: {error}") from error
-
-
-def _read_mat(path, key, shape):
-    import scipy.io
-
-    try:
-        with path.open("rb") as file:
-            content = scipy.io.loadmat(file, variable_names=[key])
-    except Exception as error:  # SciPy raises a different error for each kind of damage.
-        raise ValueError(f"`{path}` must be a MATLAB 5 file. Received: {error}") from error
-    if key not in content:
-        raise ValueError(f"`{path}` must hold the variable {key!r}. Received: none of that name")
-    _check_shape(path, content[key].shape, shape)
-    return content[key]
+def _read_example(name, paths):
+    size = label_checks.read_image(paths["images"]).shape[:2]
+    return {
+        "id": name,
+        "image": paths["images"],
+        "semseg": _read_semseg(paths["segmentation"], size),
+        "edge": _read_edge(paths["edge"], size),
+        "normals": _read_normals(paths["normals"], size),
+        "depth": _read_depth(paths["depth"], size),
+    }
 
 
-def _check_shape(path, received, expected):
-    if tuple(received) != tuple(expected):
-        raise ValueError(f"`{path}` must be as large as its image, {tuple(expected)}. Received: {tuple(received)}")
+def _read_numbers(path, key, size):
+    """The one-channel label in a file of any layout, (height, width)."""
+    if path.suffix == ".mat":
+        values = label_checks.read_mat(path, key)
+    else:
+        values = (label_checks.read_png if path.suffix == ".png" else label_checks.read_npy)(path)
+    label_checks.check_size(path, values, size)
+    return values
+
+
+def _read_semseg(path, size):
+    classes = _read_numbers(path, "segmentation", size)
+    # 255 means the same as 0 here: no label.
+    classes = np.where(classes == 255, 0, classes)
+    label_checks.check_values(path, TASKS["semseg"], classes)
+    return classes.astype(np.uint8)[..., None]
+
+
+def _read_edge(path, size):
+    edge = _read_numbers(path, "edge", size)
+    low, high = edge.min(), edge.max()
+    if not 0 <= low <= high <= 255 or edge.ndim != 2:
+        raise ValueError(
+            f"`{path}` must hold edges (height, width) in 0..1 or 0..255. Received: shape {edge.shape}, {low}..{high}"
+        )
+    return (edge > (0.5 if high <= 1 else 127)).astype(np.uint8)[..., None]
+
+
+def _read_normals(path, size):
+    """The JPEG file itself, or pixels made of an array."""
+    is_array = path.suffix == ".npy"
+    values = label_checks.read_npy(path) if is_array else label_checks.read_rgb(path)
+    label_checks.check_size(path, values, size)
+    n = label_checks.unit_normals(path, TASKS["normals"], values)
+    return np.round((n + 1) * 127.5).astype(np.uint8) if is_array else path
+
+
+def _read_depth(path, size):
+    depth = _read_numbers(path, "depth", size)
+    return label_checks.metres(path, TASKS["depth"], depth)[..., None]

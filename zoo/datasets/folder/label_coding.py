@@ -1,0 +1,95 @@
+"""What the files of labels mean, by the kind of their task."""
+
+import numpy as np
+
+from rc_keras.zoo.datasets import label_checks
+from rc_keras.zoo.datasets.ordered_map import ordered_map
+
+BINARY_KINDS = ("edge", "saliency")
+
+
+def stored_dtype(task):
+    """The smallest of uint8, uint16 and int32 that holds a task's labels and its `ignore`; float32 for numbers."""
+    if task.kind in ("normals", "depth"):
+        return np.float32
+    highest = max(task.channels - 1, 1, task.ignore)
+    if task.ignore >= 0:
+        for dtype in (np.uint8, np.uint16):
+            if highest <= np.iinfo(dtype).max:
+                return dtype
+    return np.int32
+
+
+def find_foreground(task, paths):
+    """The value that says "yes" in the labels of an edge or saliency task: 1, or 255 if no file holds a 1.
+
+    Args:
+        task: the task.
+        paths: all its files, for one file alone may hold no foreground.
+
+    Returns:
+        1 or 255; 1 for the other kinds.
+    """
+    if task.kind not in BINARY_KINDS:
+        return 1
+    return 1 if any(ordered_map(lambda path: np.any(_read_numbers(path) == 1), paths)) else 255
+
+
+def read_label(path, task, size, foreground):
+    """Reads and checks one label.
+
+    Args:
+        path: the file, `.png` or `.npy`.
+        task: its task.
+        size: (height, width) of its image.
+        foreground: of edge and saliency labels, see `find_foreground`.
+
+    Returns:
+        Array of `stored_dtype(task)`, (height, width, 1), or (height, width, 3) for normals.
+
+    Raises:
+        ValueError: If the file is damaged, or its size, type or values are wrong.
+    """
+    is_pixels = path.suffix.lower() == ".png"
+    if task.kind == "normals":
+        values = label_checks.read_rgb(path) if is_pixels else label_checks.read_npy(path)
+        label_checks.check_size(path, values, size)
+        if is_pixels:
+            # Black is no direction, but what many tools leave where there is none.
+            values = np.where(np.any(values, axis=-1, keepdims=True), values, np.uint8(128))
+        return label_checks.unit_normals(path, task, values)
+    values = _read_numbers(path)
+    label_checks.check_size(path, values, size)
+    if task.kind == "depth":
+        values = label_checks.metres(path, task, _in_metres(path, values) if is_pixels else values)
+    elif task.kind in BINARY_KINDS:
+        values = _binary(path, task, values, foreground)
+    else:
+        if values.dtype.kind == "f":
+            raise ValueError(f"`{path}` must hold integer class ids. Received: dtype {values.dtype}")
+        label_checks.check_values(path, task, values)
+    return values.astype(stored_dtype(task))[..., None]
+
+
+def _read_numbers(path):
+    return label_checks.read_png(path) if path.suffix.lower() == ".png" else label_checks.read_npy(path)
+
+
+def _in_metres(path, millimetres):
+    if millimetres.dtype != np.uint16:
+        raise ValueError(
+            f"`{path}` must be a PNG of 16 bits in millimetres, or a floating-point `.npy` in metres. Received: 8 bits"
+        )
+    return millimetres.astype(np.float32) / 1000
+
+
+def _binary(path, task, values, foreground):
+    allowed = [0, foreground] if foreground == task.ignore else [0, foreground, task.ignore]
+    wrong = ~np.isin(values, allowed)
+    if values.ndim != 2 or np.any(wrong):
+        found = ", ".join(str(v) for v in np.unique(values[wrong])[:5])
+        raise ValueError(
+            f"`{path}` must be (height, width) of 0 and 255, or 0, 1 and {task.ignore} to be ignored, the same in all "
+            f"files of {task.name!r}; here {foreground} is the foreground. Received: shape {values.shape}, also {found}"
+        )
+    return np.where(values == foreground, 1, values)

@@ -1,0 +1,222 @@
+"""Reads one image or label file of a data set; what is wrong with it is said with its name.
+
+Nothing in a file is unpickled or executed, and no file is believed: each is read to its end and its
+values are checked before they are stored.
+"""
+
+import numpy as np
+
+# An 8-bit pixel cannot say the zero vector, 127.5, so a short vector stands for "unknown".
+SHORTEST_NORMAL = 0.5
+
+_ORIENTATION = 0x0112
+
+
+def read_image(path):
+    """Reads an RGB image.
+
+    Args:
+        path: JPEG or PNG file of 8 bits.
+
+    Returns:
+        uint8 array `(H, W, 3)`.
+
+    Raises:
+        ValueError: If the file is damaged, is of another format or depth, or is to be turned before it is shown.
+    """
+    image = _open(path, ("JPEG", "PNG"))
+    if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"):
+        raise ValueError(f"`{path}` must be an image of 8 bits a channel. Received: mode {image.mode!r}")
+    # TensorFlow's decoders do not turn images, so labels drawn on the upright picture would not lie on it.
+    turned = image.getexif().get(_ORIENTATION, 1)
+    if turned not in (0, 1):
+        raise ValueError(
+            f"`{path}` must be stored upright, without an EXIF orientation (`PIL.ImageOps.exif_transpose` turns it). "
+            f"Received: orientation {turned}"
+        )
+    return np.asarray(image.convert("RGB"))
+
+
+def read_rgb(path):
+    """Reads the pixels of an RGB label.
+
+    Args:
+        path: JPEG or PNG file.
+
+    Returns:
+        uint8 array `(H, W, 3)`.
+
+    Raises:
+        ValueError: If the file is damaged or not RGB.
+    """
+    image = _open(path, ("JPEG", "PNG"))
+    if image.mode != "RGB":
+        raise ValueError(f"`{path}` must be an RGB image. Received: mode {image.mode!r}")
+    return np.asarray(image)
+
+
+def read_png(path):
+    """Reads a label of one channel as it is stored: a palette's indices, not its colours.
+
+    Args:
+        path: PNG file, greyscale of 1, 8 or 16 bits, or with a palette.
+
+    Returns:
+        Array `(H, W)`, uint8 or uint16.
+
+    Raises:
+        ValueError: If the file is damaged or has several channels.
+    """
+    image = _open(path, ("PNG",))
+    with path.open("rb") as file:
+        bits, colour = file.read(26)[24:26]
+    if colour not in (0, 3):
+        raise ValueError(f"`{path}` must be a PNG of one channel, or with a palette. Received: mode {image.mode!r}")
+    # Pillow stretches greys of 2 and 4 bits to 0..255, and they would be other class ids.
+    if colour == 0 and bits in (2, 4):
+        raise ValueError(f"`{path}` must be a PNG of 1, 8 or 16 bits. Received: {bits} bits")
+    return np.asarray(image).astype(np.uint16 if bits == 16 else np.uint8)
+
+
+def read_npy(path):
+    """Reads an array; a last axis of one channel is dropped.
+
+    Args:
+        path: `.npy` file of numbers.
+
+    Returns:
+        Array `(H, W)` or `(H, W, channels)`.
+
+    Raises:
+        ValueError: If the file is damaged, or holds Python objects (they are not unpickled).
+    """
+    try:
+        with path.open("rb") as file:
+            values = np.lib.format.read_array(file, allow_pickle=False)
+    except Exception as error:  # NumPy raises a different error for each kind of damage.
+        raise ValueError(f"`{path}` must be a `.npy` file of numbers. Received: {error}") from error
+    if values.dtype.kind not in "buif":
+        raise ValueError(f"`{path}` must hold numbers. Received: dtype {values.dtype}")
+    return values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values
+
+
+def read_mat(path, key, numbers=True):
+    """Reads a variable of a MATLAB 5 file.
+
+    Args:
+        path: the file.
+        key: name of the variable.
+        numbers: whether it must hold numbers; a structure is an array with fields.
+
+    Returns:
+        NumPy array.
+
+    Raises:
+        ValueError: If the file is damaged or has no such variable.
+    """
+    import scipy.io
+
+    try:
+        with path.open("rb") as file:
+            content = scipy.io.loadmat(file, variable_names=[key])
+    except Exception as error:  # SciPy raises a different error for each kind of damage.
+        raise ValueError(f"`{path}` must be a MATLAB 5 file. Received: {error}") from error
+    values = content.get(key)
+    if values is None:
+        raise ValueError(f"`{path}` must hold the variable {key!r}. Received: none of that name")
+    if not isinstance(values, np.ndarray) or (numbers and values.dtype.kind not in "buif"):
+        raise ValueError(f"`{path}` must hold numbers in {key!r}. Received: {getattr(values, 'dtype', type(values))}")
+    return values
+
+
+def check_size(path, label, size):
+    """Raises `ValueError` if a label is not as large as its image.
+
+    Args:
+        path: file of the label, for the message.
+        label: array `(H, W)` or `(H, W, channels)`.
+        size: (height, width) of the image.
+    """
+    if label.shape[:2] != tuple(size):
+        raise ValueError(f"`{path}` must be as large as its image, {tuple(size)}. Received: {label.shape[:2]}")
+
+
+def check_values(path, task, label):
+    """Raises `ValueError` if a label's shape, type or values are not what its task takes.
+
+    Args:
+        path: file of the label, for the message.
+        task: `Task` of the label.
+        label: array `(H, W)`, or `(H, W, 3)` for normals.
+    """
+    try:
+        task.check_labels(label[None], (1, *label.shape[:2], 3))
+    except ValueError as error:
+        raise ValueError(f"`{path}`: {error}") from None
+
+
+def unit_normals(path, task, values):
+    """Unit vectors from a file's pixels or numbers.
+
+    Args:
+        path: the file, for the message.
+        task: `Task` of the normals.
+        values: array `(H, W, 3)`; uint8 pixels v with n = 2 v / 255 - 1, vectors shorter than 0.5 being unknown;
+            or floating-point vectors, zero where unknown.
+
+    Returns:
+        float32 array `(H, W, 3)`, of length 1, or (0, 0, 0) where unknown.
+
+    Raises:
+        ValueError: If the type is another, a value is not finite, or the median length of the known vectors is off 1 by
+            more than 5 %: then they are decoded wrongly.
+    """
+    if values.ndim != 3 or values.shape[-1] != 3:
+        raise ValueError(f"`{path}` must hold vectors (height, width, 3). Received: shape {values.shape}")
+    is_pixels = values.dtype == np.uint8
+    n = values.astype(np.float32) * np.float32(2 / 255) - 1 if is_pixels else _as_float32(values)
+    square = np.einsum("hwc,hwc->hw", n, n)[..., None]
+    unknown = square < SHORTEST_NORMAL**2 if is_pixels else square == 0
+    n = np.where(unknown, n.dtype.type(0), n)
+    check_values(path, task, n)
+    return n / np.sqrt(np.where(unknown, np.float32(1), square))
+
+
+def metres(path, task, values):
+    """Depth from a file's numbers.
+
+    Args:
+        path: the file, for the message.
+        task: `Task` of the depth.
+        values: array `(H, W)` of floating-point metres, 0 where unknown.
+
+    Returns:
+        float32 array `(H, W)`.
+
+    Raises:
+        ValueError: If the type or shape is another, or a value is NaN, infinite or negative.
+    """
+    values = _as_float32(values)
+    check_values(path, task, values)
+    return values
+
+
+def _as_float32(values):
+    """Floating-point numbers as float32, too large ones as infinity; others as they are, for the check to see."""
+    if values.dtype.kind != "f":
+        return values
+    with np.errstate(over="ignore"):
+        return values.astype(np.float32)
+
+
+def _open(path, formats):
+    """A PIL image, read to its end."""
+    from PIL import Image
+
+    try:
+        with path.open("rb") as file:
+            image = Image.open(file, formats=formats)
+            image.load()
+            return image
+    except Exception as error:  # Pillow raises a different error for each kind of damage.
+        raise ValueError(f"`{path}` must be a readable {' or '.join(formats)} file. Received: {error}") from error

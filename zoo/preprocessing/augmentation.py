@@ -1,0 +1,188 @@
+"""What happens to an image happens to its labels.
+
+The published protocol, in this order: random scale, centred padding to the crop where the image is smaller, random
+crop, mirroring. The kind of a task says how its labels move:
+
+| kind | scale | padding | mirrored |
+| --- | --- | --- | --- |
+| `segmentation`, `edge`, `saliency` | nearest | `Task.ignore` | |
+| `normals` | bilinear | 0 | x negated |
+| `depth` | bilinear, divided by the scale | 0 | |
+| `classification` | untouched | | |
+
+The image is scaled bilinearly, with half-pixel centres and no antialiasing, and padded with (123, 116, 103). Two things
+differ from the published code, where unknown normals and depth are zero and are averaged like any other value: here a
+pixel mixed from known and unknown ones is unknown, and a mean of several normals, which is shorter than 1, gets length
+1 again, because predictions have it and the loss compares the two.
+
+Functions take and answer `(image, labels)`: uint8 `(height, width, 3)` and `{task: label}`, labels `(height, width,
+channels)`.
+"""
+
+import tensorflow as tf
+
+IMAGE_PADDING = (123, 116, 103)
+
+_SCALE, _TOP, _LEFT, _FLIP = range(4)
+
+
+def standard_labels(image, labels, tasks):
+    """Labels in the types they keep: three axes, float32 normals and depth, integers that can hold `Task.ignore`.
+
+    Raises:
+        tf.errors.InvalidArgumentError: in the pipeline, if a label is not as large as its image.
+    """
+    size = tf.shape(image)[:2]
+
+    def convert(task, label):
+        if label.shape.rank == 2:
+            label = label[..., None]
+        if task.kind in ("normals", "depth"):
+            label = tf.cast(label, tf.float32)
+        elif label.dtype.is_bool:
+            label = tf.cast(label, tf.uint8)
+        elif label.dtype.is_integer and not label.dtype.min <= task.ignore <= label.dtype.max:
+            label = tf.cast(label, tf.int32)
+        received = tf.shape(label)[:2]
+        message = f"`{task.name}` labels must be as large as their image, {{}}. Received: {{}}"
+        right = tf.debugging.Assert(tf.reduce_all(received == size), [tf.strings.format(message, (size, received))])
+        with tf.control_dependencies([right] if right is not None else []):
+            return tf.identity(label)
+
+    return image, _map_labels(convert, labels, tasks)
+
+
+def resize(image, labels, tasks, size):
+    """Brings image (mean over areas) and labels (nearest pixel) to a size."""
+
+    def nearest(task, label):
+        return tf.image.resize(label, size, method="nearest")
+
+    return _to_uint8(tf.image.resize(image, size, method="area")), _map_labels(nearest, labels, tasks)
+
+
+def rescale(image, labels, tasks, scale):
+    """Scales both axes by a factor; sizes are cut to whole pixels."""
+    # In double precision, as Python's int(x * scale) is.
+    size = tf.cast(tf.cast(tf.shape(image)[:2], tf.float64) * tf.cast(scale, tf.float64), tf.int32)
+    size = tf.maximum(size, 1)
+
+    def move(task, label):
+        if task.kind == "normals":
+            label = _resize_known(label, size)
+            return tf.math.divide_no_nan(label, tf.norm(label, axis=-1, keepdims=True))
+        if task.kind == "depth":
+            return _resize_known(label, size) / tf.cast(scale, tf.float32)
+        return tf.image.resize(label, size, method="nearest")
+
+    return _to_uint8(tf.image.resize(image, size)), _map_labels(move, labels, tasks)
+
+
+def pad(image, labels, tasks, size):
+    """Pads what is smaller than `size` to it, the same on both sides; an odd pixel goes below and to the right.
+
+    Returns:
+        (image, labels, offset): offset is the (top, left) where the image begins.
+    """
+    missing = tf.maximum(tf.constant(size) - tf.shape(image)[:2], 0)
+    before = missing // 2
+    paddings = tf.concat([tf.stack([before, missing - before], axis=1), [[0, 0]]], axis=0)
+    colour = tf.constant(IMAGE_PADDING, tf.uint8)
+
+    def fill(task, label):
+        return tf.pad(label, paddings, constant_values=tf.cast(task.ignore, label.dtype))
+
+    # `tf.pad` knows one value for all channels. Colours wrap around, like uint8 arithmetic does.
+    return tf.pad(image - colour, paddings) + colour, _map_labels(fill, labels, tasks), before
+
+
+def crop(image, labels, tasks, offset, size):
+    """Cuts the part of (height, width) `size` that begins at (top, left) `offset`."""
+    top, left = tf.unstack(offset, num=2)
+
+    def cut(task, pixels):
+        part = pixels[top : top + size[0], left : left + size[1]]
+        return tf.ensure_shape(part, (*size, 3 if task is None or task.kind == "normals" else 1))
+
+    return cut(None, image), _map_labels(cut, labels, tasks)
+
+
+def mirror(image, labels, tasks):
+    """Swaps left and right."""
+
+    def turn(task, label):
+        label = label[:, ::-1]
+        return label * tf.constant([-1.0, 1.0, 1.0]) if task.kind == "normals" else label
+
+    return image[:, ::-1], _map_labels(turn, labels, tasks)
+
+
+def augment(image, labels, tasks, preprocessing, seed):
+    """Random scale, padding, random crop and mirroring.
+
+    Args:
+        image, labels: see above, in stored size, or resized.
+        tasks: list of `Task`.
+        preprocessing: the `Preprocessing`.
+        seed: int64 tensor `(2,)`; equal seeds give equal results.
+
+    Returns:
+        (image, labels), of the crop's size.
+    """
+    if preprocessing.scales != (1.0,):
+        scales = tf.constant(preprocessing.scales, tf.float64)
+        image, labels = rescale(image, labels, tasks, scales[_draw(seed, _SCALE, len(preprocessing.scales))])
+    image, labels, _ = pad(image, labels, tasks, preprocessing.crop)
+    spare = tf.shape(image)[:2] - preprocessing.crop
+    offset = tf.stack([_draw(seed, _TOP, spare[0] + 1), _draw(seed, _LEFT, spare[1] + 1)])
+    image, labels = crop(image, labels, tasks, offset, preprocessing.crop)
+    if preprocessing.flip:
+        image, labels = tf.cond(
+            _draw(seed, _FLIP, 2) == 1, lambda: mirror(image, labels, tasks), lambda: (image, labels)
+        )
+    return image, labels
+
+
+def example_seed(seed, epoch, position):
+    """The seed of what is random about the example at a position of an epoch's order."""
+    return _fold_in(_int64_seed(seed), epoch, position)
+
+
+def order_seed(seed, epoch):
+    """The seed of an epoch's order, which no example shares."""
+    return _fold_in(_int64_seed(seed) + [0, 1], epoch, 0)
+
+
+def _fold_in(seed, epoch, position):
+    # TensorFlow draws other numbers for an int32 than for an int64 of the same value.
+    seed = tf.random.fold_in(seed, tf.cast(epoch, tf.int64))
+    return tf.random.fold_in(seed, tf.cast(position, tf.int64))
+
+
+def _int64_seed(seed):
+    return tf.constant([seed, 0], tf.int64)
+
+
+def _draw(seed, purpose, count):
+    """An integer in 0 … count − 1."""
+    seed = tf.random.fold_in(seed, purpose)
+    return tf.random.stateless_uniform((), seed, maxval=count, dtype=tf.int32)
+
+
+def _map_labels(function, labels, tasks):
+    """Applies `function(task, label)` to every label but classes, which have no pixels."""
+    return {
+        task.name: labels[task.name] if task.kind == "classification" else function(task, labels[task.name])
+        for task in tasks
+    }
+
+
+def _resize_known(label, size):
+    """Bilinear, where every pixel that takes part is known, i.e. not zero; zero elsewhere."""
+    known = tf.cast(tf.reduce_any(label != 0, axis=-1, keepdims=True), tf.float32)
+    known = tf.image.resize(known, size)
+    return tf.where(known > 1 - 1e-5, tf.image.resize(label, size), 0.0)
+
+
+def _to_uint8(image):
+    return tf.cast(tf.round(image), tf.uint8)

@@ -1,0 +1,58 @@
+"""The batches a model is measured on."""
+
+import tensorflow as tf
+
+from rc_keras.zoo.preprocessing.augmentation import crop, pad
+from rc_keras.zoo.preprocessing.labelled_images import LabelledImages, stream_options
+
+
+def evaluation_batches(builder, split, tasks, preprocessing, batch_size):
+    """The examples of a split in stored order, padded to the crop, not augmented.
+
+    Args:
+        builder, split, tasks: see `training_batches`.
+        preprocessing: the `Preprocessing`; of it, `resize` and `crop` are used.
+        batch_size: images in a batch; the last may be smaller.
+
+    Returns:
+        `tf.data.Dataset` of `(images, {task: labels}, info)`, images and labels as from `training_batches`, labels
+        `Task.ignore` in the padding. `info["id"]` is the string `(batch,)` of the feature `id`, or the place in the
+        split where there is none; `info["box"]` is int32 `(batch, 4)`: top, left, height and width of what is not
+        padding, see `crop_back`.
+
+    Raises:
+        ValueError: if an argument is wrong or the data set lacks the labels of a task.
+        tf.errors.InvalidArgumentError: while iterating, at an image that is larger than the crop.
+    """
+    if batch_size < 1:
+        raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
+    examples = LabelledImages(builder, split, tasks, preprocessing.resize)
+    target = preprocessing.crop
+
+    def example(index):
+        image, labels, name = examples.read(index)
+        size = tf.shape(image)[:2]
+        message = f"Evaluation images must fit into the crop, {list(target)}. Received: image {{}} of size {{}}"
+        fits = tf.debugging.Assert(tf.reduce_all(size <= target), [tf.strings.format(message, (name, size))])
+        with tf.control_dependencies([fits] if fits is not None else []):
+            image = tf.identity(image)
+        image, labels, offset = pad(image, labels, examples.tasks, target)
+        image, labels = crop(image, labels, examples.tasks, (0, 0), target)  # nothing left to cut: static shapes
+        return image, labels, {"id": name, "box": tf.concat([offset, size], axis=0)}
+
+    batches = tf.data.Dataset.range(len(examples)).map(example, tf.data.AUTOTUNE).batch(batch_size)
+    return batches.prefetch(tf.data.AUTOTUNE).with_options(stream_options())
+
+
+def crop_back(pixels, box):
+    """Takes the padding off again.
+
+    Args:
+        pixels: prediction, label or image `(height, width, …)` of the crop's size.
+        box: its row of `info["box"]`: top, left, height, width.
+
+    Returns:
+        The part inside the box, of the size the image had before it was padded.
+    """
+    top, left, height, width = (int(side) for side in box)
+    return pixels[top : top + height, left : left + width]
