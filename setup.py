@@ -11,7 +11,9 @@ PACKAGE_DIR = {"rc_keras": "rc_keras", "rc_keras.zoo": "zoo", "rc_keras.export":
 LITERT = ["ai-edge-litert>=2.1"]
 ONNX = ["onnx>=1.18", "onnxruntime>=1.22"]
 VIZ = ["matplotlib>=3.10", "pillow>=11"]
-DEV = ["pytest>=8", "dill", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15", "jax>=0.7", "torch>=2.8"]
+TRAIN = ["tensorboard>=2.19", "pillow>=11"]
+CHECKS = ["pytest>=8", "dill", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15"]
+REFERENCES = ["jax>=0.7", "torch>=2.8", "scikit-image>=0.25", "scikit-learn>=1.6"]
 
 
 def read_version() -> str:
@@ -70,6 +72,7 @@ setup(
         "litert": LITERT,
         "onnx": ONNX,
         "viz": VIZ,
-        "dev": [*DEV, *LITERT, *ONNX, *VIZ],
+        "train": TRAIN,
+        "dev": [*CHECKS, *REFERENCES, *LITERT, *ONNX, *VIZ, *TRAIN],
     },
 )

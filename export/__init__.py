@@ -4,9 +4,11 @@ import os
 
 from rc_keras.export.report import ExportError, ExportReport
 from rc_keras.export.to_litert import litert
+from rc_keras.export.to_onnx import onnx
+from rc_keras.export.to_saved_model import saved_model
 from rc_keras.names import unknown_name
 
-FORMATS = {"litert": litert}
+FORMATS = {"litert": litert, "onnx": onnx, "tf_saved_model": saved_model}
 SUFFIXES = {".tflite": "litert"}
 
 
@@ -15,9 +17,9 @@ def export(model, path, format=None, **options):
 
     Args:
         model: the `MultiTaskModel`.
-        path: the file. Its suffix gives the format.
-        format: `"litert"` (`.tflite`), instead of the suffix.
-        options: see the exporter of the format, `rc_keras.export.litert`.
+        path: the file, whose suffix gives the format, or the folder of a format that has several files.
+        format: `"litert"` (a `.tflite` file), `"onnx"` or `"tf_saved_model"` (folders), instead of the suffix.
+        options: see the exporter: `rc_keras.export.litert`, `rc_keras.export.onnx` or `rc_keras.export.saved_model`.
 
     Returns:
         The `ExportReport`.
@@ -35,4 +37,4 @@ def export(model, path, format=None, **options):
     return FORMATS[format](model, path, **options)
 
 
-__all__ = ["ExportError", "ExportReport", "FORMATS", "SUFFIXES", "export", "litert"]
+__all__ = ["ExportError", "ExportReport", "FORMATS", "SUFFIXES", "export", "litert", "onnx", "saved_model"]

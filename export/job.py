@@ -12,6 +12,7 @@ from rc_keras import first_batch
 from rc_keras.export.endpoint import RESOLUTIONS, SEGMENTATIONS, endpoint
 from rc_keras.export.fold import fold, in_float32, resized
 from rc_keras.export.report import ExportError, ExportReport, TaskReport
+from rc_keras.export.representative_data import check_representative_data
 from rc_keras.export.verify import TOLERANCES, compare, generate_images
 from rc_keras.model import MultiTaskModel
 from rc_keras.names import unknown_name
@@ -30,10 +31,11 @@ class ExportJob:
         mode: `"shared"`: bank and modulators apart, the bank once for all tasks; `"merged"`: one plain convolution for
             both, for a single task.
         precision: a key of `verify.TOLERANCES`.
+        representative_data: see `check_representative_data`.
         image_shape: `(height, width, channels)` of the exported input, `None` where free; `None`: the model's.
         segmentation, resolution: see `endpoint`.
         images: what the file is verified on, RGB in 0..255: an array `(n, height, width, channels)`, or a list of
-            arrays `(height, width, channels)`. `None`: generated ones.
+            arrays `(height, width, channels)`. `None`: two of the representative data, or generated ones.
         labels: `{task: labels of the images}`, to compare the tasks' metrics too, or `None`.
         verbose: whether to print a line for each stage, and the report.
 
@@ -48,6 +50,7 @@ class ExportJob:
         tasks=None,
         mode="shared",
         precision="float32",
+        representative_data=None,
         image_shape=None,
         segmentation="logits",
         resolution="image",
@@ -87,6 +90,15 @@ class ExportJob:
         self.image_shape = _check_shape(image_shape, model.image_shape)
         self.images = generate_images(self.image_shape) if images is None else _check_images(images, self.image_shape)
         self.labels = _check_labels(labels, self, resolution)
+        self.representative_images = check_representative_data(
+            representative_data, precision, list(self.tasks), self.image_shape
+        )
+        # Ranges fit the images they were taken from: generated ones say little about a network with such ranges.
+        calibrated = {} if images is not None or self.labels else self.representative_images
+        self.compared_images = {
+            name: [image.astype("float32") for image in calibrated[name][:2]] if name in calibrated else self.images
+            for name in self.tasks
+        }
         self.segmentation, self.resolution = segmentation, resolution
         self.bank = {}  # the convolutions that the folded tasks share
         self.folded = {}  # {task: functional model from image to answer}
@@ -174,7 +186,8 @@ class ExportJob:
             return answer
 
         class_ids = task.kind == "segmentation" and self.segmentation == "class_ids"
-        comparison = compare(expected, received, self.images, classes=task.kind in ("segmentation", "classification"))
+        images = self.compared_images[task.name]
+        comparison = compare(expected, received, images, classes=task.kind in ("segmentation", "classification"))
         own = [layer for layer in self.folded[task.name].layers if layer.name not in self.bank]
         return TaskReport(
             shape=comparison.shape,
@@ -186,9 +199,7 @@ class ExportJob:
             passed=comparison.passes(TOLERANCES[self.precision], class_ids),
             bytes=self._ideal_bytes(own),
             operators=operators,
-            metric=self._metric(task, map(expected, self.images), answers, class_ids)
-            if task.name in self.labels
-            else None,
+            metric=self._metric(task, map(expected, images), answers, class_ids) if task.name in self.labels else None,
         )
 
     def _metric(self, task, expected, received, class_ids):

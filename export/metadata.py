@@ -33,7 +33,7 @@ def metadata(job):
 
 def to_json(data):
     """Metadata as bytes, the same for the same data."""
-    return json.dumps(data, sort_keys=True).encode()
+    return json.dumps(data).encode()
 
 
 def _describe(task, job):

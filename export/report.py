@@ -52,7 +52,8 @@ class ExportReport:
         tasks: `{task: TaskReport}`.
         bank_bytes: ideal size of the shared kernels.
         bank_kernels: number of shared kernels.
-        bank_kernels_stored_once: how many of them stand in the file exactly once and bit for bit.
+        bank_kernels_stored_once: how many of them stand in the file exactly once for all tasks: bit for bit in float32,
+            else rounded as the precision demands.
         bank_fingerprint: see `FilterBank.fingerprint`.
         file_bytes: size of the file, or of all files.
         update_bytes: `{task: what has to be shipped to change or add this task alone}`.
@@ -148,7 +149,8 @@ class ExportReport:
                 f"{task.correlation:>13.6f}{agreement:>9} {_mark(task.passed)}  {_megabytes(task.bytes):>12}"
             )
         once = self.bank_kernels_stored_once
-        stored = f"{once} of {self.bank_kernels} kernels stored once, bit for bit" if self.bank_kernels else "none"
+        how = "bit for bit" if self.precision == "float32" else "rounded alike for all tasks"
+        stored = f"{once} of {self.bank_kernels} kernels stored once, {how}" if self.bank_kernels else "none"
         mark = _mark(once == self.bank_kernels)
         update = " to ".join(dict.fromkeys(_megabytes(f(self.update_bytes.values())) for f in (min, max)))
         lines += [

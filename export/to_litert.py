@@ -3,10 +3,17 @@
 import os
 import tempfile
 
+from rc_keras.export import tflite_digest
 from rc_keras.export.graphs import concrete_functions
 from rc_keras.export.job import ExportJob, check_target
+from rc_keras.export.metadata import NAME, metadata, to_json
 from rc_keras.export.tflite_file import TFLiteFile
+from rc_keras.export.tflite_normalization import with_l2_normalization
+from rc_keras.export.tflite_packing import repack
+from rc_keras.names import unknown_name
 from rc_keras.whole_files import whole_file
+
+QUANTIZERS = ("float16", "dynamic_int8", "int8")
 
 
 def litert(
@@ -14,6 +21,8 @@ def litert(
     path,
     tasks=None,
     mode="shared",
+    quantize=None,
+    representative_data=None,
     image_shape=None,
     segmentation="logits",
     resolution="image",
@@ -29,16 +38,31 @@ def litert(
     segmentation and classification, unit vectors, metres. Norms and modulators are folded (see `fold`), bank kernels
     are stored once and bit for bit, and only LiteRT's own operators are used. The file is read back, run in the LiteRT
     interpreter and compared with the model before it appears under its name; beside it comes `<file>.report.json`.
+    What the file holds is written in it too, see `rc_keras.export.metadata` and `runtime.load`.
+
+    Weights, and activations, can be stored with fewer bits; input and output stay float32:
+
+    | `quantize` | weights | activations | file |
+    | --- | --- | --- | --- |
+    | `None` | float32, bit for bit | float32 | 1 |
+    | `"float16"` | float16 | float32 | 1/2 |
+    | `"dynamic_int8"` | int8, a scale for each output channel | float32, int8 inside convolutions | 1/4 |
+    | `"int8"` | int8, a scale for each output channel | int8, ranges from `representative_data` | 1/4 |
+
+    Bank kernels are rounded alike for all tasks, and stay stored once.
 
     Example:
 
     >>> report = rc_keras.export.litert(model, "model.tflite")
-    >>> interpreter = ai_edge_litert.interpreter.Interpreter("model.tflite")
-    >>> interpreter.get_signature_runner("edge")(image=image)["edge"]
+    >>> with rc_keras.export.runtime.load("model.tflite") as network:
+    ...     edges = network.run(image, "edge")
 
     Args:
         model: the `MultiTaskModel`.
         path: the file, ending in `.tflite`.
+        quantize: `None`, `"float16"`, `"dynamic_int8"` or `"int8"`.
+        representative_data: for `"int8"`, images like those that the network will see, or `{task: images}`, see
+            `check_representative_data`.
         tasks, mode, image_shape, segmentation, resolution, images, labels: see `ExportJob`.
         overwrite: whether a file of that name is replaced; otherwise that is an error.
         verbose: whether to print a line for each stage, and the report.
@@ -50,17 +74,21 @@ def litert(
         ImportError: without ai-edge-litert; names what to install.
         RuntimeError: if Keras does not run on TensorFlow, which the converter needs.
         ValueError: if an argument is not as described.
-        OSError: if the file may not be written there.
-        ExportError: if an output differs from the model's by more than 1e-4 of its range, or a bank kernel does not
-            stand in the file exactly once.
+        OSError: if the file may not be written there, or the disk is full.
+        ExportError: if an output differs from the model's by more than the `TOLERANCES` of the precision allow, or a
+            bank kernel does not stand in the file exactly once for all signatures.
 
     Whatever the error, nothing is left under the name, and what stood there before stays.
     """
     interpreter_class = _import_interpreter()
+    if quantize is not None and quantize not in QUANTIZERS:
+        raise unknown_name("quantize", quantize, QUANTIZERS)
     job = ExportJob(
         model,
         tasks,
         mode=mode,
+        precision=quantize or "float32",
+        representative_data=representative_data,
         image_shape=image_shape,
         segmentation=segmentation,
         resolution=resolution,
@@ -70,8 +98,11 @@ def litert(
     )
     path = check_target(path, overwrite, ".tflite")
     job.fold()
+    if quantize == "int8":
+        job.folded = {name: with_l2_normalization(folded) for name, folded in job.folded.items()}
     with job.stage("Converting to LiteRT"):
-        content = _convert(job)
+        entries = {NAME: to_json(metadata(job)), tflite_digest.NAME: tflite_digest.PLACEHOLDER}
+        content = tflite_digest.seal(repack(_convert(job), entries))
     with whole_file(path) as temporary:
         with open(temporary, "wb") as file:
             file.write(content)
@@ -112,5 +143,24 @@ def _convert(job):
     with tempfile.TemporaryDirectory() as folder:
         tf.saved_model.save(module, folder, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
-        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        _quantize(converter, job)
         return converter.convert()
+
+
+def _quantize(converter, job):
+    """Tells the converter the precision. It rounds a kernel by its values alone, so the bank stays shared."""
+    import tensorflow as tf
+
+    converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+    if job.precision != "float32":
+        converter.optimizations = [tf.lite.Optimize.DEFAULT]
+    if job.precision == "float16":
+        converter.target_spec.supported_types = [tf.float16]
+    if job.precision == "int8":
+        # What has no integer form stays in float32.
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
+        converter.representative_dataset = lambda: (
+            (name, {"image": image.astype("float32")})
+            for name, images in job.representative_images.items()
+            for image in images
+        )

@@ -13,19 +13,21 @@ class Tolerance:
 
     Attributes:
         relative: largest difference allowed, of the range of the output; `None`: any.
-        correlation: smallest correlation allowed.
+        correlation: smallest correlation allowed; `None`: any. An output that hardly varies has none to speak of.
         agreement: smallest share of class ids that must be the same, where class ids are exported.
     """
 
     relative: float | None
-    correlation: float
+    correlation: float | None
     agreement: float
 
 
-# Eight bits move single numbers by much and most by little, so there it is the correlation that tells.
+# Above what was measured on ResNet-18s with three and five tasks. float32: 8e-6. float16: 6e-3, but for unit vectors,
+# whose direction means little where the network's own vector is short: 1e-2 at the worst of a million pixels. Eight
+# bits move single numbers by much and most by little, so there it is the correlation that tells: 0.99 at the worst.
 TOLERANCES = {
-    "float32": Tolerance(relative=1e-4, correlation=0.9999, agreement=0.999),
-    "float16": Tolerance(relative=1e-2, correlation=0.999, agreement=0.98),
+    "float32": Tolerance(relative=1e-4, correlation=None, agreement=0.999),
+    "float16": Tolerance(relative=5e-2, correlation=0.9999, agreement=0.98),
     "dynamic_int8": Tolerance(relative=None, correlation=0.98, agreement=0.9),
     "int8": Tolerance(relative=None, correlation=0.98, agreement=0.9),
 }
@@ -64,7 +66,7 @@ class Comparison:
         if class_ids:
             return self.agreement >= tolerance.agreement
         within = tolerance.relative is None or self.relative <= tolerance.relative
-        return within and self.correlation >= tolerance.correlation  # both False for NaN
+        return within and (tolerance.correlation is None or self.correlation >= tolerance.correlation)  # NaN fails
 
 
 def compare(expected, received, images, classes=False):

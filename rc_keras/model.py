@@ -132,7 +132,8 @@ class MultiTaskModel(TaskTrainer):
             ValueError: if the file is no task pack, is damaged, belongs to another bank or method, or holds a task that
                 is there already. The model is left as it was.
         """
-        task, decoder, branch = task_pack.load(self, path, overwrite)
+        with self._scope():
+            task, decoder, branch = task_pack.load(self, path, overwrite)
         self._install(task, decoder, branch)
         return task.name
 
@@ -144,9 +145,7 @@ class MultiTaskModel(TaskTrainer):
         """Writes the model for deployment, verified in the runtime it is meant for.
 
         Args:
-            path: the file. Its suffix gives the format.
-            format: `"litert"` (`.tflite`), instead of the suffix.
-            options: see `rc_keras.export.litert`.
+            path, format, options: see `rc_keras.export.export`.
 
         Returns:
             The `ExportReport`.
@@ -166,7 +165,9 @@ class MultiTaskModel(TaskTrainer):
         if decoder is None:
             decoder = next(iter(self._held.decoders.values()), "deeplabv3plus")
         decoder = decoders.get(decoder)
-        self._install(task, decoder, make_branch(self.bank, task, decoder, self.seed, self.dtype_policy))
+        with self._scope():
+            branch = make_branch(self.bank, task, decoder, self.seed, self.dtype_policy)
+        self._install(task, decoder, branch)
 
     def _install(self, task, decoder, branch):
         """Puts a branch in its place; a task of the same name goes, with its optimizer state and its metrics."""

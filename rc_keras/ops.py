@@ -3,6 +3,7 @@
 Everything else in the package is written with `keras.ops`. TensorFlow is imported here only while Keras runs on it.
 """
 
+import contextlib
 import functools
 
 import keras
@@ -183,6 +184,70 @@ def fused_batch_norm(inputs, gamma, beta, mean, variance, epsilon, training):
         return outputs, mean, variance * (max(n - 1, 1) / n)
     n = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), "float32")
     return outputs, mean, variance * (tf.maximum(n - 1.0, 1.0) / n)
+
+
+def replica_count():
+    """How many replicas the current `tf.distribute` strategy keeps in step; 1 without one."""
+    if not _ON_TENSORFLOW:
+        return 1
+    import tensorflow as tf
+
+    return tf.distribute.get_strategy().num_replicas_in_sync
+
+
+def in_replica():
+    """Whether the current code runs once for each of several replicas."""
+    if replica_count() == 1:
+        return False
+    import tensorflow as tf
+
+    return tf.distribute.in_cross_replica_context() is False
+
+
+def scope_of(strategy):
+    """The scope of a `tf.distribute` strategy as a context, empty where there is none or it is entered already."""
+    if strategy is None:
+        return contextlib.nullcontext()
+    import tensorflow as tf
+
+    return contextlib.nullcontext() if tf.distribute.has_strategy() else strategy.scope()
+
+
+def sum_over_replicas(tensors):
+    """The sums of tensors over the replicas, the same on each; the tensors themselves where there is one replica.
+
+    Args:
+        tensors: a tensor or a list, in which `None` stays `None`.
+    """
+    if not in_replica():
+        return tensors
+    import tensorflow as tf
+
+    flat = [tensors] if not isinstance(tensors, list) else tensors
+    present = [tensor for tensor in flat if tensor is not None]
+    sums = iter(tf.distribute.get_replica_context().all_reduce("SUM", present)) if present else iter(())
+    flat = [None if tensor is None else next(sums) for tensor in flat]
+    return flat if isinstance(tensors, list) else flat[0]
+
+
+def with_logs_of_all_replicas(step_function, read_logs, names):
+    """Makes Keras's compiled step of several replicas answer logs over all of them.
+
+    Args:
+        step_function: `model.train_function` or `model.test_function`.
+        read_logs: function from the names of tasks to their metrics' results. It runs outside of the replicas, where
+            TensorFlow adds up their states.
+        names: function that answers the names of the tasks of the last step.
+    """
+    import tensorflow as tf
+
+    read_logs = tf.function(read_logs)
+
+    def function(iterator):
+        step_function(iterator)
+        return read_logs(tuple(names()))
+
+    return function
 
 
 def after(tensors, dependencies):

@@ -50,6 +50,9 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         if task not in states:
             state = self._held.copy()
             state.build(variables)
+            # Gradients come summed over replicas, so that clipping and loss scaling act on those of the whole batch;
+            # Keras on TensorFlow would sum them again, behind the clipping.
+            _innermost(state)._all_reduce_sum_gradients = list
             states[task] = state
             self._take_loaded(task)
         known = {id(v) for v in _innermost(states[task])._trainable_variables}
@@ -70,7 +73,13 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         self._held.active = list(tasks)
 
     def apply_task(self, task, gradients, variables):
-        """Applies one step to the variables of one task."""
+        """Applies one step to the variables of one task.
+
+        Args:
+            task: name of the task.
+            gradients: of the whole batch, summed over replicas.
+            variables: the task's trainable variables.
+        """
         state = self.of(task, variables)
         if keras.backend.backend() != "jax":
             state.apply(gradients, variables)

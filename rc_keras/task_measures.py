@@ -17,6 +17,7 @@ class TaskMeasures:
     def __init__(self, task, loss=None, weight=None, metrics=None):
         self.loss = task.make_loss() if loss is None else _loss_object(loss)
         self.weight = task.loss_weight if weight is None else float(weight)
+        self._task = task.name
         self.tracker = keras.metrics.Mean(name=f"{task.name}_loss")
         metrics = task.make_metrics() if metrics is None else [keras.metrics.get(metric) for metric in metrics]
         self._metrics = [
@@ -28,6 +29,17 @@ class TaskMeasures:
     def metrics(self):
         """All `keras.metrics.Metric`s, the loss first."""
         return [self.tracker, *self._metrics]
+
+    def results(self):
+        """`{log entry: number}`."""
+        results = {}
+        for metric in self.metrics:
+            result = metric.result()
+            if isinstance(result, dict):
+                results |= {f"{self._task}_{key}": value for key, value in result.items()}
+            else:
+                results[metric.name] = result
+        return results
 
     def update(self, labels, prediction, loss):
         """Takes in a batch."""

@@ -100,7 +100,9 @@ class TaskTrainer(keras.Model):
         validation = arguments.get("validation_data")
         if validation is not None:
             unpacked = keras.utils.unpack_x_y_sample_weight(validation)
-            restored, _ = self._look_at(dict(zip(("x", "y", "sample_weight"), unpacked, strict=True)), self.tasks)
+            looked_at = dict(zip(("x", "y", "sample_weight"), unpacked, strict=True))
+            restored, measured = self._look_at(looked_at, self.tasks)
+            self._training.measured = measured or self._training.measured
             if unpacked[1] is None:
                 arguments["validation_data"] = restored
         self._prepare(names)
@@ -121,7 +123,8 @@ class TaskTrainer(keras.Model):
         arguments.update(arguments.pop("kwargs", {}))
         del arguments["self"]
         if not arguments.get("_use_cached_eval_dataset"):
-            arguments["x"], _ = self._look_at(arguments, self.tasks)
+            arguments["x"], measured = self._look_at(arguments, self.tasks)
+            self._training.measured = measured or self._training.measured
             self._assert_compile_called("evaluate")
             self._make_measures()
         return super().evaluate(**arguments)
@@ -139,7 +142,9 @@ class TaskTrainer(keras.Model):
             arguments.get("x"), arguments.get("y"), arguments.get("sample_weight"), arguments.get("batch_size")
         )
         if batch is None:
-            return x, None
+            spec = getattr(x, "element_spec", None)
+            labels = keras.utils.unpack_x_y_sample_weight(spec)[1] if isinstance(spec, tuple) else None
+            return x, None if labels is None else self._labelled(labels, candidates)
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
         names = self._labelled(labels, candidates)
         first_batch.check_images(images, self.image_shape)
@@ -161,23 +166,58 @@ class TaskTrainer(keras.Model):
         if not self.trainable:
             raise ValueError("`model.trainable` must be True to train. Received: trainable=False")
         names = names or self.trainable_tasks
-        for name in names:
-            self.optimizer.of(name, self.branch(name).trainable_variables)
+        with self._scope():
+            for name in names:
+                self.optimizer.of(name, self.branch(name).trainable_variables)
         self.optimizer.activate(names)
+        self._training.trained = names
         self._make_measures()
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Keras's hook before the first step: all is built by now, but the metrics of `test_on_batch`."""
         self._make_measures()
 
+    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+        """As above; Keras 3.15's own fails with several workers (keras#20585). This can go when that is fixed."""
+        self._make_measures()
+
+    def make_train_function(self, force=False):
+        """As Keras; with several replicas the logs are those of the whole batch.
+
+        Keras 3.15 averages the logs of the replicas, which is wrong for most metrics, and fails with several workers
+        (keras#20585: "Invalid reduction dimension 0"). This can go when it reads them outside of the replicas.
+        """
+        if self.train_function is None or force:
+            super().make_train_function(force)
+            self.train_function = self._with_logs(self.train_function, lambda: self._training.trained)
+        return self.train_function
+
+    def make_test_function(self, force=False):
+        """See `make_train_function`."""
+        if self.test_function is None or force:
+            super().make_test_function(force)
+            self.test_function = self._with_logs(self.test_function, lambda: self._training.measured)
+        return self.test_function
+
+    def _with_logs(self, step_function, names):
+        with self._scope():
+            if rc_ops.replica_count() == 1:
+                return step_function
+        return rc_ops.with_logs_of_all_replicas(step_function, self._results, names)
+
+    def _scope(self):
+        """The `tf.distribute` strategy the model was made under, for what is made later."""
+        return rc_ops.scope_of(getattr(self, "_distribute_strategy", None))
+
     def _make_measures(self):
         """Makes the metrics of all tasks, so that no step or callback of `fit` adds any to the state of the model."""
-        for name in self.tasks:
-            if name not in self._training.measures:
-                own = {argument: mapping.get(name) for argument, mapping in self._training.overrides.items()}
-                self._training.measures[name] = TaskMeasures(
-                    self.task(name), own["loss"], own["loss_weights"], own["metrics"]
-                )
+        with self._scope():
+            for name in self.tasks:
+                if name not in self._training.measures:
+                    own = {argument: mapping.get(name) for argument, mapping in self._training.overrides.items()}
+                    self._training.measures[name] = TaskMeasures(
+                        self.task(name), own["loss"], own["loss_weights"], own["metrics"]
+                    )
         names = [metric.name for metric in self.metrics]
         if len(set(names)) < len(names):
             twice = sorted({name for name in names if names.count(name) > 1})
@@ -199,14 +239,23 @@ class TaskTrainer(keras.Model):
 
     @property
     def metrics(self):
-        return self._metrics_of(self._training.measures) if self.compiled else []
+        if not self.compiled:
+            return []
+        return [self._loss_tracker, *(m for measures in self._training.measures.values() for m in measures.metrics)]
 
     def get_metrics_result(self):
-        """Results of the tasks of the last step."""
-        return {metric.name: metric.result() for metric in self._metrics_of(self._training.measured)}
+        """Results of all tasks; a metric of several numbers gives `<task>_<number>` for each."""
+        return self._results(self._training.measures)
 
-    def _metrics_of(self, names):
-        return [self._loss_tracker, *(m for name in names for m in self._training.measures[name].metrics)]
+    def _get_metrics_result_or_logs(self, logs):
+        """Keras's hook at the end of an epoch: the logs of its last step are those of all its steps."""
+        return logs
+
+    def _results(self, names):
+        results = {self._loss_tracker.name: self._loss_tracker.result()}
+        for name in names:
+            results |= self._training.measures[name].results()
+        return results
 
     def train_step(self, *args):
         """One step: task after task, each with its own gradients and its own optimizer state."""
@@ -250,6 +299,8 @@ class TaskTrainer(keras.Model):
             (prediction, loss, weighted), gradients = rc_ops.value_and_gradients(
                 forward, variables, branch.non_trainable_variables
             )
+            gradients = rc_ops.sum_over_replicas(gradients)
+            loss, weighted = rc_ops.sum_over_replicas([loss, weighted])
             self.optimizer.apply_task(name, gradients, variables)
             self._training.measures[name].update(labels[name], prediction, loss)
             losses.append(weighted)
@@ -257,30 +308,35 @@ class TaskTrainer(keras.Model):
 
     def _test(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        names = self._labelled(labels, self.tasks)
+        names = self._training.measured = self._labelled(labels, self.tasks)
         self._make_measures()
         losses = []
         for name in names:
             prediction = self.branch(name)(images, training=False)
-            loss, weighted = self._loss(name, labels, prediction, sample_weight)
+            loss, weighted = rc_ops.sum_over_replicas(list(self._loss(name, labels, prediction, sample_weight)))
             self._training.measures[name].update(labels[name], prediction, loss)
             losses.append(weighted)
         return self._finish(names, images, losses)
 
     def _loss(self, name, labels, prediction, sample_weight):
-        """The task's loss, and what is differentiated: the weighted loss plus the branch's regularization."""
+        """The task's loss, and what is differentiated: the weighted loss plus the branch's regularization.
+
+        With several replicas these are shares of one replica, which add up.
+        """
         measures = self._training.measures[name]
         weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
         loss = measures.loss(labels[name], prediction, sample_weight=weight)
         weighted = loss * measures.weight
         for regularization in self.branch(name).losses:
-            weighted = weighted + ops.sum(regularization)
+            weighted = weighted + ops.sum(regularization) / rc_ops.replica_count()
         return loss, weighted
 
     def _finish(self, names, images, losses):
         self._loss_tracker.update_state(sum(losses), sample_weight=ops.shape(images)[0])
-        self._training.measured = names
-        return self.get_metrics_result()
+        if rc_ops.in_replica():
+            # One replica knows only its own part; the logs are read where all are known. Keras wants some tensor here.
+            return {"loss": ops.zeros((1,))}
+        return self._results(names)
 
 
 class _Training:
@@ -290,7 +346,7 @@ class _Training:
         self.overrides, self.options = {}, {}
         self.measures = {}  # {task: TaskMeasures}
         self.running = False  # whether `fit` runs
-        self.measured = []  # the tasks of the last step
+        self.trained, self.measured = [], []  # names of the tasks that the data of `fit` and `evaluate` has labels of
 
 
 def _stateless(step, groups, state, data):

@@ -186,7 +186,7 @@ def test_norm_is_keras_norm(training, shape):
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras synchronizes norms on TensorFlow only")
 def test_synchronized_norm_is_left_to_keras():
     layer = BatchNormalization(synchronized=True)
-    assert not layer._is_fused(np.zeros((1, 2, 2, 3), "float32"), None)
+    assert not layer._is_fused(np.zeros((1, 2, 2, 3), "float32"), None, training=True)
 
 
 def test_resize_has_half_pixel_centres():

@@ -1,5 +1,6 @@
-"""Training metrics: equal to plain NumPy loops, exact over long epochs, and safe to compile."""
+"""Metrics: equal to plain NumPy loops, exact over long epochs, and safe to compile."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -12,8 +13,13 @@ import pytest
 from keras import ops
 
 from rc_keras import metrics
+from rc_keras.metrics.histogram import histogram_median
+from rc_keras.task import Task, nyud, pascal_context
+from rc_keras.zoo.evaluation_metrics import evaluation_metrics
 
-ABSOLUTE = 1e-6  # float32 against float64, of values around 1
+TOLERANCE = 1e-6  # float32 against float64, relative and absolute
+# Medians are read off a histogram; these are the bounds that the docstrings promise.
+BOUNDS = {"median_angle": 0.01, "log_rmse_median": 2.0**-12}
 SHAPE = (3, 8, 9)
 CLASSES = 5
 
@@ -85,6 +91,96 @@ def max_iou(y_true, y_pred):
     return best
 
 
+def segmentation_scores(y_true, y_pred, ignore=255, without=(), skip=False):
+    if skip:
+        kept = [i for i, label in enumerate(y_true) if set(np.unique(label)) - {0, ignore}]
+        y_true, y_pred = y_true[kept], y_pred[kept]
+    valid = y_true != ignore
+    scores = {
+        "mean_iou": mean_iou(y_true, y_pred, ignore),
+        "pixel_accuracy": np.mean(np.argmax(y_pred, axis=-1)[valid] == y_true[valid]),
+    }
+    if without:
+        ious = []
+        for c in set(range(y_pred.shape[-1])) - {ignore, *without}:
+            truth, predicted = y_true == c, np.argmax(y_pred, axis=-1) == c
+            union = np.sum((truth | predicted) & valid)
+            ious.append(np.sum(truth & predicted & valid) / max(union, 1e-8))
+        scores["mean_iou_without_" + "_".join(map(str, without))] = np.mean(ious)
+    return scores
+
+
+def saliency_scores(y_true, y_pred):
+    p, ious, fs = sigmoid(y_pred[..., 0]), [], []
+    thresholds = np.linspace(0.2, 0.9, 15)
+    for threshold in thresholds:
+        rows = []
+        for label, probability in zip(y_true, p, strict=True):
+            valid = label != 255
+            if not valid.any():
+                continue
+            mask, truth = (probability > threshold)[valid], (label == 1)[valid]
+            if not mask.any() and not truth.any():
+                rows.append((1, 1, 1))
+                continue
+            tp = np.sum(mask & truth)
+            precision = tp / mask.sum() if mask.any() else 0
+            recall = tp / truth.sum() if truth.any() else 0
+            rows.append((tp / np.sum(mask | truth), precision, recall))
+        iou, precision, recall = np.mean(rows, axis=0)
+        ious.append(iou)
+        fs.append(2 * precision * recall / (precision + recall))
+    return {
+        "max_iou": max(ious),
+        "max_iou_threshold": thresholds[np.argmax(ious)],
+        "max_f": max(fs),
+        "max_f_threshold": thresholds[np.argmax(fs)],
+    }
+
+
+def normals_errors(y_true, y_pred):
+    angles = []
+    for i in np.ndindex(y_true.shape[:-1]):
+        t, p = y_true[i].astype("float64"), y_pred[i].astype("float64")
+        if t.any():
+            angles.append(np.degrees(np.arctan2(np.linalg.norm(np.cross(t, p)), t @ p)))
+    angles = np.array(angles)
+    return {
+        "mean_angle": np.mean(angles),
+        "median_angle": np.median(angles),
+        "rmse_angle": np.sqrt(np.mean(angles**2)),
+        "within_11_25": np.mean(angles < 11.25),
+        "within_22_5": np.mean(angles < 22.5),
+        "within_30": np.mean(angles < 30),
+    }
+
+
+def depth_errors(y_true, y_pred):
+    roots, log_roots, errors, log_errors, relative, ratios = [], [], [], [], [], []
+    for label, prediction in zip(y_true.astype("float64"), y_pred[..., 0].astype("float64"), strict=True):
+        t, p = label[label != 0], prediction[label != 0]
+        if not t.size:
+            continue
+        positive = np.where(p <= 0, 1e-9, p)
+        error, log_error = p - t, np.log(positive) - np.log(t)
+        roots.append(np.sqrt(np.mean(error**2)))
+        log_roots.append(np.sqrt(np.mean(log_error**2)))
+        errors.extend(error)
+        log_errors.extend(log_error)
+        relative.extend(np.abs(error) / t)
+        ratios.extend(np.maximum(positive / t, t / positive))
+    return {
+        "rmse": np.sqrt(np.mean(np.square(errors))),
+        "rmse_per_image": np.mean(roots),
+        "log_rmse": np.sqrt(np.mean(np.square(log_errors))),
+        "log_rmse_median": np.median(log_roots),
+        "abs_rel": np.mean(relative),
+        "delta_1": np.mean(np.array(ratios) < 1.25),
+        "delta_2": np.mean(np.array(ratios) < 1.25**2),
+        "delta_3": np.mean(np.array(ratios) < 1.25**3),
+    }
+
+
 def accuracy(y_true, y_pred):
     valid = y_true != -1
     return np.mean(np.argmax(y_pred, axis=-1)[valid] == y_true[valid])
@@ -92,6 +188,13 @@ def accuracy(y_true, y_pred):
 
 def class_ids(rng):
     return rng.choice([0, 1, 2, 3, 255], SHAPE).astype("uint8")  # class 4 is never labelled
+
+
+def human_parts(rng):
+    labels = rng.choice([0, 1, 2, 255], SHAPE).astype("uint8")
+    labels[0] = 0  # an image without people
+    labels[1] = np.where(labels[1] == 255, 255, 0)  # the same, padded
+    return labels
 
 
 def binary_maps(rng):
@@ -108,6 +211,12 @@ def vectors(rng):
 
 def metres(rng):
     return np.where(rng.random(SHAPE) < 0.4, 0, rng.uniform(0.5, 10, SHAPE)).astype("float32")
+
+
+def saliency_maps(rng):
+    labels = binary_maps(rng)
+    labels[1][labels[1] == 1] = 0  # nothing is salient
+    return labels
 
 
 def single_labels(rng):
@@ -128,6 +237,24 @@ CASES = {
     "rmse": (metrics.RMSE, rmse, metres, 1, 0),
     "max_f": (metrics.MaxF, max_f, binary_maps, 1, 255),
     "max_iou": (metrics.MaxIoU, max_iou, binary_maps, 1, 255),
+    "segmentation_scores": (lambda: metrics.SegmentationScores(CLASSES), segmentation_scores, class_ids, CLASSES, 255),
+    "segmentation_scores_without": (
+        lambda: metrics.SegmentationScores(CLASSES, ignore=0, without=(4, 2)),
+        functools.partial(segmentation_scores, ignore=0, without=(4, 2)),
+        lambda rng: class_ids(rng) % 255,
+        CLASSES,
+        0,
+    ),
+    "segmentation_scores_of_human_parts": (
+        lambda: metrics.SegmentationScores(CLASSES, skip_unlabelled_images=True),
+        functools.partial(segmentation_scores, skip=True),
+        human_parts,
+        CLASSES,
+        255,
+    ),
+    "saliency_scores": (metrics.SaliencyScores, saliency_scores, saliency_maps, 1, 255),
+    "normals_errors": (metrics.NormalsErrors, normals_errors, vectors, 3, 0),
+    "depth_errors": (metrics.DepthErrors, depth_errors, metres, 1, 0),
     "accuracy": (metrics.MaskedAccuracy, accuracy, single_labels, CLASSES, -1),
 }
 
@@ -137,19 +264,27 @@ def case(request):
     make, loop, labels, channels, ignored = CASES[request.param]
     rng = np.random.default_rng(11)
     y_true = [labels(rng) for _ in range(3)]
-    pixels = y_true[0].shape[:-1] if request.param == "mean_angle" else y_true[0].shape
+    pixels = y_true[0].shape[:-1] if labels is vectors else y_true[0].shape
     y_pred = [rng.normal(scale=2, size=(*pixels, channels)).astype("float32") for _ in range(3)]
     return make, loop, y_true, y_pred, ignored
 
 
 def tolerance(value):
-    return pytest.approx(value, rel=ABSOLUTE, abs=ABSOLUTE)
+    """What compares with a number, or a dict of numbers, within the tolerance of each."""
+    if isinstance(value, dict):
+        return {key: pytest.approx(v, rel=TOLERANCE, abs=BOUNDS.get(key, TOLERANCE)) for key, v in value.items()}
+    return pytest.approx(value, rel=TOLERANCE, abs=TOLERANCE)
+
+
+def plain(result):
+    """A result as a number, or a dict of numbers."""
+    return {key: float(v) for key, v in result.items()} if isinstance(result, dict) else float(result)
 
 
 def run(metric, y_true, y_pred):
     for labels, prediction in zip(y_true, y_pred, strict=True):
         metric.update_state(labels, prediction)
-    return float(metric.result())
+    return plain(metric.result())
 
 
 def test_equals_loop_over_all_batches(case):
@@ -160,7 +295,7 @@ def test_equals_loop_over_all_batches(case):
 
 def test_channel_axis_of_labels_is_optional(case):
     make, loop, y_true, y_pred, _ = case
-    if loop is not mean_angle:
+    if y_true[0].shape != y_pred[0].shape:  # as those of normals have
         expected = run(make(), y_true, y_pred)
         assert run(make(), [y[..., None] for y in y_true], y_pred) == expected
 
@@ -169,7 +304,8 @@ def test_nothing_valid_is_zero_and_changes_nothing(case):
     make, _, y_true, y_pred, ignored = case
     empty = np.full_like(y_true[0], ignored)
     metric = make()
-    assert run(metric, [empty], y_pred[:1]) == 0.0
+    nothing = run(metric, [empty], y_pred[:1])
+    assert nothing == (dict.fromkeys(nothing, 0.0) if isinstance(nothing, dict) else 0.0)
     alone = run(make(), y_true, y_pred)
     assert run(metric, y_true, y_pred) == alone
 
@@ -190,7 +326,13 @@ def test_states_merge_by_adding(case):
     run(parts[1], y_true[1:], y_pred[1:])
     for variable, other in zip(parts[0].variables, parts[1].variables, strict=True):
         variable.assign(variable + other)
-    assert float(parts[0].result()) == tolerance(expected)
+    assert plain(parts[0].result()) == tolerance(expected)
+
+
+def test_one_update_or_several(case):
+    make, _, y_true, y_pred, _ = case
+    several = run(make(), y_true, y_pred)
+    assert run(make(), [np.concatenate(y_true)], [np.concatenate(y_pred)]) == tolerance(several)
 
 
 def test_zero_weight_leaves_out(case):
@@ -202,7 +344,15 @@ def test_zero_weight_leaves_out(case):
     masked = y_true[0].copy()
     masked[1] = ignored
     expected.update_state(masked, y_pred[0])
-    assert float(metric.result()) == float(expected.result())
+    assert plain(metric.result()) == plain(expected.result())
+
+
+def test_half_precision_predictions_are_measured_in_float32(case):
+    make, _, y_true, y_pred, _ = case
+    half = [ops.cast(prediction, "bfloat16") for prediction in y_pred]
+    metric = make()
+    assert run(metric, y_true, half) == run(make(), y_true, [ops.cast(p, "float32") for p in half])
+    assert {variable.dtype for variable in metric.variables} == {"float32"}
 
 
 def test_compiled(case):
@@ -234,7 +384,7 @@ def test_compiled(case):
         value = run(metric, y_true, [ops.convert_to_tensor(p).requires_grad_() for p in y_pred])
         assert not any(variable.value.requires_grad for variable in metric.variables)
     expected = loop(np.concatenate(y_true), np.concatenate(y_pred))
-    assert float(value) == tolerance(expected)
+    assert plain(value) == tolerance(expected)
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="XLA under TensorFlow")
@@ -247,7 +397,7 @@ def test_compiled_by_xla(case):
     for labels, prediction in zip(y_true, y_pred, strict=True):
         update(tf.constant(labels), tf.constant(prediction))
     expected = loop(np.concatenate(y_true), np.concatenate(y_pred))
-    assert float(metric.result()) == tolerance(expected)
+    assert plain(tf.function(metric.result, jit_compile=True)()) == tolerance(expected)
 
 
 def test_config_round_trip(case):
@@ -260,7 +410,13 @@ def test_config_round_trip(case):
 
 def test_names():
     made = [make().name for make, *_ in CASES.values()]
-    assert made == ["mean_iou"] * 2 + ["mean_angle", "rmse", "max_f", "max_iou", "accuracy"]
+    assert made == [
+        *["mean_iou"] * 2,
+        *["mean_angle", "rmse", "max_f", "max_iou"],
+        *["scores"] * 4,
+        *["errors"] * 2,
+        "accuracy",
+    ]
 
 
 def test_counts_stay_exact_beyond_two_to_the_24():
@@ -282,7 +438,7 @@ def test_long_sums_carry():
     assert int(metric.squares.high) * 2**20 + int(metric.squares.low) == 99 * 998_001
 
 
-@pytest.mark.parametrize("make", [metrics.MaxF, metrics.MaxIoU])
+@pytest.mark.parametrize("make", [metrics.MaxF, metrics.MaxIoU, metrics.SaliencyScores])
 def test_binary_labels_out_of_range_count_as_ignored(make):
     rng = np.random.default_rng(0)
     labels, z = binary_maps(rng), rng.normal(size=(*SHAPE, 1)).astype("float32")
@@ -311,9 +467,134 @@ def test_small_angles_are_exact():
 
 
 def test_saliency_without_foreground_scores_one():
-    metric = metrics.MaxIoU()
-    metric.update_state(np.zeros((1, 2, 2)), np.full((1, 2, 2, 1), -9.0, "float32"))
+    metric, scores = metrics.MaxIoU(), metrics.SaliencyScores()
+    for either in (metric, scores):
+        either.update_state(np.zeros((1, 2, 2)), np.full((1, 2, 2, 1), -9.0, "float32"))
     assert float(metric.result()) == 1.0
+    assert plain(scores.result()) == tolerance(
+        {"max_iou": 1.0, "max_iou_threshold": 0.2, "max_f": 1.0, "max_f_threshold": 0.2}
+    )
+
+
+def test_precision_and_recall_are_averaged_before_f():
+    # Image 1: P = 1, R = 1/2. Image 2: P = 1/2, R = 1. F of the means is 3/4; the mean of F is 2/3.
+    truth = np.array([[[1, 1, 0, 0]], [[1, 0, 0, 0]]])
+    z = np.where([[[1, 0, 0, 0]], [[1, 1, 0, 0]]], 9.0, -9.0).astype("float32")[..., None]
+    metric = metrics.SaliencyScores()
+    metric.update_state(truth, z)
+    assert float(metric.result()["max_f"]) == tolerance(0.75)
+    assert float(metric.result()["max_iou"]) == tolerance(0.5)
+
+
+def test_thresholds_of_saliency_are_told():
+    # P(salient) of 0.62 where it is right and of 0.37 where it is wrong: 0.40 is the lowest threshold between.
+    p = np.array([[[0.62, 0.37]]])
+    metric = metrics.SaliencyScores()
+    metric.update_state(np.array([[[1, 0]]]), np.log(p / (1 - p)).astype("float32")[..., None])
+    expected = {"max_iou": 1.0, "max_iou_threshold": 0.4, "max_f": 1.0, "max_f_threshold": 0.4}
+    assert plain(metric.result()) == tolerance(expected)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7, 4000, 4001])
+@pytest.mark.parametrize("width", [0.01, 2.0**-12])
+def test_median_of_a_histogram_is_off_by_less_than_a_bin(count, width):
+    values = np.random.default_rng(count).gamma(2.0, 10.0, count) % 24
+    counts = np.histogram(values, bins=np.arange(round(24 / width) + 1) * width)[0].astype("float32")
+    median = float(histogram_median(ops.convert_to_tensor(counts), width))
+    assert abs(median - np.median(values)) < width
+
+
+def test_values_lie_evenly_in_the_bin_of_the_median():
+    for counts, median in (([0, 100, 0], 3.0), ([4, 2, 0], 1.5), ([1, 0, 1], 3.0)):
+        assert float(histogram_median(ops.convert_to_tensor(counts, "float32"), 2.0)) == tolerance(median)
+
+
+def test_median_of_a_whole_data_set():
+    # 654 images of 425 x 560: far beyond 2^24, where a float32 stops counting.
+    pixels = 654 * 425 * 560
+    density = np.exp(-np.arange(18_000) * 0.01 / 20)
+    counts = np.round(density / density.sum() * pixels)
+    expected = 20 * np.log(2)  # of an exponential distribution
+    assert float(histogram_median(ops.convert_to_tensor(counts, "float32"), 0.01)) == pytest.approx(expected, abs=0.01)
+
+
+def test_a_whole_data_set_of_normals():
+    # The same image again and again, as if 654 of them had been measured: no statistic may drift.
+    rng = np.random.default_rng(2)
+    t, p = rng.normal(size=(2, 1, 425, 560, 3)).astype("float32")
+    metric = metrics.NormalsErrors()
+    metric.update_state(t, p)
+    once = plain(metric.result())
+    for total in (metric.angle, metric.squares, metric.within, metric.count, metric.angles):
+        for variable in (total.high, total.low):
+            variable.assign(variable * 653.0)
+        total.add(ops.zeros(total.low.shape))  # carries
+    metric.update_state(t, p)
+    assert plain(metric.result()) == tolerance(once)
+
+
+def test_right_and_opposite_normals():
+    n = np.zeros((1, 1, 2, 3), "float32")
+    n[..., 2] = 1
+    metric = metrics.NormalsErrors()
+    metric.update_state(n, n)
+    assert plain(metric.result()) == tolerance(
+        {"mean_angle": 0, "median_angle": 0, "rmse_angle": 0, "within_11_25": 1, "within_22_5": 1, "within_30": 1}
+    )
+    metric.reset_state()
+    metric.update_state(n, -n)
+    assert plain(metric.result()) == tolerance(
+        {"mean_angle": 180, "median_angle": 180, "rmse_angle": 180, "within_11_25": 0, "within_22_5": 0, "within_30": 0}
+    )
+
+
+def test_depth_is_pooled_or_taken_per_image_as_the_key_says():
+    # Errors of 1 m in three pixels of one image, of 4 m in the one labelled pixel of another.
+    t = np.array([[[2.0, 2.0, 2.0]], [[4.0, 0.0, 0.0]], [[0.0, 0.0, 0.0]]])
+    p = np.array([[[3.0, 3.0, 3.0]], [[8.0, 9.0, 9.0]], [[9.0, 9.0, 9.0]]])[..., None]
+    metric = metrics.DepthErrors()
+    metric.update_state(t, p)
+    logs = np.log([1.5, 2.0])
+    expected = {
+        "rmse": np.sqrt((3 * 1 + 16) / 4),
+        "rmse_per_image": (1 + 4) / 2,
+        "log_rmse": np.sqrt((3 * logs[0] ** 2 + logs[1] ** 2) / 4),
+        "log_rmse_median": np.mean(logs),
+        "abs_rel": (3 * 0.5 + 1) / 4,
+        "delta_1": 0.0,
+        "delta_2": 0.75,  # 1.5 < 1.5625
+        "delta_3": 0.75,  # 2 > 1.953
+    }
+    assert plain(metric.result()) == tolerance(expected)
+
+
+def test_depth_that_is_not_positive_is_a_billionth_in_logarithms_and_ratios():
+    metric = metrics.DepthErrors()
+    metric.update_state(np.full((1, 1, 2), 2.0), np.array([[[[-3.0], [0.0]]]]))
+    result = plain(metric.result())
+    assert result["log_rmse"] == tolerance(np.log(2e9))
+    assert result["log_rmse_median"] == pytest.approx(np.log(2e9), abs=BOUNDS["log_rmse_median"])
+    assert result["rmse"] == tolerance(np.sqrt((25 + 4) / 2))
+    assert result["abs_rel"] == tolerance((2.5 + 1) / 2)
+    assert result["delta_3"] == 0.0
+
+
+def test_human_parts_skip_images_without_people():
+    labels = np.zeros((3, 2, 2))
+    labels[0] = [[1, 0], [0, 0]]
+    labels[2, 0] = 255  # padded
+    z = np.eye(2, dtype="float32")[np.ones((3, 2, 2), int)]  # all is person
+    skipping, plainly = metrics.SegmentationScores(2, skip_unlabelled_images=True), metrics.SegmentationScores(2)
+    for metric in (skipping, plainly):
+        metric.update_state(labels, z)
+    assert plain(skipping.result()) == tolerance({"mean_iou": 1 / 8, "pixel_accuracy": 1 / 4})
+    assert plain(plainly.result()) == tolerance({"mean_iou": 1 / 20, "pixel_accuracy": 1 / 10})
+
+
+@pytest.mark.parametrize("without", [(5,), (-1,), (0, 1, 2, 3, 4)])
+def test_classes_to_go_without_must_exist_and_leave_some(without):
+    with pytest.raises(ValueError, match="`without` must hold class ids of 0 … 4 and leave a class.*Received"):
+        metrics.SegmentationScores(CLASSES, without=without)
 
 
 @pytest.mark.parametrize("make", [metrics.MaxF, metrics.MaxIoU])
@@ -321,6 +602,36 @@ def test_diverged_predictions_do_not_crash(make):
     metric = make()
     metric.update_state(np.ones((1, 2, 2)), np.full((1, 2, 2, 1), np.nan, "float32"))
     assert float(metric.result()) == 0.0
+
+
+def test_diverged_predictions_do_not_score():
+    nan = np.full((1, 2, 2, 3), np.nan, "float32")
+    saliency, normals, depth = metrics.SaliencyScores(), metrics.NormalsErrors(), metrics.DepthErrors()
+    saliency.update_state(np.ones((1, 2, 2)), nan[..., :1])
+    normals.update_state(np.ones((1, 2, 2, 3)), nan)
+    depth.update_state(np.ones((1, 2, 2)), nan[..., :1])
+    assert float(saliency.result()["max_iou"]) == float(saliency.result()["max_f"]) == 0.0
+    result = plain(normals.result())
+    assert np.isnan(result["mean_angle"]) and np.isnan(result["rmse_angle"])
+    assert result["median_angle"] == pytest.approx(180, abs=BOUNDS["median_angle"])
+    assert result["within_30"] == 0.0
+    result = plain(depth.result())
+    assert all(np.isnan(result[key]) for key in ("rmse", "rmse_per_image", "log_rmse", "abs_rel"))
+    assert result["log_rmse_median"] == pytest.approx(24, abs=BOUNDS["log_rmse_median"])
+    assert result["delta_3"] == 0.0
+
+
+def test_evaluation_measures_what_training_watches():
+    for task in (*pascal_context(), *nyud(), Task("animals", 3, "classification")):
+        numbers = {}
+        for metric in evaluation_metrics(task):
+            result = metric.result()
+            numbers |= result if isinstance(result, dict) else {metric.name: result}
+        assert {metric.name for metric in task.make_metrics()} <= set(numbers)
+    human_parts, semseg = (evaluation_metrics(task)[0] for task in (Task.get("human_parts"), nyud()[1]))
+    assert human_parts.skip_unlabelled_images and not semseg.skip_unlabelled_images
+    assert "mean_iou_without_40" in semseg.result() and "mean_iou_without_40" not in human_parts.result()
+    assert evaluation_metrics(nyud()[1])[0] is not semseg
 
 
 REPLICAS = """

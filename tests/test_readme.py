@@ -31,6 +31,38 @@ def test_program_prints_what_the_readme_shows(tmp_path):
     assert "semseg_mean_iou" in result.stdout and "depth_rmse" in result.stdout
 
 
+COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
+
+
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the commands read with TFDS")
+def test_commands_run(tmp_path):
+    environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path / "data")}
+    runnable = [command for command in COMMANDS if "DIR" not in command]
+    assert [command.split()[2] for command in runnable] == ["rc_keras.zoo.train", "rc_keras.zoo.evaluate"]
+    for command in runnable:
+        arguments = [sys.executable, *command.split()[1:]]
+        result = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True)
+        assert result.returncode == 0, result.stderr[-4000:]
+        assert "| depth | rmse ↓ |" in result.stdout
+    for name in ("recipe.json", "model.keras", "results.json", "predictions.png", "on-train/results.md"):
+        assert (tmp_path / "run" / name).exists(), name
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "DIR" in command])
+def test_flags_of_commands_for_own_data_resolve(command):
+    from absl import flags
+
+    from rc_keras.zoo import command_line
+
+    try:
+        flags.FLAGS(command.split()[2:])
+        assert command_line.resolve_recipe().tasks
+    finally:
+        flags.FLAGS.unparse_flags()
+        for flag in flags.FLAGS.flags_by_module_dict()["rc_keras.zoo.command_line"]:
+            flag.unparse()
+
+
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"`make ([a-z-]+)`", README))))
 def test_make_targets_exist(target):
     subprocess.run(["make", "-n", target], cwd=ROOT, check=True, capture_output=True)

@@ -10,14 +10,15 @@ from rc_keras import ops as rc_ops
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, same arguments and weights; one fused kernel on TensorFlow.
 
-    The fused kernel cannot synchronize replicas: with `synchronized=True`, and wherever else it does not apply (other
+    Several replicas of `tf.distribute` are always synchronized, or each would keep its own moving statistics, of which
+    those of the first are saved. The fused kernel cannot do that: there, and wherever else it does not apply (other
     backends, masks, renormalization, an axis that is not the last), Keras's own implementation runs.
     """
 
     def call(self, inputs, training=None, mask=None):
-        if not self._is_fused(inputs, mask):
-            return super().call(inputs, training=training, mask=mask)
         training = bool(training) and self.trainable
+        if not self._is_fused(inputs, mask, training):
+            return super().call(inputs, training=training, mask=mask)
         outputs, mean, variance = rc_ops.fused_batch_norm(
             inputs,
             ops.cast(self.gamma, "float32"),
@@ -33,9 +34,15 @@ class BatchNormalization(keras.layers.BatchNormalization):
                 moving.assign_add(step)
         return ops.cast(outputs, self.compute_dtype)
 
-    def _is_fused(self, inputs, mask):
+    def _moments(self, inputs, mask):
+        if mask is None and rc_ops.in_replica():
+            return ops.moments(inputs, axes=self._reduction_axes, synchronized=True)
+        return super()._moments(inputs, mask)
+
+    def _is_fused(self, inputs, mask, training):
         return (
             mask is None
+            and not (training and rc_ops.in_replica())
             and self.scale
             and self.center
             and not self.synchronized

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rc_keras import ops as rc_ops
 from rc_keras.losses.pixels import weight_map
 
 
@@ -14,8 +15,8 @@ class MaskedLoss(keras.losses.Loss):
 
         L = 1 / |V| · Σ_{i ∈ V} w_i l_i,    and L = 0 with zero gradient when V is empty.
 
-    Sums run in float32 whatever the model's dtype policy. Under `tf.distribute` each replica
-    divides by its own |V|.
+    Sums run in float32 whatever the model's dtype policy. Under `tf.distribute` V is that of the
+    global batch: a replica answers its share of the sum, and the shares add up to L.
 
     A subclass implements `pixel_loss(y_true, y_pred)`, which answers the loss of every pixel
     (finite at invalid pixels too) and the boolean map of the valid ones, both of the labels' shape
@@ -44,10 +45,10 @@ class MaskedLoss(keras.losses.Loss):
 
     def call(self, y_true, y_pred):
         loss, valid = self.pixel_loss(y_true, y_pred)
-        # Keras divides the sum by the number of all pixels (and by the replicas): multiplying by
-        # all / valid turns that into the mean over the valid ones.
-        pixels = ops.cast(ops.prod(ops.convert_to_tensor(ops.shape(loss))), "float32")
-        count = ops.sum(ops.cast(valid, "float32"))
+        # Keras divides the sum by the number of all pixels and by the replicas: multiplying by both
+        # and dividing by the valid pixels turns that into the mean over these.
+        pixels = ops.cast(ops.prod(ops.convert_to_tensor(ops.shape(loss))), "float32") * rc_ops.replica_count()
+        count = rc_ops.sum_over_replicas(ops.sum(ops.cast(valid, "float32")))
         return ops.where(valid, loss, 0.0) * (pixels / ops.maximum(count, 1.0))
 
     def get_config(self):

@@ -34,3 +34,46 @@ def histogram(bins, valid, size):
     # Invalid entries go to one more bin, dropped at the end.
     bins = ops.reshape(ops.cast(ops.where(valid, bins, ops.cast(size, bins.dtype)), "int32"), (-1,))
     return ops.segment_sum(ops.ones_like(bins), bins, num_segments=size + 1)[:-1]
+
+
+def bins_of(values, width, size):
+    """The bin of each value; whatever is beyond the last one, NaN too, goes into that.
+
+    Args:
+        values: Float32 tensor of numbers that are at least 0.
+        width: Width of a bin.
+        size: Number of bins.
+
+    Returns:
+        Float32 tensor of whole numbers in 0 … size − 1, of the same shape.
+    """
+    bins = ops.floor(values / width)
+    # A comparison, for neither `clip` nor `minimum` stops NaN, and cast to an integer it may become 0: the best score.
+    return ops.where(bins < size, bins, size - 1.0)
+
+
+def histogram_median(counts, width):
+    """Median of values of which only a histogram is left.
+
+    With n values, the mean of the values of rank ⌊(n − 1)/2⌋ and ⌊n/2⌋, each taken as if the
+    values of a bin lay evenly in it. The distance to the exact median is below `width`.
+
+    Args:
+        counts: Float32 tensor `(bins,)`; bin k counts the values in [k · width, (k + 1) · width).
+        width: Width of a bin.
+
+    Returns:
+        Float32 scalar, 0 when nothing was counted.
+    """
+    ends = ops.cumsum(counts)
+    total = ends[-1]
+
+    def value_of_rank(rank):
+        below = ops.sum(ops.cast(ends <= rank, "float32"))
+        index = ops.cast(ops.minimum(below, counts.shape[0] - 1.0), "int32")
+        inside = ops.take(counts, index)
+        offset = rank - (ops.take(ends, index) - inside) + 0.5
+        return (below + ops.clip(offset / ops.maximum(inside, 1.0), 0.0, 1.0)) * width
+
+    ranks = ops.floor((total - 1.0) / 2.0), ops.floor(total / 2.0)
+    return ops.where(total > 0.0, (value_of_rank(ranks[0]) + value_of_rank(ranks[1])) / 2.0, 0.0)

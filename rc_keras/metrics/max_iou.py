@@ -3,12 +3,9 @@
 import keras
 from keras import ops
 
-from rc_keras.losses.pixels import label_map
-from rc_keras.metrics.histogram import histogram, thresholds_exceeded
+from rc_keras.metrics.foreground import THRESHOLDS, count_foreground, share_of
 from rc_keras.metrics.masked_metric import MaskedMetric
 from rc_keras.metrics.running_sum import RunningSum
-
-THRESHOLDS = 15
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -38,23 +35,13 @@ class MaxIoU(MaskedMetric):
         self.images = RunningSum(self, (), "images")
 
     def update_pixels(self, y_true, y_pred, kept):
-        labels = label_map(y_true, y_pred)
-        valid = (labels != self.ignore) & (labels >= 0.0) & (labels <= 1.0) & kept
-        probability = ops.sigmoid(ops.squeeze(y_pred, axis=-1))
-        passed = thresholds_exceeded(probability, steps=20, first=4, count=THRESHOLDS)
-        positive = ops.cast(labels >= 0.5, "float32")
-        batch = ops.shape(labels)[0]
-        image = ops.reshape(ops.arange(batch, dtype="float32"), (-1, 1, 1))
-        bins = (image * 2.0 + positive) * (THRESHOLDS + 1) + passed
-        counts = histogram(bins, valid, batch * 2 * (THRESHOLDS + 1))
-        counts = ops.cast(ops.reshape(counts, (-1, 2, THRESHOLDS + 1)), "float32")
+        self.add_counts(*count_foreground(y_true, y_pred, self.ignore, kept))
 
-        predicted = ops.flip(ops.cumsum(ops.flip(counts, axis=2), axis=2), axis=2)[:, :, 1:]
-        hits = predicted[:, 1]
-        union = predicted[:, 0] + ops.sum(counts[:, 1], axis=1, keepdims=True)
-        iou = ops.where(union == 0.0, 1.0, hits / ops.maximum(union, 1.0))
-        counted = ops.cast(ops.sum(counts, axis=(1, 2)) > 0.0, "float32")
-        self.iou.add(ops.sum(iou * counted[:, None], axis=0))
+    def add_counts(self, hits, predicted, positives, counted):
+        """Takes in what `count_foreground` answers."""
+        union = predicted + positives - hits
+        iou = ops.where(union == 0.0, 1.0, share_of(hits, union))
+        self.iou.add(ops.sum(iou * counted, axis=0))
         self.images.add(ops.sum(counted))
 
     def result(self):

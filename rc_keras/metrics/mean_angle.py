@@ -1,11 +1,10 @@
 """Mean angular error of surface normals."""
 
-import math
-
 import keras
 from keras import ops
 
 from rc_keras.losses.pixels import vector_map
+from rc_keras.metrics.angles import angles_in_degrees
 from rc_keras.metrics.masked_metric import MaskedMetric
 from rc_keras.metrics.running_sum import RunningSum
 
@@ -14,9 +13,7 @@ from rc_keras.metrics.running_sum import RunningSum
 class MeanAngle(MaskedMetric):
     """Angle between predicted and labelled normals in degrees, mean over all pixels with a label.
 
-    For unit vectors p and t the angle is 2 atan2(‖p − t‖, ‖p + t‖), which equals arccos⟨p, t⟩ and
-    stays exact in float32 near 0 and 180 degrees. Both sides are normalized first; pixels with a
-    zero label are left out. 0 when there are none.
+    Both sides are normalized first; pixels with a zero label are left out. 0 when there are none.
 
     Args:
         name: Name of the metric.
@@ -35,18 +32,8 @@ class MeanAngle(MaskedMetric):
     def update_pixels(self, y_true, y_pred, kept):
         labels = vector_map(y_true, y_pred)
         valid = ops.any(labels != 0.0, axis=-1) & kept
-        p, t = _unit(y_pred), _unit(labels)
-        angle = 2.0 * ops.arctan2(_length(p - t), _length(p + t))
-        self.angle.add(ops.sum(ops.where(valid, angle, 0.0) * (180.0 / math.pi)))
+        self.angle.add(ops.sum(ops.where(valid, angles_in_degrees(y_pred, labels), 0.0)))
         self.count.add(ops.sum(ops.cast(valid, "float32")))
 
     def result(self):
         return self.angle.value() / ops.maximum(self.count.value(), 1.0)
-
-
-def _length(x):
-    return ops.sqrt(ops.sum(ops.square(x), axis=-1))
-
-
-def _unit(x):
-    return x / ops.maximum(_length(x), 1e-12)[..., None]

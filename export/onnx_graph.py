@@ -1,0 +1,129 @@
+"""A task's ONNX graph: converted from TensorFlow, its tensors named for the layers they come from."""
+
+import contextlib
+import logging
+
+import numpy as np
+
+OPSET = 17  # read by onnxruntime 1.12 and later
+
+
+def onnx_graph(function, task, layers):
+    """Converts the folded branch of a task.
+
+    Args:
+        function: its `ConcreteFunction` from `image` to `{task: answer}`.
+        task: its name, that of the output.
+        layers: the layers of the folded branch.
+
+    Returns:
+        An `onnx.ModelProto`, the same for the same task whatever was converted before it. Weights are named
+        `layer/kernel` and so on; kernels of convolutions are `(c_out, c_in, k_h, k_w)`.
+    """
+    import tensorflow as tf
+    from tf2onnx import convert
+
+    (image,) = (t for t in function.inputs if t.dtype != tf.resource)
+    signature = tf.TensorSpec(image.shape, image.dtype, name="image")
+    with _quiet("tf2onnx"):
+        model, _ = convert.from_function(tf.function(lambda image: function(image)), [signature], opset=OPSET)
+    _pad_explicitly(model.graph)
+    _rename(model.graph, task, _weight_names(layers))
+    model.producer_name, model.graph.name = "rc_keras", task
+    del model.graph.value_info[:]
+    for field in ("producer_version", "doc_string"):
+        model.ClearField(field)
+    model.graph.ClearField("doc_string")
+    return model
+
+
+def onnx_kernel(kernel):
+    """A Keras kernel in ONNX's layout."""
+    return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)) if kernel.ndim == 4 else kernel
+
+
+def is_weight(name):
+    """Whether the name of an array is that of a layer's weight, not of a constant of the graph."""
+    return "/" in name
+
+
+def attribute(node, name, default=None):
+    """The value of an attribute of a node."""
+    import onnx
+
+    values = [onnx.helper.get_attribute_value(a) for a in node.attribute if a.name == name]
+    return values[0] if values else default
+
+
+def replace_uses(graph, name, replacement):
+    """Lets all nodes take another tensor instead of one."""
+    for node in graph.node:
+        node.input[:] = [replacement if entry == name else entry for entry in node.input]
+
+
+def prepend_nodes(graph, nodes):
+    """Puts nodes in front of all others."""
+    nodes = [*nodes, *graph.node]
+    del graph.node[:]
+    graph.node.extend(nodes)
+
+
+@contextlib.contextmanager
+def _quiet(name):
+    logger = logging.getLogger(name)
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
+def _pad_explicitly(graph):
+    """Writes out the padding that does not depend on the size: onnxruntime refuses "same" for dilated kernels."""
+    import onnx
+
+    for node in graph.node:
+        same = attribute(node, "auto_pad") == b"SAME_UPPER" and node.op_type == "Conv"
+        if same and set(attribute(node, "strides", [1])) == {1}:
+            kernel = attribute(node, "kernel_shape")
+            dilations = attribute(node, "dilations", [1] * len(kernel))
+            totals = [(k - 1) * d for k, d in zip(kernel, dilations, strict=True)]
+            kept = [a for a in node.attribute if a.name not in ("auto_pad", "pads")]
+            del node.attribute[:]
+            node.attribute.extend(kept)
+            pads = [n // 2 for n in totals] + [n - n // 2 for n in totals]
+            node.attribute.append(onnx.helper.make_attribute("pads", pads))
+
+
+def _weight_names(layers):
+    """`{bytes of a weight in ONNX's layout: name}`."""
+    names = {}
+    for layer in layers:
+        for weight in getattr(layer, "weights", []):
+            content = onnx_kernel(np.asarray(weight.value)).tobytes()
+            names.setdefault(content, f"{layer.name}/{weight.name}")
+    return names
+
+
+def _rename(graph, task, weight_names):
+    """Names that depend on the graph alone: the converter counts on from one conversion to the next."""
+    weights = {tensor.name: tensor for tensor in graph.initializer}
+    names = {graph.input[0].name: "image", graph.output[0].name: task, "": ""}
+    ordered = []
+    for index, node in enumerate(graph.node):
+        node.name = f"{node.op_type}_{index}"
+        for name in node.input:
+            if name in weights and name not in names:
+                tensor = weights[name]
+                names[name] = weight_names.pop(tensor.raw_data, f"constant_{len(ordered)}")
+                tensor.name = names[name]
+                ordered.append(tensor)
+        for i, name in enumerate(node.output):
+            names.setdefault(name, f"{node.name}_{i}" if i else node.name)
+        node.input[:] = [names[name] for name in node.input]
+        node.output[:] = [names[name] for name in node.output]
+        node.ClearField("doc_string")
+    del graph.initializer[:]
+    graph.initializer.extend(ordered)
+    graph.input[0].name, graph.output[0].name = "image", task

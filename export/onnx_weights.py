@@ -1,0 +1,68 @@
+"""Weights outside the graph: files of arrays, each at the start of a page, that onnxruntime maps into memory."""
+
+import numpy as np
+
+PAGE = 4096
+_SMALLEST = 1024  # bytes of an array worth a place outside the graph
+
+
+def lay_out(arrays):
+    """Places arrays in a file, by name, equal ones once.
+
+    Args:
+        arrays: `{name: array}`.
+
+    Returns:
+        `(content, places)`: bytes, and `{name: (offset, length)}`.
+    """
+    content, places, known = bytearray(), {}, {}
+    for name in sorted(arrays):
+        data = np.ascontiguousarray(arrays[name]).tobytes()
+        if data not in known:
+            content.extend(bytes(-len(content) % PAGE))
+            known[data] = (len(content), len(data))
+            content.extend(data)
+        places[name] = known[data]
+    return bytes(content), places
+
+
+def own_arrays(model, shared):
+    """The large arrays of a graph that are not shared, `{name: array}`."""
+    from onnx import numpy_helper
+
+    return {
+        tensor.name: numpy_helper.to_array(tensor)
+        for tensor in model.graph.initializer
+        if tensor.name not in shared and len(tensor.dims) > 1 and len(tensor.raw_data) >= _SMALLEST
+    }
+
+
+def refer(model, file, content, places):
+    """Makes the arrays of a graph references into a file, those that are in it bit for bit.
+
+    Args:
+        model: the `onnx.ModelProto`.
+        file: name of the file, in the folder of the model.
+        content, places: from `lay_out`.
+    """
+    from onnx import TensorProto
+
+    for tensor in model.graph.initializer:
+        if tensor.name not in places or tensor.data_location == TensorProto.EXTERNAL:
+            continue
+        offset, length = places[tensor.name]
+        if tensor.raw_data == content[offset : offset + length]:
+            tensor.ClearField("raw_data")
+            tensor.data_location = TensorProto.EXTERNAL
+            for key, value in (("location", file), ("offset", offset), ("length", length)):
+                tensor.external_data.add(key=key, value=str(value))
+
+
+def references(model, file):
+    """`{name: (offset, length)}` of the arrays of a graph that stand in a file."""
+    found = {}
+    for tensor in model.graph.initializer:
+        place = {entry.key: entry.value for entry in tensor.external_data}
+        if place.get("location") == file:
+            found[tensor.name] = (int(place["offset"]), int(place["length"]))
+    return found

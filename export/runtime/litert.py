@@ -1,0 +1,179 @@
+"""A .tflite file in LiteRT, the bank once in memory."""
+
+import importlib.metadata
+import os
+import tempfile
+
+import numpy as np
+
+from rc_keras import first_batch
+from rc_keras.export.runtime.weight_cache import open_with_cache, sha256
+from rc_keras.export.tflite_file import TFLiteFile
+from rc_keras.names import unknown_name
+
+# Bits of XNNPACK's delegate in LiteRT: its defaults (signed and unsigned integers, dynamic fully connected layers), and
+# indirection buffers that are made for a run and not kept for every task: 50 MB less for five tasks at 256 x 256.
+_FLAGS = 1 | 2 | 8 | 32
+
+
+class LiteRTNetwork:
+    """The tasks of a .tflite file.
+
+    LiteRT packs weights anew for every task that reads them. Here the tasks share one file of packed weights, mapped
+    into memory, that is made when a network is first opened and found again by the SHA-256 of the `.tflite`; it is
+    about as large (for float16, which is computed in float32, twice). Old ones may be deleted at any time. Files with
+    a free image size go by LiteRT's `Interpreter`, since `CompiledModel` does not take outputs of unknown size; so does
+    everything where `CompiledModel` is missing or refuses the file. Answers are the same, memory is not shared.
+
+    Example:
+
+    >>> with LiteRTNetwork("model.tflite") as network:
+    ...     edges = network.run(image, "edge")
+
+    Args:
+        path: a file that `rc_keras.export.litert` wrote.
+        threads: how many to compute with; `None`: LiteRT's choice.
+        cache_dir: folder of the packed weights; `None`: `rc_keras/litert` in the user's folder of caches, or, if that
+            cannot be written, a temporary one.
+
+    Attributes:
+        tasks: names of the tasks.
+        metadata: what the file says about itself, see `rc_keras.export.metadata`.
+        runtime: `"CompiledModel"` or `"Interpreter"`, by which the file is run.
+
+    Raises:
+        FileNotFoundError: if there is no file at `path`.
+        ValueError: if it is damaged or from elsewhere, or `threads` is not positive.
+        ImportError: without ai-edge-litert; names what to install.
+        OSError: if `cache_dir` is given and cannot be written.
+    """
+
+    def __init__(self, path, threads=None, cache_dir=None):
+        if threads is not None and not (isinstance(threads, int) and threads > 0):
+            raise ValueError(f"`threads` must be a positive integer, or None. Received: threads={threads!r}")
+        path = os.fspath(path)
+        file = _read(path)
+        self.tasks, self.metadata = list(file.metadata["tasks"]), file.metadata
+        self._image_shape = tuple(file.metadata["input"]["shape"])
+        model = None if None in self._image_shape else _open_compiled(path, threads, cache_dir)
+        self.runtime = "Interpreter" if model is None else "CompiledModel"
+        self._run = _Interpreted(path, threads) if model is None else _Compiled(model)
+
+    def run(self, image, task):
+        """Computes a task.
+
+        Args:
+            image: uint8 or float, `(height, width, channels)` or `(batch, height, width, channels)`, in 0..255.
+            task: its name.
+
+        Returns:
+            The answer, described in `metadata["tasks"][task]`, with a leading axis if `image` has it.
+
+        Raises:
+            ValueError: for an unknown task, or an image of another size than the file takes.
+            RuntimeError: after `close`.
+        """
+        if self._run is None:
+            raise RuntimeError("The network is closed")
+        if task not in self.tasks:
+            raise unknown_name("task", task, self.tasks)
+        image = np.asarray(image)
+        batch = image[None] if image.ndim == 3 else image
+        first_batch.check_images(batch, self._image_shape)
+        if not len(batch):
+            raise ValueError("`image` must hold at least one image. Received: none")
+        frames = np.asarray(batch, "float32")
+        answers = np.concatenate([self._run(task, frames[i : i + 1]) for i in range(len(frames))])
+        return answers[0] if image.ndim == 3 else answers
+
+    def close(self):
+        """Frees the memory."""
+        self._run = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+
+def _read(path):
+    """The file, if it is one of ours and whole."""
+    try:
+        file = TFLiteFile(path)
+    except ImportError as error:
+        raise ImportError("Running .tflite files needs ai-edge-litert: pip install rc_keras[litert]") from error
+    if file.metadata is None:
+        raise ValueError(
+            f"`path` must be a file that rc_keras.export.litert wrote. Received: path={path!r}, a .tflite file from "
+            "elsewhere"
+        )
+    if not file.whole:
+        raise ValueError(
+            f"`path` must be a file as rc_keras.export.litert wrote it. Received: path={path!r}, which is damaged, or "
+            "was changed"
+        )
+    return file
+
+
+def _open_compiled(path, threads, cache_dir):
+    """The `CompiledModel` of the file, or `None` where there cannot be one."""
+    try:
+        from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Options
+    except ImportError:
+        return None
+
+    def open_model(weights):
+        options = CpuOptions(num_threads=threads or 0, xnnpack_flags=_FLAGS, xnnpack_weight_cache_path=weights)
+        return CompiledModel.from_file(path, options=Options(cpu_options=options))
+
+    # What packed weights look like is a matter of the version.
+    key = f"{sha256(path)}-{importlib.metadata.version('ai-edge-litert')}"
+    try:
+        try:
+            return open_with_cache(open_model, cache_dir or _user_cache(), key)
+        except OSError:
+            if cache_dir is not None:
+                raise
+            with tempfile.TemporaryDirectory() as folder:  # mapped files outlive their names
+                return open_with_cache(open_model, folder, key)
+    except RuntimeError:
+        return None
+
+
+def _user_cache():
+    root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return os.path.join(root, "rc_keras", "litert")
+
+
+class _Compiled:
+    """Runs tasks of a `CompiledModel`, in buffers that are kept."""
+
+    def __init__(self, model):
+        self._model = model
+        self._buffers = {}
+
+    def __call__(self, task, frame):
+        index = self._model.get_signature_index(task)
+        if task not in self._buffers:
+            self._buffers[task] = self._model.create_input_buffers(index), self._model.create_output_buffers(index)
+        inputs, outputs = self._buffers[task]
+        inputs[0].write(frame)
+        self._model.run_by_index(index, inputs, outputs)
+        answer = self._model.get_output_tensor_details(task)[task]
+        return outputs[0].read(int(np.prod(answer["shape"])), np.dtype(answer["dtype"])).reshape(answer["shape"])
+
+
+class _Interpreted:
+    """Runs tasks in an `Interpreter`."""
+
+    def __init__(self, path, threads):
+        from ai_edge_litert.interpreter import Interpreter
+
+        self._interpreter = Interpreter(model_path=path, num_threads=threads)
+        self._runners = {}
+
+    def __call__(self, task, frame):
+        if task not in self._runners:
+            self._runners[task] = self._interpreter.get_signature_runner(task)
+        return self._runners[task](image=frame)[task]

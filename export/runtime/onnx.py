@@ -1,0 +1,152 @@
+"""Folders of ONNX files, run in onnxruntime."""
+
+import os
+
+import numpy as np
+
+from rc_keras.export.onnx_folder import COMMON, graph_file, read_metadata, sha256
+from rc_keras.names import unknown_name
+
+PREFERENCES = ("memory", "speed")
+
+
+class ONNXNetwork:
+    """Tasks that `rc_keras.export.onnx` wrote to a folder.
+
+    Each task is a session of its own, opened when it is first run. All sessions map the same `bank.bin` into memory,
+    where it lies once.
+
+    Example:
+
+    >>> with rc_keras.export.runtime.load("model_onnx") as network:
+    ...     edges = network.run(image, "edge")
+
+    Args:
+        path: the folder.
+        threads: how many to compute with; `None`: onnxruntime's choice.
+        provider: name of an execution provider of onnxruntime, or several, the preferred one first.
+        prefer: `"memory"`: weights stay as they are in the files, shared, and activations are freed after each run;
+            `"speed"`: each session keeps activations, and a copy of its weights, bank included, in the fastest layout.
+
+    Raises:
+        ImportError: without onnxruntime; names what to install.
+        ValueError: if a file is missing, damaged or exchanged, or an argument is not as described.
+    """
+
+    def __init__(self, path, threads=None, provider="CPUExecutionProvider", prefer="memory"):
+        runtime = _import_onnxruntime()
+        if prefer not in PREFERENCES:
+            raise unknown_name("prefer", prefer, PREFERENCES)
+        if threads is not None and (not isinstance(threads, int) or threads < 1):
+            raise ValueError(f"`threads` must be a positive integer, or None. Received: threads={threads!r}")
+        self._providers = [provider] if isinstance(provider, str) else list(provider)
+        for name in self._providers:
+            if name not in runtime.get_available_providers():
+                raise unknown_name("provider", name, runtime.get_available_providers())
+        self._options = runtime.SessionOptions()
+        self._options.intra_op_num_threads = threads or 0
+        self._options.log_severity_level = 3  # errors
+        levels = runtime.GraphOptimizationLevel
+        if prefer == "memory":
+            # The highest level copies kernels to another layout, and an arena keeps activations, for each session anew.
+            self._options.graph_optimization_level = levels.ORT_ENABLE_EXTENDED
+            self._options.enable_cpu_mem_arena = False
+        else:
+            self._options.graph_optimization_level = levels.ORT_ENABLE_ALL
+        self._folder = os.path.abspath(os.fspath(path))
+        self.metadata = _check_files(self._folder)
+        self._sessions = {}
+        self._closed = False
+
+    @property
+    def tasks(self):
+        """Names of the tasks."""
+        return list(self.metadata["tasks"])
+
+    def run(self, image, task):
+        """Computes the answer of a task.
+
+        Args:
+            image: RGB in 0..255, uint8 or float: `(height, width, channels)` or `(batch, height, width, channels)`.
+            task: its name.
+
+        Returns:
+            The answer, with a leading axis for the batch if the image has it.
+
+        Raises:
+            ValueError: for an unknown task, or an image of a wrong shape.
+            RuntimeError: if the network is closed.
+        """
+        session = self._session(task)
+        images = np.asarray(image)
+        batch = images[None] if images.ndim == 3 else images
+        shape = session.get_inputs()[0].shape
+        fixed = shape[0] if isinstance(shape[0], int) else None
+        wanted = [n if isinstance(n, int) else None for n in shape[1:]]
+        fits = batch.ndim == 4 and all(n in (None, m) for n, m in zip(wanted, batch.shape[1:], strict=True))
+        if not fits or not len(batch) or len(batch) % (fixed or 1) or batch.dtype.kind not in "uif":
+            raise ValueError(
+                f"`image` must be numbers of shape {tuple(wanted)}, or batches of {fixed or 'any number'} of them. "
+                f"Received: shape {images.shape}, {images.dtype}"
+            )
+        parts = np.split(batch, len(batch) // fixed) if fixed else [batch]
+        answers = [session.run(None, {"image": part.astype("float32")})[0] for part in parts]
+        answer = answers[0] if len(answers) == 1 else np.concatenate(answers)
+        return answer[0] if images.ndim == 3 else answer
+
+    def close(self):
+        """Frees the sessions; nothing can be run afterwards."""
+        self._sessions.clear()
+        self._closed = True
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    def _session(self, task):
+        if self._closed:
+            raise RuntimeError("The network must be open. Received: a closed one")
+        if task not in self.metadata["tasks"]:
+            raise unknown_name("task", task, self.tasks)
+        if task not in self._sessions:
+            path = os.path.join(self._folder, graph_file(task))
+            session = _import_onnxruntime().InferenceSession(path, self._options, providers=self._providers)
+            self._sessions[task] = session
+        return self._sessions[task]
+
+
+def _import_onnxruntime():
+    try:
+        import onnx  # noqa: F401, graphs are read with it
+        import onnxruntime
+    except ImportError as error:
+        raise ImportError("Running ONNX files needs onnx and onnxruntime: pip install rc_keras[onnx]") from error
+    return onnxruntime
+
+
+def _check_files(folder):
+    """The metadata of all tasks of a folder together, once all its weights are known to be what they were."""
+    if not os.path.isdir(folder):
+        raise ValueError(f"`path` must be a folder of ONNX files. Received: path={folder!r}")
+    tasks = read_metadata(folder)
+    if not tasks:
+        raise ValueError(f"`path` must be a folder with .onnx files. Received: path={folder!r}, without")
+    digests = {}
+    for task, data in tasks.items():
+        for name, digest in data["files"].items():
+            path = os.path.join(folder, name)
+            if not os.path.isfile(path):
+                raise ValueError(f"{task!r} needs {name!r}. Received: path={folder!r}, without it")
+            digests[name] = digests.get(name) or sha256(path)
+            if digests[name] != digest:
+                raise ValueError(
+                    f"{name!r} must be the file that {task!r} was exported with. Received: path={folder!r}, where it "
+                    "is damaged or another one"
+                )
+    first = next(iter(tasks.values()))
+    if any(data[key] != first[key] for data in tasks.values() for key in COMMON):
+        raise ValueError(f"The tasks of a folder must have been exported alike. Received: path={folder!r}")
+    described = {task: data["tasks"][task] for task, data in tasks.items()}
+    return {**{key: value for key, value in first.items() if key != "files"}, "tasks": described}

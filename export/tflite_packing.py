@@ -1,0 +1,64 @@
+"""Last changes to a converted .tflite file: biases of their own, vectors shared, and what it says about itself."""
+
+import flatbuffers
+import numpy as np
+
+
+def repack(content, entries):
+    """Writes a .tflite file anew, with the same network.
+
+    - Integer convolutions that share a kernel get a bias buffer each. XNNPACK knows packed weights by the addresses of
+      kernel and bias, and scales are packed with them: tasks that share both would answer with the first one's scales.
+    - Equal vectors of quantization parameters are written once: those of a shared kernel, and all zero points.
+    - Metadata entries are added.
+
+    Args:
+        content: the file, bytes.
+        entries: `{name: bytes}`.
+
+    Returns:
+        The new file, bytes.
+    """
+    from ai_edge_litert import schema_py_generated as schema
+
+    model = schema.ModelT.InitFromPackedBuf(content)
+    _separate_biases(model, schema)
+    model.metadata = list(model.metadata or [])
+    for name, data in entries.items():
+        model.metadata.append(schema.MetadataT(name=name, buffer=len(model.buffers)))
+        model.buffers.append(schema.BufferT(data=np.frombuffer(data, "uint8")))
+    builder = _SharingBuilder(len(content))
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _separate_biases(model, schema):
+    taken = set()
+    for subgraph in model.subgraphs:
+        for operator in subgraph.operators:
+            if len(operator.inputs) < 3:
+                continue
+            kernel, bias = (subgraph.tensors[i] for i in operator.inputs[1:3])
+            if kernel.type != schema.TensorType.INT8 or bias.type != schema.TensorType.INT32:
+                continue
+            if bias.buffer in taken:
+                model.buffers.append(schema.BufferT(data=model.buffers[bias.buffer].data))
+                bias.buffer = len(model.buffers) - 1
+            taken.add(bias.buffer)
+
+
+class _SharingBuilder(flatbuffers.Builder):
+    """Writes equal vectors of numbers once, and weights at the addresses that the format promises."""
+
+    def __init__(self, size):
+        super().__init__(size)
+        self._written = {}
+
+    def CreateNumpyVector(self, x):
+        if x.dtype == "uint8":  # weights: they are told apart by their addresses, so never shared here
+            self.Prep(16, x.nbytes)
+            return super().CreateNumpyVector(x)
+        key = (x.dtype.str, x.tobytes())
+        if key not in self._written:
+            self._written[key] = super().CreateNumpyVector(x)
+        return self._written[key]

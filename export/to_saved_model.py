@@ -1,0 +1,165 @@
+"""Export to SavedModel: a signature for each task and one for all, the bank in it once."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+
+import numpy as np
+
+from rc_keras.export.graphs import concrete_functions
+from rc_keras.export.job import ExportJob, check_target
+from rc_keras.export.metadata import metadata, to_json
+
+METADATA = os.path.join("assets.extra", "rc_keras.json")
+ALL = "all"
+
+
+def saved_model(
+    model,
+    directory,
+    tasks=None,
+    mode="shared",
+    image_shape=None,
+    batch_size=None,
+    segmentation="logits",
+    resolution="image",
+    images=None,
+    labels=None,
+    overwrite=False,
+    verbose=True,
+):
+    """Writes a SavedModel with one signature for each task, and `all` for all of them; all share the stored bank.
+
+    A signature takes `image`, float32 `(batch_size, height, width, channels)` in 0..255, and returns `Task.activate` of
+    the prediction under the name of the task. Plain TensorFlow runs it, without Keras or this package. The folder is
+    read back and compared with the model before it appears under its name; `report.json` and
+    `assets.extra/rc_keras.json`, what it says about itself, stand inside.
+
+    Example:
+
+    >>> rc_keras.export.saved_model(model, "model")
+    >>> tf.saved_model.load("model").signatures["edge"](image=image)["edge"]
+
+    Args:
+        model: the `MultiTaskModel`.
+        directory: the folder to make.
+        tasks, mode, image_shape, segmentation, resolution, images, labels, verbose: see `ExportJob`.
+        batch_size: of the input; `None`: free.
+        overwrite: whether a folder of that name is replaced; otherwise that is an error.
+
+    Returns:
+        The `ExportReport`.
+
+    Raises:
+        RuntimeError, ValueError: see `ExportJob`.
+        OSError: if the folder may not be written there.
+        ExportError: if an output differs from the model's by more than 1e-4 of its range, or a bank kernel is not
+            stored exactly once.
+
+    Whatever the error, nothing is left under the name, and what stood there before stays.
+    """
+    job = ExportJob(
+        model,
+        tasks,
+        mode=mode,
+        image_shape=image_shape,
+        segmentation=segmentation,
+        resolution=resolution,
+        images=images,
+        labels=labels,
+        verbose=verbose,
+    )
+    directory = check_target(directory, overwrite)
+    job.fold()
+    with _whole_folder(directory) as temporary:
+        with job.stage("Writing the SavedModel"):
+            operators = _write(job, temporary, batch_size)
+        with job.stage("Reading it back"):
+            import tensorflow as tf
+
+            loaded = tf.saved_model.load(temporary)
+            stored = _stored_arrays(temporary)
+            kernels = job.kernels().values()
+        size = _folder_size(temporary)
+        report = job.report(
+            directory,
+            "saved_model",
+            "TensorFlow",
+            lambda name, image: loaded.signatures[name](image=tf.constant(image))[name].numpy(),
+            operators=operators,
+            stored_once=sum(sum(_same(kernel, array) for array in stored) == 1 for kernel in kernels),
+            file_bytes=size,
+            update_bytes=dict.fromkeys(job.tasks, size),
+            packages=[],
+            notes=["A SavedModel is one whole: any update ships all of it."],
+        )
+        report.save(os.path.join(temporary, "report.json"))
+    if verbose:
+        print(report)
+    return report
+
+
+def _write(job, folder, batch_size):
+    """Saves the signatures; returns `{task: {operator: count}}`."""
+    import tensorflow as tf
+
+    module, functions = concrete_functions(job, batch_size)
+    operators = {name: _count_operators(function.graph) for name, function in functions.items()}
+    image = tf.TensorSpec((batch_size, *job.image_shape), "float32", name="image")
+
+    def run_all(image):
+        return {name: function(image=image)[name] for name, function in functions.items()}
+
+    signatures = {**functions, ALL: tf.function(run_all).get_concrete_function(image)}
+    tf.saved_model.save(module, folder, signatures=signatures)
+    path = os.path.join(folder, METADATA)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    with open(path, "wb") as file:
+        file.write(to_json(metadata(job)))
+    return operators
+
+
+def _count_operators(graph):
+    counts = {}
+    for operation in graph.get_operations():
+        if operation.type not in ("Const", "Identity", "NoOp", "Placeholder", "ReadVariableOp"):
+            counts[operation.type] = counts.get(operation.type, 0) + 1
+    return dict(sorted(counts.items()))
+
+
+def _stored_arrays(folder):
+    import tensorflow as tf
+
+    reader = tf.train.load_checkpoint(os.path.join(folder, "variables", "variables"))
+    names = [name for name, shape in reader.get_variable_to_shape_map().items() if len(shape) == 4]
+    return [reader.get_tensor(name) for name in names]
+
+
+def _same(kernel, array):
+    return kernel.shape == array.shape and np.array_equal(kernel, array)
+
+
+def _folder_size(folder):
+    return sum(os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(folder) for name in names)
+
+
+@contextlib.contextmanager
+def _whole_folder(path):
+    """Context with a temporary folder beside `path`, renamed to it if the block ends well and removed if not."""
+    temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
+    try:
+        yield temporary
+        umask = os.umask(0)
+        os.umask(umask)
+        os.chmod(temporary, 0o777 & ~umask)
+        if os.path.exists(path):
+            former = tempfile.mkdtemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
+            os.rename(path, os.path.join(former, "model"))
+            os.rename(temporary, path)
+            shutil.rmtree(former)
+        else:
+            os.rename(temporary, path)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise

@@ -1,0 +1,45 @@
+"""Counts of foreground pixels, image by image, at the thresholds of the published saliency protocol."""
+
+from keras import ops
+
+from rc_keras.losses.pixels import label_map
+from rc_keras.metrics.histogram import histogram, thresholds_exceeded
+
+# 0.20, 0.25, …, 0.90
+FIRST, THRESHOLDS, STEPS = 4, 15, 20
+
+
+def count_foreground(y_true, y_pred, ignore, kept):
+    """How many pixels are foreground in prediction and label; a predicted one has sigmoid(z) > τ.
+
+    Args:
+        y_true: Maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: Logits, `(B, H, W, 1)`.
+        ignore: Label of the pixels to leave out.
+        kept: Boolean map of the pixels to count, or True.
+
+    Returns:
+        Float32 tensors `hits` and `predicted`, `(B, thresholds)`, `positives`, `(B, 1)`, and
+        `counted`, `(B, 1)`, which is 1 for images with a valid pixel and 0 for others.
+    """
+    labels = label_map(y_true, y_pred)
+    valid = (labels != ignore) & (labels >= 0.0) & (labels <= 1.0) & kept
+    probability = ops.sigmoid(ops.squeeze(y_pred, axis=-1))
+    passed = thresholds_exceeded(probability, steps=STEPS, first=FIRST, count=THRESHOLDS)
+    positive = ops.cast(labels >= 0.5, "float32")
+    batch = ops.shape(labels)[0]
+    image = ops.reshape(ops.arange(batch, dtype="float32"), (-1, 1, 1))
+    bins = (image * 2.0 + positive) * (THRESHOLDS + 1) + passed
+    counts = histogram(bins, valid, batch * 2 * (THRESHOLDS + 1))
+    counts = ops.cast(ops.reshape(counts, (-1, 2, THRESHOLDS + 1)), "float32")
+
+    exceeding = ops.flip(ops.cumsum(ops.flip(counts, axis=2), axis=2), axis=2)[:, :, 1:]
+    hits = exceeding[:, 1]
+    positives = ops.sum(counts[:, 1], axis=1, keepdims=True)
+    counted = ops.cast(ops.sum(counts, axis=(1, 2)) > 0.0, "float32")[:, None]
+    return hits, exceeding[:, 0] + hits, positives, counted
+
+
+def share_of(part, whole):
+    """part / whole, and 0 where the whole is empty."""
+    return part / ops.maximum(whole, 1.0)

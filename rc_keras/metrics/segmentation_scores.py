@@ -1,0 +1,71 @@
+"""Mean intersection over union, with and without some classes, and pixel accuracy."""
+
+import keras
+from keras import ops
+
+from rc_keras.losses.pixels import label_map
+from rc_keras.metrics.mean_iou import MeanIoU
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class SegmentationScores(MeanIoU):
+    """`mean_iou` of `MeanIoU`, the same without some classes, and the share of pixels that are right.
+
+    NYUD's 40 classes are `SegmentationScores(41, ignore=0)`, its 41, of which 0 is "unlabelled", are
+    `SegmentationScores(41, ignore=255)`.
+
+    Args:
+        num_classes: C.
+        ignore: Label of the pixels to leave out.
+        without: Class ids that the second mean leaves out, for classes that a split lacks; empty: no second mean.
+            Their pixels stay valid: they are false alarms of the classes that they are taken for.
+        skip_unlabelled_images: Leave out images whose labels are all 0 or ignored, as the published protocol does
+            for human parts: it skips a label of only 0 or only 255. Padding, being ignored, does not matter here.
+        name: Name of the metric.
+
+    Call arguments:
+        y_true, y_pred, sample_weight: See `MeanIoU`.
+
+    Returns:
+        `result()` is `{"mean_iou": …, "mean_iou_without_<ids>": …, "pixel_accuracy": …}`; `class_iou()` has the single
+        classes. All are 0 when nothing is valid.
+
+    Raises:
+        ValueError: If `without` holds something that is no class, or leaves no class.
+    """
+
+    def __init__(self, num_classes, ignore=255, without=(), skip_unlabelled_images=False, name="scores"):
+        super().__init__(num_classes, ignore=ignore, name=name)
+        unknown = set(without) - set(range(num_classes))
+        if unknown or not set(range(num_classes)) - {ignore, *without}:
+            raise ValueError(
+                f"`without` must hold class ids of 0 … {num_classes - 1} and leave a class for the mean. "
+                f"Received: without={tuple(without)}, ignore={ignore}"
+            )
+        self.without = tuple(without)
+        self.skip_unlabelled_images = skip_unlabelled_images
+
+    def update_pixels(self, y_true, y_pred, kept):
+        if self.skip_unlabelled_images:
+            labels = label_map(y_true, y_pred)
+            named = (labels != self.ignore) & (labels > 0) & (labels < self.num_classes) & kept
+            kept = kept & ops.any(named, axis=(1, 2), keepdims=True)
+        super().update_pixels(y_true, y_pred, kept)
+
+    def result(self):
+        confusion = self.confusion.value()
+        results = {"mean_iou": super().result()}
+        if self.without:
+            left = [c for c in range(self.num_classes) if c != self.ignore and c not in self.without]
+            key = "_".join(map(str, self.without))
+            results[f"mean_iou_without_{key}"] = ops.mean(ops.take(self.class_iou(), left, axis=0))
+        hits = ops.sum(ops.diagonal(confusion))
+        results["pixel_accuracy"] = hits / ops.maximum(ops.sum(confusion), 1.0)
+        return results
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "without": list(self.without),
+            "skip_unlabelled_images": self.skip_unlabelled_images,
+        }

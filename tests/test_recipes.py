@@ -1,0 +1,110 @@
+"""Recipes resolve to the published protocol, and say what is wrong with a flag."""
+
+import dataclasses
+import json
+
+import pytest
+
+from rc_keras.zoo.recipes import RECIPES, Recipe, get_recipe
+from rc_keras.zoo.recipes.recipe import FIELDS, describe_fields, parse_field
+
+TINY = {"dataset": "scenes/tiny", "tasks": ("depth",), "crop": (64, 64), "steps": 8, "checkpoint_every": 4}
+
+
+@pytest.mark.parametrize("name, scale", [(name, scale) for name, module in RECIPES.items() for scale in module.SCALES])
+def test_every_recipe_resolves(name, scale):
+    module = get_recipe(name)
+    recipe = module.recipe(scale, module.TASKS or ("depth",))
+    assert recipe.method == "rcm" and recipe.backbone == "resnet18"
+    assert recipe.tasks == (module.TASKS or ("depth",))
+
+
+def test_paper_scale_is_the_published_protocol():
+    nyud = get_recipe("nyud").recipe("paper")
+    assert (nyud.steps, nyud.crop, nyud.edge_tolerance) == (19875, (425, 560), 0.011)
+    pascal = get_recipe("pascal_context").recipe("paper")
+    assert (pascal.steps, pascal.crop, pascal.edge_tolerance) == (37500, (512, 512), 0.0075)
+    assert get_recipe("pascal_context").recipe("paper", ("human_parts",)).steps == 13020
+    for recipe in (nyud, pascal):
+        assert (recipe.learning_rate, recipe.power, recipe.momentum, recipe.l2) == (0.005, 0.9, 0.9, 1e-4)
+        assert recipe.batch_size == 8 and recipe.flip and recipe.resize is None
+        assert recipe.scales == (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+        assert (recipe.decoder_width, recipe.low_level_width, recipe.output_stride) == (256, 48, 16)
+
+
+def test_a_saved_recipe_is_the_same(tmp_path):
+    recipe = Recipe(**TINY, resize=(64, 64), weights="w.npz")
+    recipe.save(tmp_path / "recipe.json")
+    loaded = Recipe.load(tmp_path / "recipe.json")
+    assert loaded == recipe and not recipe.differences(loaded)
+    other = dataclasses.replace(recipe, l2=0.5)
+    assert recipe.differences(other) == {"l2": (1e-4, 0.5)}
+
+
+@pytest.mark.parametrize("text", ["[]", "{", '{"steps": 8}', '{"unheard": 1}'])
+def test_what_is_no_recipe_is_refused(tmp_path, text):
+    path = tmp_path / "recipe.json"
+    path.write_text(text)
+    with pytest.raises(ValueError, match="must be a recipe"):
+        Recipe.load(path)
+
+
+@pytest.mark.parametrize(
+    "change, message",
+    [
+        ({"steps": 9}, "must divide `steps`"),
+        ({"steps": 0}, "`steps` must be at least 1"),
+        ({"validate_every": 6}, "multiple of `checkpoint_every`"),
+        ({"tasks": ()}, "`tasks` must be"),
+        ({"tasks": ("a", "a")}, "`tasks` must be"),
+    ],
+)
+def test_numbers_that_do_not_fit(change, message):
+    with pytest.raises(ValueError, match=message):
+        Recipe(**{**TINY, **change})
+
+
+def test_every_field_is_described():
+    assert list(describe_fields()) == [field.name for field in FIELDS]
+    assert all(describe_fields().values())
+
+
+@pytest.mark.parametrize(
+    "name, text, value",
+    [
+        ("tasks", "edge, depth", ("edge", "depth")),
+        ("tasks", "edge", ("edge",)),
+        ("crop", "96,128", (96, 128)),
+        ("resize", "none", None),
+        ("resize", "96,128", (96, 128)),
+        ("scales", "1,1.5", (1.0, 1.5)),
+        ("flip", "false", False),
+        ("learning_rate", "1e-3", 1e-3),
+        ("steps", "12", 12),
+        ("weights", "a,b.pth", "a,b.pth"),
+    ],
+)
+def test_flags_are_read(name, text, value):
+    parsed = parse_field(name, text)
+    assert parsed == value and type(parsed) is type(value)
+
+
+@pytest.mark.parametrize(
+    "name, text", [("crop", "96"), ("crop", "96,128,3"), ("steps", "many"), ("flip", "maybe"), ("scales", "1,x")]
+)
+def test_wrong_values_name_the_flag(name, text):
+    with pytest.raises(ValueError, match=f"`--{name}` must be .* Received: --{name}={text}"):
+        parse_field(name, text)
+
+
+def test_unknown_names():
+    with pytest.raises(ValueError, match="nyud"):
+        get_recipe("nyu")
+    with pytest.raises(ValueError, match="Did you mean 'steps'"):
+        parse_field("step", "1")
+
+
+def test_recipes_are_plain_data(tmp_path):
+    recipe = get_recipe("nyud").recipe("small")
+    recipe.save(tmp_path / "recipe.json")
+    assert json.loads((tmp_path / "recipe.json").read_text())["steps"] == recipe.steps

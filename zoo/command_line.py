@@ -1,0 +1,50 @@
+"""The flags that the commands of the zoo share, and what they resolve to."""
+
+import dataclasses
+
+from absl import flags
+
+from rc_keras.names import unknown_name
+from rc_keras.zoo.recipes import get_recipe
+from rc_keras.zoo.recipes.data import open_data
+from rc_keras.zoo.recipes.recipe import describe_fields, parse_field
+
+RECIPE = flags.DEFINE_string("recipe", None, "Name of the recipe: nyud, pascal_context, scenes or folder.")
+SCALE = flags.DEFINE_string("scale", None, "Scale of the recipe, such as paper or small; its first one by default.")
+WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
+MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Folder of the archive; for recipe folder the root of the data.")
+DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps prepared data; its own folder by default.")
+STRATEGY = flags.DEFINE_string("strategy", "none", "How to divide batches: none, mirrored or multi_worker.")
+_FIELDS = {name: flags.DEFINE_string(name, None, f"Recipe: {text}") for name, text in describe_fields().items()}
+
+
+def resolve_recipe():
+    """The `Recipe` of the flags `--recipe`, `--scale` and those of single fields.
+
+    Raises:
+        ValueError: for an unknown recipe or scale, and for values that are none.
+    """
+    if RECIPE.value is None:
+        raise ValueError("`--recipe` must be given. Received: none")
+    module = get_recipe(RECIPE.value)
+    scale = SCALE.value or module.SCALES[0]
+    if scale not in module.SCALES:
+        raise unknown_name("scale", scale, module.SCALES)
+    values = field_values()
+    tasks = values.get("tasks") or module.TASKS
+    if tasks is None:
+        tasks = tuple(open_data("folder", MANUAL_DIR.value, DATA_DIR.value).tasks)
+    return dataclasses.replace(module.recipe(scale, tasks), **values)
+
+
+def field_values():
+    """The fields of a recipe that are given on the command line, `{name: value}`."""
+    return {name: parse_field(name, flag.value) for name, flag in _FIELDS.items() if flag.value is not None}
+
+
+def prepared_data(recipe):
+    """The `Data` of a recipe, prepared; reading an archive takes minutes, the first time."""
+    data = open_data(recipe.dataset, MANUAL_DIR.value, DATA_DIR.value)
+    data.select(recipe.tasks)
+    data.prepare()
+    return data

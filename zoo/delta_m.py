@@ -1,0 +1,138 @@
+"""Δm: how much a multi-task model loses against single-task networks, in one number."""
+
+import math
+
+# What of a task enters Δm, and whether lower is better. `rc_keras.metrics` and the boundary scores use these names.
+MEASURES = {
+    "edge": ("ods_f", False),
+    "semseg": ("mean_iou", False),
+    "human_parts": ("mean_iou", False),
+    "saliency": ("max_iou", False),
+    "normals": ("mean_angle", True),
+    "depth": ("rmse", True),
+}
+
+
+def select_measures(metrics):
+    """The numbers that enter Δm, out of all metrics of an evaluation.
+
+    Args:
+        metrics: `{task: {metric: number}}` for tasks of `MEASURES`.
+
+    Returns:
+        `{task: number}`.
+
+    Raises:
+        ValueError: If a task is not known, or its metric is missing.
+    """
+    numbers = {}
+    for task, values in metrics.items():
+        key, _ = _measure(task)
+        if key not in values:
+            raise ValueError(f"`metrics` must hold {key!r} for task {task!r}. Received: {sorted(values)}")
+        numbers[task] = values[key]
+    return numbers
+
+
+def relative_drops(results, baseline, directions=None):
+    """What each task loses against its baseline, in percent of the baseline.
+
+        100 (−1)^{l_t} (M_b,t − M_m,t) / M_b,t
+
+    with the metric M_m,t of the model and M_b,t of the single-task baseline, and l_t = 1 if lower is
+    better, else 0. **Positive is a drop**, negative a gain.
+
+    Args:
+        results: `{task: number}` of the model.
+        baseline: `{task: number}` of the same tasks and metrics.
+        directions: `{task: whether lower is better}`; tasks that are not in it are taken from
+            `MEASURES`.
+
+    Returns:
+        `{task: percent}`, in the order of `results`.
+
+    Raises:
+        ValueError: If there is no task, the tasks differ, a direction is not known, a number is not
+            finite, or a baseline is not positive.
+    """
+    if not results or set(results) != set(baseline):
+        raise ValueError(
+            "`results` and `baseline` must have the same tasks, at least one. "
+            f"Received: results of {sorted(results)}, baseline of {sorted(baseline)}"
+        )
+    drops = {}
+    for task, value in results.items():
+        reference = baseline[task]
+        lower_is_better = directions[task] if task in (directions or {}) else _measure(task)[1]
+        if not (math.isfinite(value) and math.isfinite(reference)):
+            raise ValueError(
+                f"Numbers must be finite. Received: results[{task!r}]={value}, baseline[{task!r}]={reference}"
+            )
+        if reference <= 0:
+            raise ValueError(f"`baseline` must be positive, for it divides. Received: baseline[{task!r}]={reference}")
+        drop = 100.0 * (reference - value) / reference
+        drops[task] = -drop if lower_is_better else drop
+    return drops
+
+
+def delta_m(results, baseline, directions=None):
+    """Mean relative drop against single-task baselines, in percent.
+
+        Δm = 100/T Σ_t (−1)^{l_t} (M_b,t − M_m,t) / M_b,t
+
+    As in the paper (Kanakis et al., ECCV 2020) and ASTMT (Maninis et al., CVPR 2019) a **positive Δm is
+    a drop**; others print the negative of it and call it a gain. The paper compares with single-task
+    networks of the same backbone. Numbers rounded to two decimals are not enough for depth in metres:
+    on NYUD that alone moves Δm by half a point.
+
+    Args:
+        results, baseline, directions: See `relative_drops`.
+
+    Returns:
+        Percent.
+
+    Raises:
+        ValueError: See `relative_drops`.
+
+    Example:
+
+    >>> delta_m({"semseg": 65.70, "normals": 13.70}, {"semseg": 66.22, "normals": 13.64})
+    0.6125...
+    """
+    drops = relative_drops(results, baseline, directions)
+    return sum(drops.values()) / len(drops)
+
+
+def format_table(results, baseline, directions=None):
+    """A Markdown table: a line for each task, and Δm.
+
+    Numbers have two decimals; depth and numbers below 10 (shares, metres) have four.
+
+    Args:
+        results, baseline, directions: See `relative_drops`.
+
+    Returns:
+        The table, ending with a line break.
+
+    Raises:
+        ValueError: See `relative_drops`.
+    """
+    drops = relative_drops(results, baseline, directions)
+    lines = ["| task | baseline | model | relative drop % |", "| --- | ---: | ---: | ---: |"]
+    for task, drop in drops.items():
+        decimals = 4 if task == "depth" or max(abs(baseline[task]), abs(results[task])) < 10 else 2
+        lower_is_better = directions[task] if task in (directions or {}) else _measure(task)[1]
+        arrow = "↓" if lower_is_better else "↑"
+        numbers = f"{baseline[task]:.{decimals}f} | {results[task]:.{decimals}f}"
+        lines.append(f"| {task} {arrow} | {numbers} | {drop:+.3f} |")
+    lines.append(f"| **Δm** (positive: drop) | | | **{sum(drops.values()) / len(drops):+.3f}** |")
+    return "\n".join(lines) + "\n"
+
+
+def _measure(task):
+    if task not in MEASURES:
+        raise ValueError(
+            f"`directions` must say whether lower is better for a task other than {sorted(MEASURES)}. "
+            f"Received: task {task!r}"
+        )
+    return MEASURES[task]

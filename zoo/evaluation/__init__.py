@@ -1,0 +1,1 @@
+"""Measuring a trained model, behind `rc_keras.zoo.evaluate`."""

@@ -1,0 +1,103 @@
+"""Runs a model over a split and takes every metric of its tasks."""
+
+import time
+
+import keras
+
+import rc_keras
+from rc_keras.metrics import SegmentationScores
+from rc_keras.metrics.boundaries import BoundaryScores
+from rc_keras.zoo.evaluation.predictions import write_predictions
+from rc_keras.zoo.evaluation.results import Results
+from rc_keras.zoo.evaluation_metrics import evaluation_metrics
+from rc_keras.zoo.preprocessing import crop_back
+from rc_keras.zoo.recipes.batches import evaluation_stream, measured_pairs
+
+SHOWN_IMAGES = 6
+
+
+def measure(path, recipe, data, strategy, split="validation", tasks=None, suppress=True, pictures=None):
+    """Measures a saved model.
+
+    Args:
+        path: of the `.keras` file.
+        recipe: the `Recipe` that says how images are prepared.
+        data: the prepared `Data`.
+        strategy: see `rc_keras.zoo.strategy`; all workers call this together.
+        split: of the data.
+        tasks: names of tasks; `None`: all of the model that the data has labels of.
+        suppress: whether edges are thinned by non-maximum suppression before the edge metric.
+        pictures: path of a PNG with some predictions, or `None`.
+
+    Returns:
+        The `Results`.
+    """
+    begin = time.perf_counter()
+    with strategy.scope():
+        model = keras.saving.load_model(path)
+        names = [name for name in tasks or model.tasks if tasks or name in data.tasks]
+        selected = data.select(names)
+        metrics = {task.name: evaluation_metrics(task) for task in selected}
+        model.compile(optimizer="sgd", metrics=metrics)
+    batches = evaluation_stream(recipe, data, selected, split)
+    pairs = measured_pairs(batches, selected, recipe.batch_size, strategy.num_replicas)
+    model.evaluate(strategy.distribute(pairs), verbose="auto" if strategy.is_chief else 0)
+    live = {metric.name: metric for metric in model.metrics}
+    scores, classes = {}, {}
+    for task in selected:
+        scores[task.name] = {}
+        for name in [metric.name for metric in metrics[task.name]]:
+            metric = live[f"{task.name}_{name}"]
+            scores[task.name] |= _results(name, metric.result())
+            if isinstance(metric, SegmentationScores):
+                classes[task.name] = _class_iou(task, metric)
+    if strategy.is_chief:
+        if strategy.num_replicas > 1:
+            model = keras.saving.load_model(path)
+        for task in selected:
+            if task.kind == "edge":
+                scores[task.name] |= _boundary_scores(model, task, batches, recipe.edge_tolerance, suppress)
+        if pictures is not None:
+            _draw(model, selected, batches, pictures)
+    images = data.builder.info.splits[split].num_examples
+    details = {
+        "model": str(path),
+        "method": model.bank.method.name,
+        "dataset": data.builder.info.full_name,
+        "edge_tolerance": recipe.edge_tolerance,
+        "edge_suppression": suppress,
+        "seconds": round(time.perf_counter() - begin, 1),
+        "versions": {"rc_keras": rc_keras.__version__, "keras": keras.__version__},
+    }
+    return Results(scores, classes, images, split, details)
+
+
+def _results(name, result):
+    """The numbers of a metric, `{name: number}`."""
+    named = result if isinstance(result, dict) else {name: result}
+    return {key: float(value) for key, value in named.items()}
+
+
+def _class_iou(task, metric):
+    values = keras.ops.convert_to_numpy(metric.class_iou())
+    return dict(zip(task.class_names or map(str, range(task.channels)), map(float, values), strict=True))
+
+
+def _boundary_scores(model, task, batches, tolerance, suppress):
+    """The edge metric, on images without their padding."""
+    branch = model.branch(task.name)
+    progress = keras.utils.Progbar(None, unit_name="batch")
+    with BoundaryScores(max_distance=tolerance, suppress=suppress) as scores:
+        for images, labels, info in batches.as_numpy_iterator():
+            probabilities = keras.ops.convert_to_numpy(task.activate(branch.predict_on_batch(images)))
+            for label, probability, box in zip(labels[task.name], probabilities, info["box"], strict=True):
+                scores.add(crop_back(label, box)[..., 0], crop_back(probability, box)[..., 0])
+            progress.add(1)
+        return scores.result()
+
+
+def _draw(model, tasks, batches, path):
+    """Draws the first images of the split, whose order is random but always the same."""
+    images, labels, info = next(batches.unbatch().batch(SHOWN_IMAGES).as_numpy_iterator())
+    predictions = {task.name: model.branch(task.name).predict_on_batch(images) for task in tasks}
+    write_predictions(path, tasks, images, labels, predictions, info["box"])

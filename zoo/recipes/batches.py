@@ -1,0 +1,73 @@
+"""The batches that a recipe feeds to a model."""
+
+import numpy as np
+import tensorflow as tf
+
+from rc_keras.zoo.preprocessing import Preprocessing, evaluation_batches, training_batches, training_ids
+
+
+def preprocessing(recipe):
+    """The `Preprocessing` of a recipe."""
+    return Preprocessing(recipe.crop, resize=recipe.resize, scales=recipe.scales, flip=recipe.flip)
+
+
+def training_stream(recipe, data, start_step=0, drop_remainder=False):
+    """Endless batches `(images, {task: labels})` of the training split, from a step on."""
+    return training_batches(
+        data.builder,
+        "train",
+        data.select(recipe.tasks),
+        preprocessing(recipe),
+        recipe.batch_size,
+        recipe.seed,
+        start_step=start_step,
+        drop_remainder=drop_remainder,
+        only=_only(recipe),
+    )
+
+
+def images_of_step(recipe, data, step, drop_remainder=False):
+    """Ids of the images that a step of `training_stream` trains on."""
+    return training_ids(
+        data.builder, "train", recipe.batch_size, recipe.seed, step, drop_remainder=drop_remainder, only=_only(recipe)
+    )
+
+
+def evaluation_stream(recipe, data, tasks, split="validation"):
+    """Batches `(images, {task: labels}, {"id": …, "box": …})` of a split, in order; see `evaluation_batches`."""
+    return evaluation_batches(data.builder, split, tasks, preprocessing(recipe), recipe.batch_size)
+
+
+def measured_pairs(batches, tasks, batch_size, replicas=1):
+    """`(images, {task: labels})` of an evaluation stream.
+
+    For several replicas the last batch is filled up with unlabelled images, which no metric counts, so that it divides.
+    """
+    if replicas == 1:
+        return batches.map(lambda images, labels, _: (images, labels))
+
+    def fill(x, value):
+        missing = batch_size - tf.shape(x)[0]
+        x = tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1), constant_values=tf.cast(value, x.dtype))
+        return tf.ensure_shape(x, (batch_size, *x.shape[1:]))
+
+    def fill_all(images, labels, _):
+        return fill(images, 0), {task.name: fill(labels[task.name], task.ignore) for task in tasks}
+
+    return batches.map(fill_all)
+
+
+def response_images(recipe, data):
+    """Training images for response initialization, cropped, neither scaled nor mirrored, or `None`."""
+    if not recipe.response_images or recipe.method == "single_task":
+        return None
+    plain = Preprocessing(recipe.crop, resize=recipe.resize, scales=(1.0,), flip=False)
+    batches = training_batches(
+        data.builder, "train", data.select(recipe.tasks), plain, 1, recipe.seed, only=_only(recipe)
+    )
+    return np.stack([images[0] for images, _ in batches.take(recipe.response_images).as_numpy_iterator()])
+
+
+def _only(recipe):
+    """The paper trains human parts on images with people."""
+    return "has_human_parts" if recipe.tasks == ("human_parts",) else None

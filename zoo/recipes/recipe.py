@@ -1,0 +1,166 @@
+"""What a run does, resolved to the last number."""
+
+import dataclasses
+import difflib
+import inspect
+import json
+import re
+import types
+import typing
+
+from rc_keras.whole_files import write_whole
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """A run, saved beside its results as `recipe.json`. Every field is a flag of `rc_keras.zoo.train`.
+
+    Attributes:
+        dataset: `"nyud_mt"`, `"pascal_mt"`, `"scenes/<configuration>"` or `"folder"`.
+        tasks: names of the tasks to train.
+        crop: `(height, width)` of training images; evaluation images are padded to it, and must fit in it.
+        steps: optimizer steps of the whole run; the learning rate reaches 0 at the last.
+        checkpoint_every: steps between checkpoints; divides `steps`. What a killed run loses at most.
+        validate_every: steps between evaluations with the training metrics; a multiple of `checkpoint_every`, or 0:
+            only at the end.
+        method: key of `rc_keras.methods.METHODS`.
+        backbone: `"resnet18"` or `"resnet34"`.
+        weights: `"imagenet"`, a file, or `None`: random.
+        output_stride: of the backbone: 8, 16 or 32.
+        decoder_width: channels of the DeepLabv3+ decoder.
+        low_level_width: channels of its low-level skip.
+        response_images: how many training images response initialization looks at; 0: the data-free form.
+        resize: `(height, width)` everything is resized to first, or `None`: as stored.
+        scales: factors of the random scale.
+        flip: whether half of the training images are mirrored.
+        batch_size: images in one step, over all replicas.
+        learning_rate: at the first step; falls as (1 − step / steps) ** power.
+        power: of the schedule.
+        momentum: of `rc_keras.optimizers.SGD`.
+        l2: of the same.
+        edge_tolerance: maxDist of the edge metric, part of the image's diagonal.
+        add_to: a saved model that the tasks are added to, instead of a new one: then `method`, `backbone`, `weights`,
+            the decoder and the responses are that model's.
+        seed: base of everything random.
+
+    Raises:
+        ValueError: if steps, `checkpoint_every` and `validate_every` do not fit, or a value is out of range.
+    """
+
+    dataset: str
+    tasks: tuple[str, ...]
+    crop: tuple[int, int]
+    steps: int
+    checkpoint_every: int
+    validate_every: int = 0
+    method: str = "rcm"
+    backbone: str = "resnet18"
+    weights: str | None = None
+    output_stride: int = 16
+    decoder_width: int = 256
+    low_level_width: int = 48
+    response_images: int = 256
+    resize: tuple[int, int] | None = None
+    scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
+    flip: bool = True
+    batch_size: int = 8
+    learning_rate: float = 0.005
+    power: float = 0.9
+    momentum: float = 0.9
+    l2: float = 1e-4
+    edge_tolerance: float = 0.0075
+    add_to: str | None = None
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("steps", "checkpoint_every", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}")
+        if self.steps % self.checkpoint_every:
+            raise ValueError(
+                "`checkpoint_every` must divide `steps`. Received: "
+                f"checkpoint_every={self.checkpoint_every}, steps={self.steps}"
+            )
+        if self.validate_every < 0 or self.validate_every % self.checkpoint_every:
+            raise ValueError(
+                "`validate_every` must be 0 or a multiple of `checkpoint_every`. Received: "
+                f"validate_every={self.validate_every}, checkpoint_every={self.checkpoint_every}"
+            )
+        if not self.tasks or len(set(self.tasks)) < len(self.tasks):
+            raise ValueError(f"`tasks` must be different names, at least one. Received: tasks={self.tasks}")
+
+    def save(self, path):
+        """Writes the recipe as JSON."""
+        write_whole(path, (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
+
+    @classmethod
+    def load(cls, path):
+        """Reads a saved recipe.
+
+        Raises:
+            ValueError: if the file is not a recipe.
+        """
+        try:
+            with open(path, encoding="utf-8") as file:
+                values = json.load(file)
+            if not isinstance(values, dict):
+                raise ValueError(f"a JSON {type(values).__name__}")
+            lists = {name: tuple(value) for name, value in values.items() if isinstance(value, list)}
+            return cls(**{**values, **lists})
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"`{path}` must be a recipe saved by this version. Received: {error}") from error
+
+    def differences(self, other):
+        """The fields in which another recipe differs, `{name: (own value, other value)}`."""
+        pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in FIELDS}
+        return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
+
+
+FIELDS = dataclasses.fields(Recipe)
+_TYPES = typing.get_type_hints(Recipe)
+
+
+def describe_fields():
+    """What each field is, `{name: text}`, from the documentation of `Recipe`."""
+    section = inspect.cleandoc(Recipe.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
+    entries = re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
+    texts = {name: " ".join(text.split()) for names, text in entries for name in names.split(", ")}
+    return {field.name: texts.get(field.name, "") for field in FIELDS}
+
+
+def parse_field(name, text):
+    """The value of a recipe's field from a command line.
+
+    Args:
+        name: of the field.
+        text: as typed: tuples as values between commas, `none` where nothing is allowed.
+
+    Raises:
+        ValueError: if the text is no such value.
+    """
+    if name not in _TYPES:
+        near = difflib.get_close_matches(name, _TYPES, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"A recipe has no field {name!r}.{hint} It must be one of {sorted(_TYPES)}.")
+    kind, optional = _TYPES[name], False
+    if isinstance(kind, types.UnionType):
+        kind, optional = next(k for k in typing.get_args(kind) if k is not types.NoneType), True
+    if optional and text.lower() == "none":
+        return None
+    try:
+        return _parse(kind, text)
+    except (KeyError, ValueError):
+        expected = getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind)
+        raise ValueError(f"`--{name}` must be {expected}. Received: --{name}={text}") from None
+
+
+def _parse(kind, text):
+    if kind is bool:
+        return {"true": True, "false": False}[text.lower()]
+    if typing.get_origin(kind) is not tuple:
+        return kind(text)
+    kinds = typing.get_args(kind)
+    parts = [part.strip() for part in text.split(",")]
+    if kinds[-1] is Ellipsis:
+        return tuple(kinds[0](part) for part in parts)
+    return tuple(k(part) for k, part in zip(kinds, parts, strict=True))

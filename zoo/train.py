@@ -1,0 +1,49 @@
+"""Trains a recipe and measures the result; started again, goes on where it was stopped.
+
+Usage:
+    python -m rc_keras.zoo.train --recipe nyud --method rcm --backbone resnet18 --scale paper --weights imagenet \\
+        --manual_dir DIR --data_dir DIR --workdir RUN
+
+Every field of the recipe is a flag, see `--help`; tuples are values between commas: `--tasks edge,depth`,
+`--crop 256,256`. RUN gets the resolved `recipe.json`, checkpoints, `history.jsonl`, `tensorboard/`, and at the end
+`model.keras`, `results.json`, `results.md` and `predictions.png`.
+
+With `--strategy mirrored` each batch is divided among the GPUs of the machine, with `multi_worker` among the machines
+of `TF_CONFIG`, each of which runs this command with a `--workdir` they share. When a worker dies, end the others and
+start all again.
+"""
+
+import pathlib
+
+from absl import app, logging
+
+from rc_keras.zoo.command_line import STRATEGY, WORKDIR, prepared_data, resolve_recipe
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
+    if WORKDIR.value is None:
+        raise app.UsageError("`--workdir` must be given.")
+    try:
+        recipe = resolve_recipe()
+    except ValueError as error:
+        raise app.UsageError(str(error)) from error
+
+    from rc_keras.zoo.strategy import make_strategy
+    from rc_keras.zoo.training.determinism import make_deterministic
+
+    logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
+    make_deterministic()
+    strategy = make_strategy(STRATEGY.value)
+    data = prepared_data(recipe)
+
+    from rc_keras.zoo.evaluation.report import evaluate
+    from rc_keras.zoo.training.run import train
+
+    model = train(recipe, data, WORKDIR.value, strategy)
+    evaluate(model, recipe, data, strategy, pathlib.Path(WORKDIR.value))
+
+
+if __name__ == "__main__":
+    app.run(main)

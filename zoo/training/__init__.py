@@ -1,0 +1,1 @@
+"""The training run behind `rc_keras.zoo.train`."""

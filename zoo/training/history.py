@@ -1,0 +1,61 @@
+"""What a run measured, one JSON object a line."""
+
+import json
+import pathlib
+import time
+
+import keras
+
+from rc_keras.whole_files import write_whole
+
+
+class History(keras.callbacks.Callback):
+    """Appends the logs to a file after every `steps_per_epoch` steps, and says how long the rest will take.
+
+    A line is `{"step": …, "seconds": …, "<log>": …}`, seconds since the run was started or resumed. Lines that a
+    resumed run is going to write again are dropped.
+
+    Args:
+        path: the file.
+        steps: of the whole run.
+        steps_per_epoch: as `fit` has it.
+        start: steps taken before.
+        write: whether this worker writes.
+    """
+
+    def __init__(self, path, steps, steps_per_epoch, start=0, write=True):
+        super().__init__()
+        self.path = pathlib.Path(path)
+        self.steps, self.steps_per_epoch, self.start = steps, steps_per_epoch, start
+        self.write = write
+
+    def on_train_begin(self, logs=None):
+        self._begin = time.perf_counter()
+        if self.write:
+            lines = [line for line in read_history(self.path) if line["step"] <= self.start]
+            write_whole(self.path, "".join(json.dumps(line) + "\n" for line in lines).encode())
+
+    def on_epoch_end(self, epoch, logs=None):
+        if not self.write:
+            return
+        step = (epoch + 1) * self.steps_per_epoch
+        seconds = time.perf_counter() - self._begin
+        line = {"step": step, "seconds": round(seconds, 1), **{name: float(value) for name, value in logs.items()}}
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(line) + "\n")
+        left = seconds / (step - self.start) * (self.steps - step)
+        print(f"Step {step} of {self.steps}; {seconds / 60:.0f} min, about {left / 60:.0f} min left", flush=True)
+
+
+def read_history(path):
+    """The lines of a history, `[{"step": …, …}]`; a line that was cut off when the run was killed is left out."""
+    path = pathlib.Path(path)
+    if not path.exists():
+        return []
+    lines = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            lines.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return lines

@@ -1,0 +1,178 @@
+"""A run: from a recipe to a trained model, resumable at every checkpoint."""
+
+import contextlib
+import pathlib
+
+import keras
+import numpy as np
+
+import rc_keras
+from rc_keras.zoo.recipes.batches import (
+    evaluation_stream,
+    images_of_step,
+    measured_pairs,
+    response_images,
+    training_stream,
+)
+from rc_keras.zoo.training.checkpoints import Checkpoints, SaveCheckpoints
+from rc_keras.zoo.training.history import History
+from rc_keras.zoo.training.non_finite_loss import StopAtNonFiniteLoss
+from rc_keras.zoo.training.summaries import Summaries
+
+SHOWN_IMAGES = 4
+
+
+def train(recipe, data, workdir, strategy, verbose="auto"):
+    """Trains, or goes on with a run that was stopped.
+
+    The folder gets `recipe.json`, `checkpoints/`, `history.jsonl`, `tensorboard/` and last `model.keras`. A run that
+    was killed and started again ends with the weights of one that was not, on a CPU to the last bit.
+
+    Args:
+        recipe: the `Recipe`.
+        data: the prepared `Data`.
+        workdir: folder of the run; made if it is missing.
+        strategy: see `rc_keras.zoo.strategy`.
+        verbose: as in `keras.Model.fit`.
+
+    Returns:
+        The path of the trained model.
+
+    Raises:
+        ValueError: if the folder holds a run of another recipe, or a damaged or foreign checkpoint.
+        NonFiniteLossError: at a loss that is no number; names step, task and images.
+        OSError: if a checkpoint cannot be written. The last good one stays.
+    """
+    workdir = pathlib.Path(workdir)
+    _take_folder(workdir, recipe, strategy)
+    trained = workdir / "model.keras"
+    if trained.exists():
+        print(f"`{trained}` is there: nothing left to train.")
+        return trained
+    checkpoints = Checkpoints(workdir / "checkpoints", strategy)
+    model, step = _model(recipe, data, checkpoints, strategy)
+    if step < recipe.steps:
+        _fit(model, step, recipe, data, workdir, checkpoints, strategy, verbose)
+    strategy.save_once(model.save, trained)
+    return trained
+
+
+def make_model(recipe, data):
+    """The compiled model of a recipe, untrained."""
+    tasks = data.select(recipe.tasks)
+    image_shape = (*recipe.crop, 3)
+    if recipe.add_to is not None:
+        model = keras.saving.load_model(recipe.add_to)
+        if model.image_shape != image_shape:
+            raise ValueError(
+                f"The model of `add_to` must take images of shape {image_shape}, the recipe's crop. Received: "
+                f"{recipe.add_to}, which takes {model.image_shape}"
+            )
+        for task in tasks:
+            model.add_task(task)
+        model.trainable_tasks = recipe.tasks
+    else:
+        model = rc_keras.build(
+            tasks,
+            backbone=recipe.backbone,
+            decoder=rc_keras.decoders.DeepLabV3Plus(recipe.decoder_width, recipe.low_level_width),
+            output_stride=recipe.output_stride,
+            image_shape=image_shape,
+            weights=recipe.weights,
+            method=recipe.method,
+            response_images=response_images(recipe, data),
+            seed=recipe.seed,
+        )
+    schedule = keras.optimizers.schedules.PolynomialDecay(
+        recipe.learning_rate, recipe.steps, end_learning_rate=0.0, power=recipe.power
+    )
+    model.compile(optimizer=rc_keras.optimizers.SGD(schedule, momentum=recipe.momentum, l2=recipe.l2))
+    return model
+
+
+def _take_folder(workdir, recipe, strategy):
+    """Writes the recipe, or checks that the folder's is the same."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    path = workdir / "recipe.json"
+    if path.exists():
+        differences = recipe.differences(type(recipe).load(path))
+        if differences:
+            listed = ", ".join(f"{name}={there!r} there, {here!r} here" for name, (here, there) in differences.items())
+            raise ValueError(f"`{workdir}` must hold a run of this recipe, or be another folder. Received: {listed}")
+    elif strategy.is_chief:
+        recipe.save(path)
+
+
+def _model(recipe, data, checkpoints, strategy):
+    """The model to go on with, and the steps it has taken."""
+    steps = checkpoints.steps()
+    strategy.wait()  # until every worker has looked
+    if not steps and strategy.num_workers > 1:
+        # Responses and random numbers may differ in the last bit from machine to machine: all start from the chief's.
+        with strategy.scope():
+            model = make_model(recipe, data)
+        checkpoints.save(model, 0)
+        strategy.wait()
+        steps = [0]
+    with strategy.scope():
+        if not steps:
+            return make_model(recipe, data), 0
+        print(f"Going on with step {steps[-1]} of {recipe.steps}.")
+        return checkpoints.load(steps[-1], recipe.tasks, (*recipe.crop, 3)), steps[-1]
+
+
+def _fit(model, step, recipe, data, workdir, checkpoints, strategy, verbose):
+    tasks = data.select(recipe.tasks)
+    every = recipe.checkpoint_every
+    drop_remainder = strategy.num_replicas > 1  # a smaller batch does not divide
+    stream = training_stream(recipe, data, step, drop_remainder)
+    batches = evaluation_stream(recipe, data, tasks)
+    images, labels, _ = next(iter(batches.unbatch().batch(SHOWN_IMAGES)))
+    validation = {}
+    if recipe.validate_every:
+        pairs = measured_pairs(batches, tasks, recipe.batch_size, strategy.num_replicas)
+        validation = {
+            "validation_data": strategy.distribute(pairs),
+            "validation_freq": recipe.validate_every // every,
+        }
+    chief = strategy.is_chief
+    callbacks = [
+        StopAtNonFiniteLoss(recipe.tasks, every, lambda step: images_of_step(recipe, data, step, drop_remainder)),
+        History(workdir / "history.jsonl", recipe.steps, every, step, write=chief),
+        Summaries(
+            workdir / "tensorboard",
+            np.asarray(images),
+            {name: np.asarray(label) for name, label in labels.items()},
+            every,
+            write=chief,
+        ),
+        SaveCheckpoints(checkpoints, every),
+    ]
+    with _data_removed(data, checkpoints):
+        model.fit(
+            strategy.distribute(stream),
+            steps_per_epoch=every,
+            epochs=recipe.steps // every,
+            initial_epoch=step // every,
+            **validation,
+            callbacks=callbacks,
+            verbose=verbose if chief else 0,
+        )
+
+
+@contextlib.contextmanager
+def _data_removed(data, checkpoints):
+    """Says what happened when the prepared data disappears under a run."""
+    import tensorflow as tf
+
+    try:
+        yield
+    except tf.errors.OpError as error:
+        folder = pathlib.Path(data.builder.data_path)
+        if folder.exists() and any(folder.glob("*tfrecord*")):
+            raise
+        steps = checkpoints.steps()
+        last = f"Its last good checkpoint is `{checkpoints.path(steps[-1])}`." if steps else "It has no checkpoint yet."
+        raise FileNotFoundError(
+            f"`{folder}`, the prepared data, must stay until the run ends, but is gone. {last}"
+        ) from error
