@@ -83,6 +83,7 @@ def test_a_run_leaves_everything(finished):
     assert {"ods_f", "ois_f", "ap"} <= set(results["tasks"]["edge"])
     table = (finished / "results.md").read_text()
     assert f"| depth | rmse ↓ | {results['tasks']['depth']['rmse']:.4f} m |" in table
+    assert Image.open(finished / "augmentation.png").size[0] > 9 * 64
     width, height = Image.open(finished / "predictions.png").size
     assert width > 5 * 64 and height > 6 * 64
 

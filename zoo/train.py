@@ -5,8 +5,8 @@ Usage:
         --manual_dir DIR --data_dir DIR --workdir RUN
 
 Every field of the recipe is a flag, see `--help`; tuples are values between commas: `--tasks edge,depth`,
-`--crop 256,256`. RUN gets the resolved `recipe.json`, checkpoints, `history.jsonl`, `tensorboard/`, and at the end
-`model.keras`, `results.json`, `results.md` and `predictions.png`.
+`--crop 256,256`. RUN gets the resolved `recipe.json`, `augmentation.png` (what the network is shown), checkpoints,
+`history.jsonl`, `tensorboard/`, and at the end `model.keras`, `results.json`, `results.md` and `predictions.png`.
 
 With `--strategy mirrored` each batch is divided among the GPUs of the machine, with `multi_worker` among the machines
 of `TF_CONFIG`, each of which runs this command with a `--workdir` they share. When a worker dies, end the others and

@@ -150,8 +150,16 @@ def parse_field(name, text):
     try:
         return _parse(kind, text)
     except (KeyError, ValueError):
-        expected = getattr(kind, "__name__", str(kind)) if typing.get_origin(kind) is None else str(kind)
-        raise ValueError(f"`--{name}` must be {expected}. Received: --{name}={text}") from None
+        raise ValueError(f"`--{name}` must be {_in_words(kind)}. Received: --{name}={text}") from None
+
+
+def _in_words(kind):
+    words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
+    if kind in words:
+        return words[kind]
+    kinds = typing.get_args(kind)
+    count = "numbers" if kinds[-1] is Ellipsis else f"{len(kinds)} numbers"
+    return f"{'names' if kinds[0] is str else count} between commas"
 
 
 def _parse(kind, text):

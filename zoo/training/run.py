@@ -7,10 +7,12 @@ import keras
 import numpy as np
 
 import rc_keras
+from rc_keras.zoo.preprocessing import write_contact_sheet
 from rc_keras.zoo.recipes.batches import (
     evaluation_stream,
     images_of_step,
     measured_pairs,
+    preprocessing,
     response_images,
     training_stream,
 )
@@ -25,8 +27,9 @@ SHOWN_IMAGES = 4
 def train(recipe, data, workdir, strategy, verbose="auto"):
     """Trains, or goes on with a run that was stopped.
 
-    The folder gets `recipe.json`, `checkpoints/`, `history.jsonl`, `tensorboard/` and last `model.keras`. A run that
-    was killed and started again ends with the weights of one that was not, on a CPU to the last bit.
+    The folder gets `recipe.json`, `augmentation.png` (what training images look like), `checkpoints/`, `history.jsonl`,
+    `tensorboard/` and last `model.keras`. A run that was killed and started again ends with the weights of one that was
+    not, on a CPU to the last bit if the process is deterministic (`make_deterministic`).
 
     Args:
         recipe: the `Recipe`.
@@ -49,6 +52,9 @@ def train(recipe, data, workdir, strategy, verbose="auto"):
     if trained.exists():
         print(f"`{trained}` is there: nothing left to train.")
         return trained
+    if strategy.is_chief and not (workdir / "augmentation.png").exists():
+        tasks, how = data.select(recipe.tasks), preprocessing(recipe)
+        write_contact_sheet(workdir / "augmentation.png", data.builder, "train", tasks, how, recipe.seed)
     checkpoints = Checkpoints(workdir / "checkpoints", strategy)
     model, step = _model(recipe, data, checkpoints, strategy)
     if step < recipe.steps:
