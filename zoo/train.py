@@ -34,7 +34,8 @@ def main(argv):
     from rc_keras.zoo.training.determinism import make_deterministic
 
     logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
-    make_deterministic()
+    if STRATEGY.value == "none":  # replicas wait for each other, which takes a thread for each
+        make_deterministic()
     strategy = make_strategy(STRATEGY.value)
     data = prepared_data(recipe)
 
