@@ -331,6 +331,22 @@ def test_draws_are_uniform():
     assert np.all(np.abs(counts - count / 36) < 5 * (count / 36) ** 0.5)
 
 
+def test_resized_lines_stay_lines():
+    task, size = Task("edge", 1, "edge"), (96, 128)
+    edges = np.zeros((425, 560, 1), "uint8")
+    rows = np.arange(425)
+    edges[rows, 100] = edges[rows, 60 + rows] = edges[200, :] = 1  # vertical, diagonal and horizontal
+    edges[:50, 300:] = 255
+    image = np.zeros((425, 560, 3), "uint8")
+    small = augmentation.resize(image, {"edge": edges}, [task], size)[1]["edge"].numpy()[..., 0]
+    assert small.shape == size and set(np.unique(small)) == {0, 1, 255}
+    assert np.all(small[:10, 70:] == 255)
+    assert np.all(small[:, 100 * 128 // 560] == 1) and np.all(small[200 * 96 // 425, :] == 1)  # not a dot lost
+    along = [np.flatnonzero(small[row, 22:128] == 1) for row in (20, 30, 60, 80)]
+    assert all(1 <= len(found) <= 3 for found in along), "the diagonal is there, and thin"
+    assert 0.02 < np.mean(small == 1) < 0.035
+
+
 def test_resize_comes_first(quadrants):
     batches = take(
         training_batches(quadrants, "train", TASKS, Preprocessing((10, 17), resize=(10, 17), **PLAIN), 4, 0), 1

@@ -53,12 +53,14 @@ def standard_labels(image, labels, tasks):
 
 
 def resize(image, labels, tasks, size):
-    """Brings image (mean over areas) and labels (nearest pixel) to a size."""
+    """Brings image (mean over areas) and labels to a size: edges as lines (see `_resize_lines`), others nearest."""
 
-    def nearest(task, label):
+    def move(task, label):
+        if task.kind == "edge":
+            return _resize_lines(label, size)
         return tf.image.resize(label, size, method="nearest")
 
-    return _to_uint8(tf.image.resize(image, size, method="area")), _map_labels(nearest, labels, tasks)
+    return _to_uint8(tf.image.resize(image, size, method="area")), _map_labels(move, labels, tasks)
 
 
 def rescale(image, labels, tasks, scale):
@@ -182,6 +184,18 @@ def _resize_known(label, size):
     known = tf.cast(tf.reduce_any(label != 0, axis=-1, keepdims=True), tf.float32)
     known = tf.image.resize(known, size)
     return tf.where(known > 1 - 1e-5, tf.image.resize(label, size), 0.0)
+
+
+def _resize_lines(label, size):
+    """Keeps lines of one pixel connected and thin, where the nearest pixel would leave dots.
+
+    A pixel of the result is an edge if a line runs through at least half of its shorter side.
+    """
+    pixels = tf.cast(tf.shape(label)[:2], tf.float32) / tf.cast(size, tf.float32)  # that become one
+    edges = tf.image.resize(tf.cast(label == 1, tf.float32), size, method="area") * tf.reduce_prod(pixels)
+    nearest = tf.image.resize(label, size, method="nearest")
+    others = tf.where(nearest == 1, tf.zeros_like(nearest), nearest)
+    return tf.where(edges >= 0.5 * tf.reduce_min(pixels), tf.ones_like(nearest), others)
 
 
 def _to_uint8(image):

@@ -12,7 +12,7 @@ class Preprocessing:
     Attributes:
         crop: (height, width) in pixels that the network is trained on, and that evaluation images are padded to.
         resize: (height, width) that image and labels are resized to first of all, or None: as stored. The image is
-            averaged over areas, every label takes the nearest pixel.
+            averaged over areas, edges stay connected lines of one pixel, other labels take the nearest pixel.
         scales: factors of the random scale, each as likely as the others; `(1.0,)`: none.
         flip: whether half of the training images are mirrored.
 
