@@ -1,5 +1,6 @@
 """Exporters: files that compute what the model computes, verified in the runtime they are meant for."""
 
+import inspect
 import os
 
 from rc_keras.export.report import ExportError, ExportReport
@@ -25,7 +26,7 @@ def export(model, path, format=None, **options):
         The `ExportReport`.
 
     Raises:
-        ValueError: for an unknown format or suffix; lists the known ones and the nearest.
+        ValueError: for an unknown format, suffix or option; lists the known ones and the nearest.
     """
     if format is None:
         suffix = os.path.splitext(os.fspath(path))[1]
@@ -34,6 +35,10 @@ def export(model, path, format=None, **options):
         format = SUFFIXES[suffix]
     if format not in FORMATS:
         raise unknown_name("format", format, FORMATS)
+    known = list(inspect.signature(FORMATS[format]).parameters)[2:]
+    for name in options:
+        if name not in known:
+            raise unknown_name(f"option of {format}", name, known)
     return FORMATS[format](model, path, **options)
 
 

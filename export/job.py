@@ -105,11 +105,21 @@ class ExportJob:
 
     @contextlib.contextmanager
     def stage(self, name):
-        """Prints how long a named stage took."""
+        """Prints the name of a stage as it begins, and then how long it took."""
+        if self.verbose:
+            print(f"{name} …", end=" ", flush=True)
         start = time.perf_counter()
         yield
         if self.verbose:
-            print(f"{name}: {time.perf_counter() - start:.1f} s", flush=True)
+            print(f"{time.perf_counter() - start:.1f} s", flush=True)
+
+    def calibration_images(self, name):
+        """The representative images of a task one by one, float32; prints how far they are."""
+        images = self.representative_images[name]
+        for index, image in enumerate(images):
+            if self.verbose and index % max(len(images) // 4, 1) == 0:
+                print(f"{name} {index}/{len(images)}", end=" ", flush=True)
+            yield image.astype("float32")
 
     def fold(self):
         """Fills `bank` and `folded`."""

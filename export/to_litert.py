@@ -160,7 +160,5 @@ def _quantize(converter, job):
         # What has no integer form stays in float32.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.representative_dataset = lambda: (
-            (name, {"image": image.astype("float32")})
-            for name, images in job.representative_images.items()
-            for image in images
+            (name, {"image": image}) for name in job.tasks for image in job.calibration_images(name)
         )

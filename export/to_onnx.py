@@ -175,7 +175,7 @@ def _convert(job, batch_size):
         if job.precision == "float16":
             halve_weights(graphs[name])
         elif job.precision == "int8":
-            quantize_to_int8(graphs[name], job.representative_images[name])
+            quantize_to_int8(graphs[name], job.calibration_images(name))
     return graphs
 
 

@@ -1,0 +1,157 @@
+"""Exports a saved model, a preset, or task packs on a bank; verified in the runtime the file is meant for.
+
+Usage:
+    python -m rc_keras.export --model model.keras --out model.tflite
+    python -m rc_keras.export --model model.keras --format onnx --quantize int8 --representative_data PHOTOS --out DIR
+    python -m rc_keras.export --preset DIR --tasks edge,depth --out model.tflite
+    python -m rc_keras.export --bank bank.safetensors --packs a.rctask,b.rctask --image_shape 256,256 --out m.tflite
+
+Beside the exported file come its report, `<out>.report.json` (`report.json` inside a folder), and the sizes as a
+picture, `<out>.sizes.png`, where matplotlib is installed. Ends with 1 if the file could not be written, or does not
+compute what the model computes; then nothing is left of it.
+"""
+
+import os
+import sys
+
+import numpy as np
+from absl import app, flags, logging
+
+_MODEL = flags.DEFINE_string("model", None, "A saved model, `.keras`.")
+_PRESET = flags.DEFINE_string("preset", None, "Folder of a preset.")
+_BANK = flags.DEFINE_string("bank", None, "A saved bank, for --packs.")
+_PACKS = flags.DEFINE_list("packs", None, "Task packs on the bank of --bank.")
+_BACKBONE = flags.DEFINE_string("backbone", "resnet18", "Of the bank of --bank: resnet18 or resnet34.")
+_OUTPUT_STRIDE = flags.DEFINE_integer("output_stride", 16, "Of the bank of --bank: 8, 16 or 32.")
+
+_OUT = flags.DEFINE_string("out", None, "The file or folder to write.", required=True)
+_FORMAT = flags.DEFINE_string("format", None, "litert, onnx or tf_saved_model; by the suffix of --out if not given.")
+_TASKS = flags.DEFINE_list("tasks", None, "Tasks to export; all if not given.")
+_MODE = flags.DEFINE_string("mode", "shared", "shared, or merged for a single task.")
+_QUANTIZE = flags.DEFINE_string("quantize", None, "float16, int8 or, for LiteRT, dynamic_int8; float32 if not given.")
+_DATA = flags.DEFINE_string(
+    "representative_data", None, "Folder of pictures for --quantize int8, or of one folder of pictures for each task."
+)
+_COUNT = flags.DEFINE_integer("representative_images", 100, "How many of them to look at.", lower_bound=1)
+_IMAGE_SHAPE = flags.DEFINE_list("image_shape", None, "Height and width, none where free; the model's if not given.")
+_BATCH_SIZE = flags.DEFINE_string("batch_size", None, "Of ONNX files and SavedModels: a number, or none for any.")
+_SEGMENTATION = flags.DEFINE_string("segmentation", "logits", "logits or class_ids.")
+_RESOLUTION = flags.DEFINE_string("resolution", "image", "image or network.")
+_IMAGES = flags.DEFINE_string("images", None, "Folder of pictures to verify on; some are generated if not given.")
+_EXAMPLES = flags.DEFINE_string(
+    "examples", None, ".npz with `images`, and labels by name of the task: to verify on, metrics included."
+)
+_OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace what is there.")
+
+VERIFIED_IMAGES = 8  # of the folder --images
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
+    logging.set_verbosity(logging.WARNING)
+    # TensorFlow's converters tell much about themselves.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+
+    import rc_keras.export
+
+    try:
+        given = [flag for flag in (_MODEL, _PRESET, _BANK) if flag.value is not None]
+        if len(given) != 1:
+            raise ValueError(
+                "One of --model, --preset and --bank must be given. Received: "
+                f"{', '.join('--' + flag.name for flag in given) or 'none'}"
+            )
+        model = _model()
+        report = rc_keras.export.export(model, _OUT.value, _FORMAT.value, **_options(model))
+    except (ImportError, OSError, ValueError, rc_keras.export.ExportError) as error:
+        print(f"{type(error).__name__}: {error}", file=sys.stderr)
+        return 1
+    picture = f"{os.fspath(report.path)}.sizes.png"
+    try:
+        report.plot(picture)
+    except ImportError as error:
+        print(f"No {picture}: {error}")
+    else:
+        print(f"Sizes drawn: {picture}")
+    return 0
+
+
+def _model():
+    """The `MultiTaskModel` of the flags."""
+    import keras
+
+    import rc_keras
+
+    if _MODEL.value is not None:
+        return keras.saving.load_model(_MODEL.value, compile=False)
+    if _PRESET.value is not None:
+        return rc_keras.from_preset(_PRESET.value, tasks=_TASKS.value)
+    if not _PACKS.value:
+        raise ValueError("`--packs` must be given with --bank. Received: none")
+    backbone = rc_keras.backbones.get(_BACKBONE.value)(
+        image_shape=_shape((512, 512, 3)), output_stride=_OUTPUT_STRIDE.value
+    )
+    model = rc_keras.MultiTaskModel(rc_keras.FilterBank.load(_BANK.value, backbone), seed=0)
+    for pack in _PACKS.value:
+        model.load_task(pack)
+    return model
+
+
+def _options(model):
+    """Arguments of the exporter."""
+    shape = _shape(model.image_shape)
+    options = {
+        "tasks": _TASKS.value,
+        "mode": _MODE.value,
+        "segmentation": _SEGMENTATION.value,
+        "resolution": _RESOLUTION.value,
+        "overwrite": _OVERWRITE.value,
+        "image_shape": shape,
+    }
+    if _QUANTIZE.value is not None:  # a SavedModel does not know it
+        options["quantize"] = _QUANTIZE.value
+    if _BATCH_SIZE.value is not None:
+        options["batch_size"] = _number("batch_size", _BATCH_SIZE.value)
+    if _DATA.value is not None:
+        from rc_keras.export.image_folder import read_representative_data
+
+        tasks = _TASKS.value or model.tasks
+        options["representative_data"] = read_representative_data(_DATA.value, tasks, shape, _COUNT.value)
+    if _IMAGES.value is not None:
+        from rc_keras.export.image_folder import read_images
+
+        options["images"] = read_images(_IMAGES.value, shape, VERIFIED_IMAGES)
+    if _EXAMPLES.value is not None:
+        options |= _examples()
+    return options
+
+
+def _examples():
+    """Images and labels of --examples."""
+    with np.load(_EXAMPLES.value, allow_pickle=False) as arrays:
+        if "images" not in arrays.files:
+            raise ValueError(f"`{_EXAMPLES.value}` must hold `images`. Received: arrays {sorted(arrays.files)}")
+        return {"images": arrays["images"], "labels": {name: arrays[name] for name in arrays.files if name != "images"}}
+
+
+def _shape(default):
+    """The image shape of the flags."""
+    if _IMAGE_SHAPE.value is None:
+        return default
+    if len(_IMAGE_SHAPE.value) != 2:
+        raise ValueError(f"--image_shape must be height,width. Received: --image_shape={','.join(_IMAGE_SHAPE.value)}")
+    return (*(_number("image_shape", text) for text in _IMAGE_SHAPE.value), default[2])
+
+
+def _number(flag, text):
+    """A number of pixels or images, or `None`."""
+    if text.lower() == "none":
+        return None
+    if not text.isdecimal() or int(text) < 1:
+        raise ValueError(f"--{flag} must be a number above 0, or none. Received: --{flag}={text}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    app.run(main)
