@@ -1,6 +1,6 @@
 """What sharing costs in time: a task with bank and modulators apart, against the same task merged.
 
-    python benchmarks/export_latency.py [--format litert] [--size 256] [--threads 1] [--rounds 30]
+    python benchmarks/export_latency.py [--format litert|onnx|tf_saved_model] [--size 256] [--threads 1] [--rounds 30]
 
 Exports one task of a ResNet-18 with DeepLabv3+ in both modes and runs the two files in turn through
 `rc_keras.export.runtime`, so that whatever else the machine does falls on both alike. Prints the medians, the quartiles
@@ -18,7 +18,7 @@ import rc_keras
 import rc_keras.export
 from rc_keras.export.runtime import load
 
-_SUFFIXES = {"litert": ".tflite"}
+_SUFFIXES = {"litert": ".tflite", "onnx": "", "tf_saved_model": ""}
 
 _FORMAT = flags.DEFINE_enum("format", "litert", sorted(_SUFFIXES), "Format of the files.")
 _SIZE = flags.DEFINE_integer("size", 256, "Height and width of the images.", lower_bound=32)

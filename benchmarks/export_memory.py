@@ -1,10 +1,11 @@
 """How much memory all tasks of an exported file take.
 
-    python benchmarks/export_memory.py [--format litert] [--path FILE] [--size 256] [--quantize float16]
+    python benchmarks/export_memory.py [--format litert|onnx] [--path FILE] [--size 256] [--quantize float16]
 
 Opens a file through `rc_keras.export.runtime` in a fresh process and runs each task once; twice, since the first time
-may pack weights that the second finds. Prints the growth of the resident memory, from before the file is opened, over
-the size of the file. Without `--path`, the file is a ResNet-18 with DeepLabv3+ and five tasks of different weights.
+may pack weights that the second finds. Prints how much memory the process has taken since before the file was opened,
+over the size of the file: the proportional set size, which counts a page of a mapped file once however often it is
+mapped. Without `--path`, the file is a ResNet-18 with DeepLabv3+ and five tasks of different weights.
 Linux only.
 """
 
@@ -15,8 +16,8 @@ import tempfile
 
 from absl import app, flags
 
-_SUFFIXES = {"litert": ".tflite"}
-_LIBRARIES = {"litert": "ai_edge_litert.compiled_model"}
+_SUFFIXES = {"litert": ".tflite", "onnx": ""}
+_LIBRARIES = {"litert": "ai_edge_litert.compiled_model", "onnx": "onnxruntime"}
 
 _FORMAT = flags.DEFINE_enum("format", "litert", sorted(_SUFFIXES), "Format of the file.")
 _PATH = flags.DEFINE_string("path", None, "An exported file; one is made by default.")
@@ -28,18 +29,18 @@ import importlib, sys
 import numpy as np
 from rc_keras.export.runtime import load
 
-def resident():
-    with open("/proc/self/status") as file:
-        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmRSS"))
+def memory():
+    with open("/proc/self/smaps_rollup") as file:
+        return next(int(line.split()[1]) * 1024 for line in file if line.startswith("Pss:"))
 
 path, size, library = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 importlib.import_module(library)
 image = np.random.default_rng(0).integers(0, 256, (size, size, 3)).astype("uint8")
-before = resident()
+before = memory()
 network = load(path, threads=1)
 for task in network.tasks:
     network.run(image, task)
-print(resident() - before)
+print(memory() - before)
 """
 
 

@@ -18,6 +18,7 @@ from rc_keras.model import MultiTaskModel
 from rc_keras.names import unknown_name
 
 MODES = ("shared", "merged")
+_WORTH_TRACING = 8  # images, above which a traced model is faster, its tracing included
 # Bytes of a weight in a file: kernels, and the biases that come with them.
 _BYTES = {"float32": (4, 4), "float16": (2, 2), "dynamic_int8": (1, 4), "int8": (1, 4)}
 
@@ -184,20 +185,27 @@ class ExportJob:
             self.segmentation,
             self.resolution,
         )
-        answers = []
+        images = self.compared_images[task.name]
+        if len(images) > _WORTH_TRACING:
+            import tensorflow as tf
 
-        def expected(image):
-            return keras.ops.convert_to_numpy(model(image, training=False))
+            model = tf.function(model)
+        answers = {"model": [], "file": []}  # kept only for the metric
 
-        def received(image):
-            answer = run(task.name, image)
-            if self.labels:
-                answers.append(answer)
+        def keep(whose, answer):
+            if task.name in self.labels:
+                answers[whose].append(answer)
             return answer
 
+        def expected(image):
+            return keep("model", keras.ops.convert_to_numpy(model(image, training=False)))
+
+        def received(image):
+            return keep("file", run(task.name, image))
+
         class_ids = task.kind == "segmentation" and self.segmentation == "class_ids"
-        images = self.compared_images[task.name]
         comparison = compare(expected, received, images, classes=task.kind in ("segmentation", "classification"))
+        measured = len(answers["file"]) == len(images)  # not where there are no labels, or the shapes differ
         own = [layer for layer in self.folded[task.name].layers if layer.name not in self.bank]
         return TaskReport(
             shape=comparison.shape,
@@ -209,13 +217,14 @@ class ExportJob:
             passed=comparison.passes(TOLERANCES[self.precision], class_ids),
             bytes=self._ideal_bytes(own),
             operators=operators,
-            metric=self._metric(task, map(expected, images), answers, class_ids) if task.name in self.labels else None,
+            metric=self._metric(task, answers, class_ids) if measured else None,
         )
 
-    def _metric(self, task, expected, received, class_ids):
+    def _metric(self, task, answers, class_ids):
         """The task's metric of the model and of the file."""
-        metric, scores = task.make_metrics()[0], []
-        for outputs in (expected, received):
+        metric = task.make_metrics()[0]
+        result = {"name": metric.name}
+        for whose, outputs in answers.items():
             metric.reset_state()
             for label, output in zip(self.labels[task.name], outputs, strict=True):
                 if class_ids:
@@ -224,8 +233,8 @@ class ExportJob:
                     output = np.clip(output, 1e-7, 1 - 1e-7)
                     output = np.log(output / (1 - output))
                 metric.update_state(np.asarray(label)[None], output)
-            scores.append(float(metric.result()))
-        return {"name": metric.name, "model": scores[0], "file": scores[1]}
+            result[whose] = float(metric.result())
+        return result
 
     def _ideal_bytes(self, layers):
         """Bytes of the weights of some layers at the precision of the file."""

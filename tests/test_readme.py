@@ -38,14 +38,20 @@ COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
 def test_commands_run(tmp_path):
     environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path / "data")}
     runnable = [command for command in COMMANDS if "DIR" not in command]
-    assert [command.split()[2] for command in runnable] == ["rc_keras.zoo.train", "rc_keras.zoo.evaluate"]
+    expected = {
+        "rc_keras.zoo.train": "| depth | rmse ↓ |",
+        "rc_keras.zoo.evaluate": "| depth | rmse ↓ |",
+        "rc_keras.export": "of the ideal",
+    }
+    assert [command.split()[2] for command in runnable] == list(expected)
     for command in runnable:
         arguments = [sys.executable, *command.split()[1:]]
         result = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr[-4000:]
-        assert "| depth | rmse ↓ |" in result.stdout
+        assert expected[command.split()[2]] in result.stdout
     for name in ("recipe.json", "model.keras", "results.json", "predictions.png", "on-train/results.md"):
         assert (tmp_path / "run" / name).exists(), name
+    assert (tmp_path / "depth.tflite").exists() and (tmp_path / "depth.tflite.sizes.png").exists()
 
 
 @pytest.mark.parametrize("command", [command for command in COMMANDS if "DIR" in command])
