@@ -341,7 +341,7 @@ def _lambda_layer(folder):
             ValueError,
             "config.json .*canary",
         ),
-        (_lambda_layer, ValueError, r"config\.json must hold .* unsafe"),
+        (_lambda_layer, ValueError, r"config\.json must hold .* arbitrary code"),
     ],
 )
 def test_spoiled_presets_are_refused(damage, error, message, folder, monkeypatch):
