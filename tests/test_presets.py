@@ -24,7 +24,7 @@ from tiny import (
 from trained import pretend_training
 
 import rc_keras
-from rc_keras import task_pack
+from rc_keras import safetensors_file, task_pack
 
 BACKENDS_DIFFER = 1e-4  # of the output's range, between backends
 
@@ -113,6 +113,15 @@ def test_saved_twice_is_equal_bytes_and_nothing_is_rewritten(model, saved, folde
     assert times(folder) == before and files(folder) == files(saved)
     rc_keras.from_preset(folder).save_to_preset(tmp_path / "again")
     assert files(tmp_path / "again") == files(saved)
+
+
+def test_bank_of_another_version_is_not_rewritten(model, tmp_path, monkeypatch):
+    monkeypatch.setattr(safetensors_file, "__version__", "0.0.1")
+    model.save_to_preset(tmp_path)
+    monkeypatch.undo()
+    before = times(tmp_path)[BANK]
+    model.save_to_preset(tmp_path)
+    assert times(tmp_path)[BANK] == before
 
 
 def test_saving_again_writes_what_changed(folder):
