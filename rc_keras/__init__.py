@@ -8,6 +8,7 @@ import importlib
 from rc_keras import backbones, decoders, layers, losses, methods, metrics, optimizers, pretrained
 from rc_keras.bank import FilterBank
 from rc_keras.build import build
+from rc_keras.from_preset import from_preset
 from rc_keras.graft import graft
 from rc_keras.model import MultiTaskModel
 from rc_keras.task import Task, nyud, pascal_context
@@ -29,6 +30,7 @@ __all__ = [
     "backbones",
     "build",
     "decoders",
+    "from_preset",
     "graft",
     "layers",
     "losses",

@@ -5,7 +5,7 @@ import collections
 import keras
 from keras import ops
 
-from rc_keras import decoders, first_batch, task_pack
+from rc_keras import decoders, first_batch, preset, task_pack
 from rc_keras.bank import FilterBank
 from rc_keras.branch import frozen_layers, make_branch
 from rc_keras.named_weights import assign_named, named_variables
@@ -136,6 +136,40 @@ class MultiTaskModel(TaskTrainer):
             task, decoder, branch = task_pack.load(self, path, overwrite)
         self._install(task, decoder, branch)
         return task.name
+
+    def save_to_preset(self, directory):
+        """Writes the model to a folder, the bank and every task in a file of its own; `rc_keras.from_preset` reads it.
+
+        | file | content |
+        | --- | --- |
+        | `bank/bank.safetensors` | what the tasks share, and what new tasks start from |
+        | `tasks/<name>/task.rctask` | one task, as `save_task` writes it |
+        | `config.json` | how the model is rebuilt, and which tasks it has; nothing but data |
+        | `metadata.json` | versions, the bank's fingerprint, numbers of parameters; for people and tools |
+        | `README.md` | a card: tasks, classes, parameters, how to load |
+
+        Saving to the same folder again, for instance after `add_task`, writes only what changed, and never the bank.
+        Nothing is deleted: the pack of a task that the model does not have stays where it is, and `from_preset` loads
+        it when it is asked for by name. Remove its folder to be rid of it. Of a `README.md`, what stands outside of the
+        card's marks is kept, and one without the marks is not touched. The state of the optimizer is not part of a
+        preset; `save` keeps it.
+
+        Example:
+
+        >>> model.save_to_preset("street")
+        >>> model.add_task("depth")
+        >>> model.fit(dataset)
+        >>> model.save_to_preset("street")  # writes tasks/depth/, and the texts
+
+        Args:
+            directory: the folder; made if there is none.
+
+        Raises:
+            ValueError: if the folder holds another bank, or files of these names that are no preset's; if the bank in
+                it is damaged (remove the file to have it written); if names of tasks differ by case only.
+            OSError: if a file cannot be written; a preset that was there before can still be read.
+        """
+        preset.save(self, directory)
 
     def parameter_report(self):
         """The `ParameterReport`: what is shared and what each task adds."""

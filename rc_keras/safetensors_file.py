@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import struct
 
 import numpy as np
 import safetensors
@@ -23,7 +24,7 @@ def digest(tensors):
 
 
 def write(path, suffix, file_format, tensors, metadata):
-    """Writes `{name: array}` and `{key: text}`; the file appears whole or not at all.
+    """Writes `{name: array}` and `{key: text}`; the file appears whole or not at all. Equal content is equal bytes.
 
     Args:
         path: the file; must end in `suffix`.
@@ -32,7 +33,8 @@ def write(path, suffix, file_format, tensors, metadata):
     _check_suffix(path, suffix)
     metadata = {**metadata, "format": file_format, "rc_keras": __version__}
     metadata["content"] = _content(tensors, metadata)
-    write_whole(path, safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata))
+    data = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
+    write_whole(path, _in_order(data))
 
 
 def read(path, suffix, file_format):
@@ -64,6 +66,16 @@ def read(path, suffix, file_format):
 def _content(tensors, metadata):
     text = json.dumps(metadata, sort_keys=True)
     return hashlib.sha256(f"{digest(tensors)}{text}".encode()).hexdigest()
+
+
+def _in_order(data):
+    """The same file with sorted metadata: safetensors writes them in another order each time."""
+    (length,) = struct.unpack_from("<Q", data)
+    header = json.loads(data[8 : 8 + length])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns the tensors
+    return b"".join([struct.pack("<Q", len(text)), text, memoryview(data)[8 + length :]])
 
 
 def _check_suffix(path, suffix):

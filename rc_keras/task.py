@@ -83,7 +83,7 @@ class Task:
     class_names: Sequence[str] | None = None
 
     def __post_init__(self):
-        _check_name(self.name)
+        check_name(self.name)
         if self.kind not in KINDS:
             raise unknown_name("kind", self.kind, KINDS)
         # The class is frozen for its users; this is the one place that normalizes arguments.
@@ -359,7 +359,8 @@ other_furniture other_prop
 """
 
 
-def _check_name(name):
+def check_name(name):
+    """Raises `ValueError` for a name no task may have."""
     if (
         not isinstance(name, str)
         or not re.fullmatch(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?", name)

@@ -1,0 +1,108 @@
+"""`from_preset`: a model from the folder it was saved to."""
+
+import os
+
+from rc_keras import preset
+from rc_keras.model import MultiTaskModel
+from rc_keras.named_weights import assign_named, named_variables
+from rc_keras.names import unknown_name
+from rc_keras.task import check_name
+
+
+def from_preset(directory, tasks=None):
+    """Loads a model, or some of its tasks, from a folder written by `MultiTaskModel.save_to_preset`.
+
+    The model answers, for the tasks that are loaded, what the saved one answered, to the last bit on the same backend.
+    It is not compiled. Layers are rebuilt in Keras's safe mode: nothing in the folder is executed or unpickled. A
+    backbone or decoder of one's own must be registered with `keras.saving.register_keras_serializable`.
+
+    Example:
+
+    >>> model.save_to_preset("street")
+    >>> model = rc_keras.from_preset("street")
+    >>> model = rc_keras.from_preset("street", tasks=["edge"])  # reads the bank and the pack of this task
+    >>> predictions = model.predict(images)  # RGB in 0..255
+
+    Args:
+        directory: the folder.
+        tasks: names of the tasks to load, in the order the model is to have. Any pack in the folder can be named, also
+            one that was copied into it later as `tasks/<name>/task.rctask`. `None`: the tasks of the saved model.
+
+    Returns:
+        A `MultiTaskModel`.
+
+    Raises:
+        FileNotFoundError: if the folder, its `config.json`, the bank or a pack is missing.
+        ValueError: if a task is unknown, or if a file is damaged, belongs to another bank, or holds another task than
+            its folder says.
+    """
+    directory = os.fspath(directory)
+    path = os.path.join(directory, preset.CONFIG)
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"`directory` must be a preset. There is no file {path}")
+    content = preset.read_json(path)
+    listed = _listed_tasks(content, path)
+    names = listed if tasks is None else _chosen_tasks(tasks, listed, directory)
+    model = _without_tasks(content, path)
+    _load_bank(model.bank, preset.bank_path(directory), content.get("bank"))
+    for name in names:
+        pack = preset.pack_path(directory, name)
+        loaded = model.load_task(pack, overwrite=True)
+        if loaded != name:
+            raise ValueError(f"{pack} must hold the task {name!r}. Received: {loaded!r}")
+    _restore_training(model, content["model"], path)
+    return model
+
+
+def _listed_tasks(content, path):
+    names = content.get("tasks")
+    try:
+        for name in names:
+            check_name(name)
+        unique = isinstance(names, list) and 0 < len(names) == len(set(names))
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"{path} must list the names of tasks. {error}") from error
+    if not unique:
+        raise ValueError(f"{path} must list different tasks, at least one. Received: {names}")
+    return names
+
+
+def _chosen_tasks(tasks, listed, directory):
+    """Checks names against those of the config and of the folders, so that no path comes from outside."""
+    if not isinstance(tasks, (list, tuple)) or not tasks:
+        raise ValueError(f"`tasks` must be a list of task names, at least one, or None. Received: tasks={tasks!r}")
+    folder = os.path.join(directory, "tasks")
+    there = os.listdir(folder) if os.path.isdir(folder) else []
+    known = {*listed, *(name for name in there if os.path.isfile(preset.pack_path(directory, name)))}
+    for name in tasks:
+        if not isinstance(name, str) or name not in known:
+            raise unknown_name("tasks", name, known)
+    if len(set(tasks)) < len(tasks):
+        raise ValueError(f"`tasks` must be different names. Received: tasks={tasks}")
+    return tasks
+
+
+def _without_tasks(content, path):
+    """The model of a config, before weights and tasks."""
+    try:
+        no_tasks = {"tasks": [], "decoders": [], "trainable_tasks": [], "frozen_layers": {}}
+        return MultiTaskModel.from_config({**content["model"], **no_tasks})
+    except Exception as error:  # a config can go wrong anywhere in Keras
+        raise ValueError(f"{path} must hold the config of a model. It cannot be rebuilt: {error!r}") from error
+
+
+def _load_bank(bank, path, expected):
+    tensors, identity = preset.read_bank(path)
+    preset.check_same_bank(path, identity, expected)
+    assign_named(named_variables(bank.template.layers), tensors, path)
+
+
+def _restore_training(model, config, path):
+    """Freezes what was frozen, as far as the tasks are there."""
+    try:
+        for name, layers in config["frozen_layers"].items():
+            for layer in layers if name in model.tasks else ():
+                model.branch(name).get_layer(layer).trainable = False
+        model.trainable_tasks = [name for name in config["trainable_tasks"] if name in model.tasks]
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} must say what is trainable. It cannot be read: {error!r}") from error
