@@ -1,12 +1,14 @@
 """The bar chart of an export's sizes."""
 
+import os
+
 from rc_keras.whole_files import whole_file
 
-_BANK_COLOUR = "#7f7f7f"
+_BANK_COLOUR, _GRAPH_COLOUR = "#7f7f7f", "#222222"
 
 
 def draw_size_chart(report, path):
-    """Draws one bar for the exported file and one for separate files, stacked from bank and tasks.
+    """Draws one bar for what was exported and one for the weights of separate files, stacked from bank and tasks.
 
     Args:
         report: the `ExportReport`.
@@ -21,7 +23,7 @@ def draw_size_chart(report, path):
     except ImportError as error:
         raise ImportError("Drawing needs matplotlib: pip install rc_keras[viz]") from error
 
-    figure = Figure(figsize=(8, 2.6), layout="constrained")
+    figure = Figure(figsize=(8, 2.8), layout="constrained")
     axes = figure.add_subplot()
     bank, copies = report.bank_bytes / 1e6, len(report.tasks)
     # Upper bar: this file, the bank once. Lower bar: a bank in each of the separate files.
@@ -31,13 +33,18 @@ def draw_size_chart(report, path):
         size = task.bytes / 1e6
         axes.barh([0, 1], size, left=left, edgecolor="white", label=name)
         left = [edge + size for edge in left]
+    graph = max(report.file_bytes / 1e6 - left[0], 0.0)  # what is not weights
+    axes.barh(0, graph, left=left[0], color=_GRAPH_COLOUR, edgecolor="white", label="graph")
+    left[0] += graph
     for position, end in enumerate(left):
         axes.text(end, position, f" {end:,.1f} MB", va="center")
-    axes.set_yticks([0, 1], ["one file", f"{copies} separate files" if copies > 1 else "separate file"])
+    axes.set_yticks([0, 1], ["exported", f"{copies} separate files" if copies > 1 else "separate file"])
     axes.invert_yaxis()
     axes.set_xlabel("MB")
+    title = f"{os.path.basename(report.path)}: {report.format}, {report.precision}, {report.mode}, "
+    axes.set_title(f"{title}{report.ratio:.3f} of the ideal size", fontsize="medium", loc="left")
     axes.set_xlim(0, 1.15 * max(left))
     axes.spines[["top", "right"]].set_visible(False)
-    figure.legend(loc="outside upper center", ncols=min(6, copies + 1), frameon=False, fontsize="small")
+    figure.legend(loc="outside upper center", ncols=min(6, copies + 2), frameon=False, fontsize="small")
     with whole_file(path) as temporary:
         figure.savefig(temporary, dpi=150)

@@ -53,7 +53,7 @@ def saved_model(
 
     Raises:
         RuntimeError, ValueError: see `ExportJob`.
-        OSError: if the folder may not be written there.
+        OSError: if the folder may not be written there, or the disk is full.
         ExportError: if an output differs from the model's by more than 1e-4 of its range, or a bank kernel is not
             stored exactly once.
 
@@ -112,7 +112,10 @@ def _write(job, folder, batch_size):
         return {name: function(image=image)[name] for name, function in functions.items()}
 
     signatures = {**functions, ALL: tf.function(run_all).get_concrete_function(image)}
-    tf.saved_model.save(module, folder, signatures=signatures)
+    try:
+        tf.saved_model.save(module, folder, signatures=signatures)
+    except tf.errors.OpError as error:  # TensorFlow's way to say that a disk is full or a folder gone
+        raise OSError(f"The SavedModel must be writable. Received: {error.message}") from error
     path = os.path.join(folder, METADATA)
     os.makedirs(os.path.dirname(path), exist_ok=True)
     with open(path, "wb") as file:

@@ -65,6 +65,31 @@ def test_a_saved_model_in_eight_bits_from_a_folder_of_pictures(saved, pictures, 
         assert network.tasks == ["depth", "semseg"]
 
 
+def test_a_preset(saved, tmp_path):
+    keras.saving.load_model(saved).save_to_preset(tmp_path / "preset")
+    done = run(
+        "--preset", tmp_path / "preset", "--tasks", "edge", "--format", "tf_saved_model", "--out", tmp_path / "m"
+    )
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "m" / "report.json").exists() and (tmp_path / "m.sizes.png").exists()
+
+
+@pytest.mark.slow
+def test_packs_on_a_bank(tmp_path):
+    model = rc_keras.build(["edge", "saliency"], decoder=tiny_decoder(), image_shape=(64, 64, 3), seed=0)
+    model.bank.save(tmp_path / "bank.safetensors")
+    packs = [tmp_path / f"{name}.rctask" for name in model.tasks]
+    for name, pack in zip(model.tasks, packs, strict=True):
+        model.save_task(name, pack)
+    arguments = ["--packs", ",".join(map(str, packs)), "--image_shape", "64,64", "--out", tmp_path / "m.tflite"]
+    done = run("--bank", tmp_path / "bank.safetensors", *arguments)
+    assert done.returncode == 0, done.stderr
+    with rc_keras.export.runtime.load(tmp_path / "m.tflite") as network:
+        image = np.zeros((64, 64, 3), "uint8")
+        expected = 1 / (1 + np.exp(-keras.ops.convert_to_numpy(model(image[None])["edge"])))
+        np.testing.assert_allclose(network.run(image, "edge"), expected[0], atol=1e-4)
+
+
 def test_failures_are_one_line_and_leave_nothing(saved, tmp_path):
     done = run("--model", saved, "--out", tmp_path / "m.tflite", "--quantize", "int4")
     assert done.returncode == 1

@@ -8,6 +8,7 @@ import textwrap
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from tiny import TASKS, tiny_backbone, tiny_decoder
 from trained import pretend_training
 
@@ -145,3 +146,13 @@ def test_foreign_folders_are_refused(tmp_path):
         runtime.load(tmp_path / "missing")
     with pytest.raises(ValueError, match="`path` must be a .tflite file"):
         runtime.load(__file__)
+
+
+def test_a_full_disk_leaves_nothing(model, tmp_path, monkeypatch):
+    def fail(*args, **kwargs):
+        raise tf.errors.ResourceExhaustedError(None, None, "No space left on device")
+
+    monkeypatch.setattr(tf.saved_model, "save", fail)
+    with pytest.raises(OSError, match="must be writable. Received: No space left"):
+        rc_keras.export.saved_model(model, tmp_path / "m", tasks=["edge"], verbose=False)
+    assert list(tmp_path.iterdir()) == []
