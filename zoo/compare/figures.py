@@ -76,10 +76,11 @@ def draw_steps(path, chains, measures, baseline):
 
     Args:
         path: of the PNG.
-        chains: the `Chain`s, with at least one finished step.
+        chains: the `Chain`s, one of them with a finished step.
         measures: `{task: Measure}`.
         baseline: `{task: number}` of single-task networks, drawn dotted, or `None`.
     """
+    chains = [chain for chain in chains if chain.steps]
     orders = list(dict.fromkeys(chain.order for chain in chains))
     colours = _palette({chain.method: None for chain in chains})
     figure = Figure(figsize=(3.2 * len(measures), 0.6 + 2.5 * len(orders)), layout="constrained")
@@ -94,13 +95,14 @@ def draw_steps(path, chains, measures, baseline):
                 if chain.order != order:
                     continue
                 points = [(k, step.numbers[task]) for k, step in enumerate(chain.steps, 1) if task in step.numbers]
-                steps, values = zip(*points, strict=True) if points else ((), ())
+                steps, values = zip(*points, strict=True) if points else ((), ())  # its own step may not be taken yet
                 values = [measure.factor * value for value in values]
                 axes.plot(steps, values, color=colours[chain.method], lw=1.8, marker="o", ms=4, label=chain.method)
             tasks = next(chain.tasks for chain in chains if chain.order == order)
             axes.set_xticks(range(1, len(tasks) + 1), [f"+{name}" for name in tasks], rotation=20, fontsize=8)
             axes.set_xlim(0.8, len(tasks) + 0.2)
             axes.margins(y=0.15)
+            axes.ticklabel_format(axis="y", useOffset=False)
         line[0].set_ylabel(order.replace("_", " "))
     panels[0][-1].legend(frameon=False, fontsize=8)
     _save(figure, path)
