@@ -253,6 +253,9 @@ def test_what_is_there_is_accepted_or_refused(tmp_path):
     assert cell.seconds() == {"training": 16.0, "evaluation": 2.0}
     with pytest.raises(CellError, match="Received: l2=0.0001 there, 0.5 here"):
         Cell(cell.folder, dataclasses.replace(RECIPE, l2=0.5)).is_finished()
+    of_one_task = Cell(tmp_path / "rcm/seed1", dataclasses.replace(RECIPE, tasks=("edge", "depth"), seed=1))
+    pretend(of_one_task, {"depth": 1.0})  # as `zoo.evaluate --tasks depth` leaves it
+    assert not of_one_task.is_finished()
     (cell.folder / "results.json").unlink()
     assert not cell.is_finished()
 
@@ -375,8 +378,10 @@ def test_forgetting_by_hand():
 
 
 def test_a_task_that_moved_and_came_back_is_not_unchanged():
-    back = chain(*(MeasuredStep("edge", {"edge": 0.5}, {"edge": bits}) for bits in "aba"), tasks=("edge",) * 3)
-    assert back.unchanged() == {"edge": False}
+    numbers = {"edge": 0.5, "depth": 1.0, "normals": 30.0}
+    digests = ({"edge": "a"}, {"edge": "moved", "depth": "b"}, {"edge": "a", "depth": "b", "normals": "c"})
+    back = chain(*(MeasuredStep(task, numbers, bits) for task, bits in zip(numbers, digests, strict=True)))
+    assert back.unchanged() == {"edge": False, "depth": True}
 
 
 def test_orders():

@@ -33,7 +33,7 @@ class Cell:
         return self.folder.with_name(f"{self.folder.name}.log")
 
     def is_finished(self):
-        """Whether the folder holds a trained and measured model.
+        """Whether the folder holds a trained model, measured on all its tasks.
 
         Raises:
             CellError: if it holds a run of another recipe.
@@ -48,7 +48,9 @@ class Cell:
         if differences:
             listed = ", ".join(f"{name}={there!r} there, {here!r} here" for name, (here, there) in differences.items())
             raise CellError(f"`{self.folder}` must hold a run of this recipe. Received: {listed}")
-        return (self.folder / "model.keras").exists() and (self.folder / "results.json").exists()
+        if not all((self.folder / name).exists() for name in ("model.keras", "results.json")):
+            return False
+        return set(self.recipe.tasks) <= set(self.metrics())
 
     def run(self, flags):
         """Trains and measures in a process of its own, from the last checkpoint on if there is one.

@@ -8,6 +8,7 @@ import statistics
 from rc_keras.whole_files import write_whole
 from rc_keras.zoo.compare.incremental import read_chain
 from rc_keras.zoo.compare.machine import describe_machine
+from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.measures import measures_of
 from rc_keras.zoo.compare.report import read_scores
 from rc_keras.zoo.compare.runner import finished_cells
@@ -90,7 +91,8 @@ def format_chains(chains, measures, baseline):
 def _forgetting(chains, measures, baseline):
     tasks = chains[0].tasks
     heads = ["method", *(f"{task} forgets %" for task in tasks[:-1]), "earlier answers"]
-    lines = [*_head([*heads, *(f"Δm % after +{task}" for task in tasks)])]
+    heads += [f"Δm % after +{task}" for task in tasks]
+    rows = []
     for chain in chains:
         lost, unchanged = chain.forgetting(measures), chain.unchanged()
         cells = [chain.method, *(_signed(lost.get(task)) for task in tasks[:-1])]
@@ -98,26 +100,18 @@ def _forgetting(chains, measures, baseline):
         cells.append("—" if not unchanged else f"moved: {', '.join(moved)}" if moved else "same bits")
         drops = _delta_m(chain, measures, baseline) or []
         cells += [_signed(drop) for drop in [*drops, *[None] * (len(tasks) - len(drops))]]
-        lines.append(_row(cells))
-    return lines
+        rows.append(cells)
+    return table_lines(heads, rows)
 
 
 def _metrics(chains, measures):
     tasks = chains[0].tasks
-    lines = [*_head(["method", "after", *(f"{task} {measures[task].heading}" for task in tasks)])]
+    rows = []
     for chain in chains:
         for step in chain.steps:
             numbers = [measures[task].show(step.numbers[task]) if task in step.numbers else "" for task in tasks]
-            lines.append(_row([chain.method, f"+{step.task}", *numbers]))
-    return lines
-
-
-def _head(heads):
-    return [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
-
-
-def _row(cells):
-    return f"| {' | '.join(cells)} |"
+            rows.append([chain.method, f"+{step.task}", *numbers])
+    return table_lines(["method", "after", *(f"{task} {measures[task].heading}" for task in tasks)], rows)
 
 
 def _signed(percent):

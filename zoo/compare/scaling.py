@@ -6,6 +6,7 @@ import pathlib
 
 import rc_keras
 from rc_keras.whole_files import write_whole
+from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.sizes import build_untrained
 from rc_keras.zoo.compare.summary import BASELINE
 
@@ -56,17 +57,13 @@ def format_growth(growths, part):
         growths: `{method: {part: Growth}}`.
         part: `"encoder"` or `"network"`.
     """
-    heads = ["tasks", *(str(count) for count in TASK_COUNTS)]
-    lines = [f"| {' | '.join(heads)} |", f"| --- |{' ---: |' * len(TASK_COUNTS)}"]
-    for method, parts in growths.items():
-        numbers = [f"{parts[part](count) / 1e6:.2f}" for count in TASK_COUNTS]
-        lines.append(f"| {method} | {' | '.join(numbers)} |")
-    baseline = growths.get(BASELINE)
-    for method, parts in growths.items() if baseline else ():
-        if method != BASELINE:
-            saved = [100 * (1 - parts[part](count) / baseline[part](count)) for count in TASK_COUNTS]
-            lines.append(f"| saved by {method} | {' | '.join(f'{percent:.1f} %' for percent in saved)} |")
-    return "\n".join(lines) + "\n"
+    rows = [[name, *(f"{parts[part](n) / 1e6:.2f}" for n in TASK_COUNTS)] for name, parts in growths.items()]
+    if BASELINE in growths:
+        for name, parts in growths.items():
+            if name != BASELINE:
+                saved = [100 * (1 - parts[part](n) / growths[BASELINE][part](n)) for n in TASK_COUNTS]
+                rows.append([f"saved by {name}", *(f"{percent:.1f} %" for percent in saved)])
+    return "\n".join(table_lines(["tasks", *map(str, TASK_COUNTS)], rows)) + "\n"
 
 
 def write_growth(out, growths, recipe):

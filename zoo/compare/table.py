@@ -1,5 +1,6 @@
 """The table of a comparison, as Markdown."""
 
+from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.summary import BASELINE, Pooled
 
 
@@ -19,19 +20,15 @@ def format_table(summary, measures, parameters):
         return "No cell is finished.\n"
     heads = ["method", "seeds", *(f"{task} {measure.heading}" for task, measure in measures.items())]
     heads += ["Δm % ↓", "parameters", f"against {BASELINE}"]
-    lines = [_row(heads), _row(["---", *["---:"] * (len(heads) - 1)])]
+    rows = []
     for method in methods:
         cells = [method, str(len(next(iter(summary.tasks.values()))[method].values))]
         for task, measure in measures.items():
             cells.append(_with_spread(summary, summary.tasks[task], method, measure.show))
         cells.append(_delta_m(summary, method))
         cells += _parameters(parameters, method)
-        lines.append(_row(cells))
-    return "\n".join([*lines, "", *_notes(summary)]) + "\n"
-
-
-def _row(cells):
-    return f"| {' | '.join(cells)} |"
+        rows.append(cells)
+    return "\n".join([*table_lines(heads, rows), "", *_notes(summary)]) + "\n"
 
 
 def _with_spread(summary, statistics, method, show):
