@@ -10,9 +10,6 @@ import time
 
 import keras
 import pytest
-from absl import app
-from absl import flags as absl_flags
-from absl.testing import flagsaver
 from PIL import Image
 
 from rc_keras.whole_files import write_whole
@@ -22,7 +19,7 @@ from rc_keras.zoo.compare.incremental import Chain, MeasuredStep, order_tasks, p
 from rc_keras.zoo.compare.incremental_report import IncrementalReport, format_chains
 from rc_keras.zoo.compare.logged_process import last_line, run_logged
 from rc_keras.zoo.compare.measures import directions, measures_of
-from rc_keras.zoo.compare.presets import PRESETS
+from rc_keras.zoo.compare.presets import PRESETS, choose_methods
 from rc_keras.zoo.compare.report import Report
 from rc_keras.zoo.compare.runner import run_cells
 from rc_keras.zoo.compare.scaling import measure_growth, write_growth
@@ -208,9 +205,14 @@ def test_every_method_comes_once_before_second_seeds():
     assert cells[1].log.as_posix() == "cells/rc/seed5.log"
 
 
-def test_presets_name_methods_once():
-    for methods in PRESETS.values():
-        assert len(set(methods)) == len(methods)
+def test_methods_are_chosen():
+    for preset, methods in PRESETS.items():
+        assert choose_methods(preset, None) == methods
+    assert choose_methods("ablation", ["rc", "rcm"]) == ("rc", "rcm")
+    with pytest.raises(ValueError, match="`--preset` or `--methods` must be given"):
+        choose_methods(None, None)
+    with pytest.raises(ValueError, match="different names. Received: --methods=rcm,rcm"):
+        choose_methods(None, ["rcm", "rcm"])
 
 
 def test_fields_are_read_as_they_are_written():
@@ -333,21 +335,9 @@ def test_the_command_twice(tmp_path, data):
     assert "nothing left to train" in (tmp_path / "cells/rc_nff/seed1.log").read_text()
 
 
-@pytest.mark.parametrize(
-    "flags, message",
-    [
-        (["--methods=rcm", "--seed=1"], "is set by the comparison"),
-        ([], "`--preset` or `--methods` must be given"),
-        (["--methods=rcm,rcm"], "different names"),
-        (["--methods=rcm", "--seeds=rc:0"], "must be one of"),
-    ],
-)
-def test_wrong_flags(flags, message, tmp_path):
-    from rc_keras.zoo.compare import __main__ as entry
-
-    with flagsaver.flagsaver(), pytest.raises(app.UsageError, match=message):
-        absl_flags.FLAGS(["compare", "--recipe=scenes", f"--out={tmp_path}", *flags])
-        entry.main(["compare"])
+def test_fields_of_single_cells_are_no_flags(tmp_path, data):
+    done = command(tmp_path, data, "--methods=rcm", "--seed=1")
+    assert done.returncode != 0 and "`--seed` is set by the comparison" in done.stderr + done.stdout
     assert not list(tmp_path.iterdir())
 
 

@@ -38,7 +38,7 @@ from rc_keras.zoo.command_line import (
     field_values,
     resolve_recipe,
 )
-from rc_keras.zoo.compare.presets import PRESETS
+from rc_keras.zoo.compare.presets import PRESETS, choose_methods
 from rc_keras.zoo.compare.seeds import parse_seeds
 
 _PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "Which methods are compared, and how.")
@@ -53,18 +53,16 @@ _RUN = flags.DEFINE_bool(
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
-    if _OUT.value is None or None is _PRESET.value is _METHODS.value:
-        raise app.UsageError("`--out`, and `--preset` or `--methods` must be given.")
-    for name in {"method", "seed", "add_to"} & field_values().keys():
-        raise app.UsageError(f"`--{name}` is set by the comparison; give `--methods` and `--seeds`.")
+    if _OUT.value is None:
+        raise app.UsageError("`--out` must be given.")
     if WORKDIR.value is not None:
         raise app.UsageError("`--workdir` must not be given; cells have theirs in `--out`.")
     logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
     try:
+        for name in {"method", "seed", "add_to"} & field_values().keys():
+            raise ValueError(f"`--{name}` is set by the comparison; give `--methods` and `--seeds`.")
+        methods = choose_methods(_PRESET.value, _METHODS.value)
         recipe = resolve_recipe()
-        methods = _METHODS.value or PRESETS[_PRESET.value]
-        if len(set(methods)) < len(methods):
-            raise ValueError(f"`--methods` must be different names. Received: {','.join(methods)}")
         plan = {"incremental": _incremental, "scaling": _scaling}.get(_PRESET.value, _grid)
         work = plan(recipe, methods, pathlib.Path(_OUT.value))
     except ValueError as error:
