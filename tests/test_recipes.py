@@ -5,7 +5,9 @@ import json
 
 import pytest
 
+from rc_keras.methods import METHODS
 from rc_keras.zoo.recipes import RECIPES, Recipe, get_recipe
+from rc_keras.zoo.recipes.batches import response_images
 from rc_keras.zoo.recipes.recipe import FIELDS, describe_fields, parse_field
 
 TINY = {"dataset": "scenes/tiny", "tasks": ("depth",), "crop": (64, 64), "steps": 8, "checkpoint_every": 4}
@@ -108,3 +110,9 @@ def test_recipes_are_plain_data(tmp_path):
     recipe = get_recipe("nyud").recipe("small")
     recipe.save(tmp_path / "recipe.json")
     assert json.loads((tmp_path / "recipe.json").read_text())["steps"] == recipe.steps
+
+
+@pytest.mark.parametrize("method", [name for name, method in METHODS.items() if not method.response_init])
+def test_other_methods_look_at_no_responses(method):
+    """A bank of theirs refuses images."""
+    assert response_images(Recipe(**TINY, method=method, response_images=8), data=None) is None

@@ -153,6 +153,15 @@ def parse_field(name, text):
         raise ValueError(f"`--{name}` must be {_in_words(kind)}. Received: --{name}={text}") from None
 
 
+def format_field(value):
+    """The text that `parse_field` reads as a value."""
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    return ",".join(map(format_field, value)) if isinstance(value, tuple) else str(value)
+
+
 def _in_words(kind):
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     if kind in words:

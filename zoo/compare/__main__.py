@@ -1,0 +1,174 @@
+"""Compares methods on a recipe; started again, goes on where it was stopped.
+
+Usage:
+    python -m rc_keras.zoo.compare --preset ablation --recipe nyud --scale small --manual_dir DIR \\
+        --weights resnet18.pth --seeds "rcm,single_task:0,1;*:0" --out OUT
+    python -m rc_keras.zoo.compare --methods rcm,single_task --recipe scenes --seeds 0,1,2 --out OUT
+    python -m rc_keras.zoo.compare --preset incremental --recipe nyud --manual_dir DIR --weights imagenet --out OUT
+    python -m rc_keras.zoo.compare --preset scaling --recipe nyud --scale paper --backbone resnet34 --out OUT
+
+Every field of the recipe but `method`, `seed` and `add_to` is a flag, as in `rc_keras.zoo.train`. A cell, one run of a
+method with a seed on all tasks, is such a run in `OUT/cells/<method>/seed<seed>/`, in a process of its own that writes
+to `seed<seed>.log`. Finished cells are kept, wherever they were run, an interrupted one goes on at its last checkpoint,
+and one that fails does not stop the others. After each cell `compare.md`, `compare.png` and `compare.json` are written
+again: every metric with its spread between seeds, Δm against `single_task`, and parameters.
+
+`incremental` adds the tasks one after the other, from low to high level and back, each step a run in
+`OUT/incremental/<method>/<order>/step<number>-<task>/`, and measures all tasks after each: `incremental.md`, `.png`,
+`.json`. `scaling` trains nothing and counts parameters: `scaling.md`, `.png`, `.json`.
+
+Presets: ablation, baselines, incremental, scaling; `--methods` replaces a preset's. Ends with 1 if a cell failed.
+"""
+
+import dataclasses
+import pathlib
+import signal
+import sys
+
+from absl import app, flags, logging
+
+from rc_keras.names import unknown_name
+from rc_keras.zoo.command_line import (
+    DATA_DIR,
+    MANUAL_DIR,
+    RECIPE,
+    SCALE,
+    STRATEGY,
+    WORKDIR,
+    field_values,
+    resolve_recipe,
+)
+from rc_keras.zoo.compare.presets import PRESETS, choose_methods
+from rc_keras.zoo.compare.seeds import parse_seeds
+
+_PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "Which methods are compared, and how.")
+_METHODS = flags.DEFINE_list("methods", None, "Keys of rc_keras.methods.METHODS between commas; those of the preset.")
+_SEEDS = flags.DEFINE_string("seeds", "0", "Seeds of each method: 0,1 for all, or rcm,single_task:0,1;*:0.")
+_OUT = flags.DEFINE_string("out", None, "Folder of the cells and the tables.")
+_RUN = flags.DEFINE_bool(
+    "run", True, "Run the cells that are missing; otherwise write the tables of the finished ones."
+)
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
+    if _OUT.value is None:
+        raise app.UsageError("`--out` must be given.")
+    if WORKDIR.value is not None:
+        raise app.UsageError("`--workdir` must not be given; cells have theirs in `--out`.")
+    logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
+    try:
+        for name in {"method", "seed", "add_to"} & field_values().keys():
+            raise ValueError(f"`--{name}` is set by the comparison; give `--methods` and `--seeds`.")
+        methods = choose_methods(_PRESET.value, _METHODS.value)
+        recipe = resolve_recipe()
+        plan = {"incremental": _incremental, "scaling": _scaling}.get(_PRESET.value, _grid)
+        work = plan(recipe, methods, pathlib.Path(_OUT.value))
+    except ValueError as error:
+        raise app.UsageError(str(error)) from error
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    _leave_gpus_to_cells()
+    try:
+        failed = work()
+    except KeyboardInterrupt:
+        print("\nStopped; the same command goes on from here.", flush=True)
+        sys.exit(130)
+    for name, reason in failed.items():
+        print(f"Failed: {name}: {reason}", file=sys.stderr)
+    sys.exit(1 if failed else 0)
+
+
+def _grid(recipe, methods, out):
+    """Methods by seeds."""
+    from rc_keras.zoo.compare.report import Report
+
+    seeds = parse_seeds(_SEEDS.value, methods)
+    cells = _named_grid(recipe, seeds, out)
+    return _cells(cells, Report(out, recipe, _tasks(recipe), cells))
+
+
+def _incremental(recipe, methods, out):
+    """Single-task runs to compare with, then the tasks one after the other."""
+    from rc_keras.zoo.compare.incremental import ORDERS, order_tasks, plan_chain
+    from rc_keras.zoo.compare.incremental_report import IncrementalReport
+    from rc_keras.zoo.compare.summary import BASELINE
+
+    methods = [method for method in methods if method != BASELINE]
+    seeds = parse_seeds(_SEEDS.value, [*methods, BASELINE])
+    for method in methods:
+        if len(seeds[method]) > 1:
+            raise ValueError(f"Incremental runs have one seed, as in {BASELINE}:0,1;*:0. Received: {seeds[method]}")
+    tasks = _tasks(recipe)
+    plans = {
+        (method, order): plan_chain(
+            out / "incremental" / method / order, _with(recipe, method, seeds[method][0]), order_tasks(tasks, order)
+        )
+        for method in methods
+        for order in ORDERS
+    }
+    baselines = _named_grid(recipe, {BASELINE: seeds[BASELINE]}, out)
+    steps = {
+        f"{method}, {order}, {step.folder.name}": step for (method, order), steps in plans.items() for step in steps
+    }
+    return _cells({**baselines, **steps}, IncrementalReport(out, recipe, tasks, baselines, plans))
+
+
+def _scaling(recipe, methods, out):
+    """Parameters for many tasks; nothing is trained."""
+    from rc_keras.methods import METHODS
+    from rc_keras.zoo.compare.scaling import measure_growth, write_growth
+
+    def work():
+        known = [method for method in methods if method in METHODS]
+        growths = {method: measure_growth(_with(recipe, method, recipe.seed)) for method in known}
+        if growths:
+            print(write_growth(out, growths, recipe))
+        return {method: str(unknown_name("method", method, METHODS)) for method in methods if method not in METHODS}
+
+    return work
+
+
+def _cells(cells, report):
+    """Runs cells and writes the report after each."""
+    from rc_keras.zoo.compare.runner import run_cells
+
+    def work():
+        failed = run_cells(cells, _train_flags(), report.write) if _RUN.value else {}
+        print(f"\n{report.write()}\n{report.out}")
+        return failed
+
+    return work
+
+
+def _named_grid(recipe, seeds, out):
+    from rc_keras.zoo.compare.cells import grid
+
+    return {f"{cell.recipe.method}, seed {cell.recipe.seed}": cell for cell in grid(out / "cells", recipe, seeds)}
+
+
+def _tasks(recipe):
+    from rc_keras.zoo.recipes.data import open_data
+
+    return open_data(recipe.dataset, MANUAL_DIR.value, DATA_DIR.value).select(recipe.tasks)
+
+
+def _with(recipe, method, seed):
+    return dataclasses.replace(recipe, method=method, seed=seed)
+
+
+def _train_flags():
+    """What a run needs besides the fields of its recipe."""
+    named = {"recipe": RECIPE, "scale": SCALE, "manual_dir": MANUAL_DIR, "data_dir": DATA_DIR, "strategy": STRATEGY}
+    return [f"--{name}={flag.value}" for name, flag in named.items() if flag.value is not None]
+
+
+def _leave_gpus_to_cells():
+    """Models are built here to be counted, which must not take the memory that cells train in."""
+    import tensorflow as tf
+
+    tf.config.set_visible_devices([], "GPU")
+
+
+if __name__ == "__main__":
+    app.run(main)

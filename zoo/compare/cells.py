@@ -1,0 +1,118 @@
+"""Cells of a table: one run of one method with one seed, a run folder of `rc_keras.zoo.train`."""
+
+import dataclasses
+import json
+import pathlib
+import sys
+
+from rc_keras.methods import get_method
+from rc_keras.zoo.compare.logged_process import last_line, run_logged
+from rc_keras.zoo.recipes import Recipe
+from rc_keras.zoo.recipes.recipe import format_field
+from rc_keras.zoo.training.history import read_history
+
+
+class CellError(Exception):
+    """A cell did not come to its end; says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Cell:
+    """A run in a folder of its own.
+
+    Attributes:
+        folder: of the run; its log is `<folder>.log` beside it.
+        recipe: the `Recipe`, with the cell's method and seed.
+    """
+
+    folder: pathlib.Path
+    recipe: Recipe
+
+    @property
+    def log(self):
+        return self.folder.with_name(f"{self.folder.name}.log")
+
+    def is_finished(self):
+        """Whether the folder holds a trained model, measured on all its tasks.
+
+        Raises:
+            CellError: if it holds a run of another recipe.
+        """
+        path = self.folder / "recipe.json"
+        if not path.exists():
+            return False
+        try:
+            differences = self.recipe.differences(Recipe.load(path))
+        except ValueError as error:
+            raise CellError(str(error)) from error
+        if differences:
+            listed = ", ".join(f"{name}={there!r} there, {here!r} here" for name, (here, there) in differences.items())
+            raise CellError(f"`{self.folder}` must hold a run of this recipe. Received: {listed}")
+        if not all((self.folder / name).exists() for name in ("model.keras", "results.json")):
+            return False
+        return set(self.recipe.tasks) <= set(self.metrics())
+
+    def run(self, flags):
+        """Trains and measures in a process of its own, from the last checkpoint on if there is one.
+
+        Args:
+            flags: what `rc_keras.zoo.train` needs besides the recipe's fields.
+
+        Raises:
+            CellError: if the method is unknown or the process fails.
+        """
+        try:
+            get_method(self.recipe.method)
+        except ValueError as error:
+            raise CellError(str(error)) from error
+        fields = [f"--{name}={format_field(value)}" for name, value in vars(self.recipe).items()]
+        self.start("rc_keras.zoo.train", [*flags, *fields])
+
+    def start(self, module, flags):
+        """Runs a module on the folder, its output in the log.
+
+        Raises:
+            CellError: if it fails.
+        """
+        code = run_logged([sys.executable, "-m", module, f"--workdir={self.folder}", *flags], self.log)
+        if code:
+            raise CellError(f"exit code {code}, see `{self.log}`: {last_line(self.log)}")
+
+    def metrics(self):
+        """Every metric of a finished cell, `{task: {metric: number}}`."""
+        return self._results()["tasks"]
+
+    def seconds(self):
+        """How long a finished cell took, `{"training": …, "evaluation": …}`; stretches that were lost are not in it."""
+        # Seconds count from the last start of the run, so that they fall where it was resumed.
+        seconds = [line["seconds"] for line in read_history(self.folder / "history.jsonl")]
+        ends = [now for now, then in zip(seconds, [*seconds[1:], 0.0], strict=True) if then < now]
+        return {"training": round(sum(ends), 1), "evaluation": self._results()["details"]["seconds"]}
+
+    def images(self):
+        """On what it was measured: `(how many images, split, data set)`."""
+        results = self._results()
+        return results["images"], results["split"], results["details"]["dataset"]
+
+    def _results(self):
+        return json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
+
+
+def grid(folder, recipe, seeds):
+    """The cells of a table, every method once before the second seeds.
+
+    Args:
+        folder: of the cells; each gets `<method>/seed<seed>`.
+        recipe: the `Recipe` that all share.
+        seeds: `{method: (seed, …)}`.
+    """
+    count = max(map(len, seeds.values()))
+    return [
+        Cell(
+            pathlib.Path(folder) / method / f"seed{numbers[turn]}",
+            dataclasses.replace(recipe, method=method, seed=numbers[turn]),
+        )
+        for turn in range(count)
+        for method, numbers in seeds.items()
+        if turn < len(numbers)
+    ]

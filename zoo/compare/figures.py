@@ -1,0 +1,145 @@
+"""The figures of comparisons."""
+
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+
+from rc_keras.whole_files import whole_file
+from rc_keras.zoo.compare.scaling import TASK_COUNTS
+from rc_keras.zoo.compare.summary import BASELINE
+
+_OURS, _BASELINE, _OTHER, _INK = "#0b6e4f", "#c8553d", "#8a8f98", "#1c2024"
+_COLUMNS = 3
+
+
+def draw_comparison(path, summary, measures):
+    """Draws Δm as bars, and each task's metric as points, with the spreads as whiskers and every seed as a dot.
+
+    Args:
+        path: of the PNG.
+        summary: the `Summary`, of at least one method.
+        measures: `{task: Measure}`.
+    """
+    methods = list(next(iter(summary.tasks.values())))
+    rows, lines = range(len(methods)), -(-(len(measures) + 1) // _COLUMNS)
+    figure = Figure(figsize=(3.6 * _COLUMNS, (0.8 + 0.3 * len(methods)) * lines), layout="constrained")
+    panels = figure.subplots(lines, _COLUMNS, sharey=True).flat
+    for axes in panels[len(measures) + 1 :]:
+        axes.remove()
+    axes = panels[0]
+    axes.set_yticks(rows, methods)
+    axes.set_ylim(len(methods) - 0.4, -0.6)
+    _plain(axes, "Δm [%], left is better")
+    axes.axvline(0, color=_INK, lw=0.8)
+    for row, method in enumerate(methods):
+        if method in summary.delta_m:
+            axes.barh(row, summary.delta_m[method].mean, height=0.62, color=_colour(method), alpha=0.85)
+            _whisker(axes, row, summary, summary.delta_m, method, 1.0, _INK)
+    if not summary.delta_m:
+        axes.set_xlabel(summary.reason, fontsize=7)
+    for axes, (task, measure) in zip(panels[1 : len(measures) + 1], measures.items(), strict=True):
+        better = "left" if measure.lower_is_better else "right"
+        _plain(axes, f"{task}: {measure.title} [{measure.unit}], {better} is better")
+        axes.margins(x=0.12)
+        statistics = summary.tasks[task]
+        if summary.baseline:
+            axes.axvline(measure.factor * summary.baseline[task], color=_BASELINE, lw=1, ls=":")
+        for row, method in enumerate(methods):
+            axes.plot(measure.factor * statistics[method].mean, row, "D", ms=6, color=_colour(method))
+            _whisker(axes, row, summary, statistics, method, measure.factor, _colour(method))
+    _save(figure, path)
+
+
+def draw_growth(path, growths):
+    """Draws parameters over the number of tasks, of the encoder alone, as the paper does, and of the whole network.
+
+    Args:
+        path: of the PNG.
+        growths: `{method: {part: Growth}}`.
+    """
+    figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+    counts = [count for count in TASK_COUNTS if count <= 10]
+    colours = _palette(growths)
+    for axes, part in zip(figure.subplots(1, 2), ("encoder", "network"), strict=True):
+        _plain(axes, {"encoder": "Encoder", "network": "Whole network"}[part] + ": parameters [millions]")
+        for method, parts in growths.items():
+            values = [parts[part](count) / 1e6 for count in counts]
+            axes.plot(counts, values, color=colours[method], lw=1.8, marker="o", ms=3.5, label=method)
+        axes.set_xlabel("tasks")
+        axes.set_xticks(counts)
+        axes.set_ylim(bottom=0)
+    axes.legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def draw_steps(path, chains, measures, baseline):
+    """Draws each task's metric after every step, from its own on: a row for each order, a column for each task.
+
+    Args:
+        path: of the PNG.
+        chains: the `Chain`s, one of them with a finished step.
+        measures: `{task: Measure}`.
+        baseline: `{task: number}` of single-task networks, drawn dotted, or `None`.
+    """
+    chains = [chain for chain in chains if chain.steps]
+    orders = list(dict.fromkeys(chain.order for chain in chains))
+    colours = _palette({chain.method: None for chain in chains})
+    figure = Figure(figsize=(3.2 * len(measures), 0.6 + 2.5 * len(orders)), layout="constrained")
+    panels = figure.subplots(len(orders), len(measures), squeeze=False)
+    for line, order in zip(panels, orders, strict=True):
+        for axes, (task, measure) in zip(line, measures.items(), strict=True):
+            better = "lower" if measure.lower_is_better else "higher"
+            _plain(axes, f"{task}: {measure.title} [{measure.unit}], {better} is better")
+            if baseline:
+                axes.axhline(measure.factor * baseline[task], color=_INK, lw=1, ls=":", label=BASELINE)
+            for chain in chains:
+                if chain.order != order:
+                    continue
+                points = [(k, step.numbers[task]) for k, step in enumerate(chain.steps, 1) if task in step.numbers]
+                steps, values = zip(*points, strict=True) if points else ((), ())  # its own step may not be taken yet
+                values = [measure.factor * value for value in values]
+                axes.plot(steps, values, color=colours[chain.method], lw=1.8, marker="o", ms=4, label=chain.method)
+            tasks = next(chain.tasks for chain in chains if chain.order == order)
+            axes.set_xticks(range(1, len(tasks) + 1), [f"+{name}" for name in tasks], rotation=20, fontsize=8)
+            axes.set_xlim(0.8, len(tasks) + 0.2)
+            axes.margins(y=0.15)
+            axes.ticklabel_format(axis="y", useOffset=False)
+        line[0].set_ylabel(order.replace("_", " "))
+    panels[0][-1].legend(frameon=False, fontsize=8)
+    _save(figure, path)
+
+
+def _plain(axes, title):
+    axes.set_title(title, fontsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(color="#e6e6e3", lw=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(labelsize=8)
+
+
+def _colour(method):
+    return {"rcm": _OURS, BASELINE: _BASELINE}.get(method, _OTHER)
+
+
+def _palette(methods):
+    """A colour for each method; ours and the baseline keep theirs."""
+    others = [method for method in methods if method not in ("rcm", BASELINE)]
+    shades = dict(zip(others, colormaps["tab10"]([0, 1, 4, 5, 6, 7, 8, 9]), strict=False))
+    return {method: shades.get(method, _colour(method)) for method in methods}
+
+
+def _whisker(axes, row, summary, statistics, method, factor, colour):
+    """The spread, dashed where it is that of other methods, and the seeds."""
+    statistic = statistics[method]
+    spread, borrowed = summary.spread(statistics, method)
+    if spread is not None:
+        bar = axes.errorbar(factor * statistic.mean, row, xerr=factor * spread, color=colour, lw=1.3, capsize=3)
+        if borrowed:
+            bar.lines[2][0].set_linestyle("--")
+    if len(statistic.values) > 1:
+        values = [factor * value for value in statistic.values.values()]
+        axes.plot(values, [row] * len(values), ".", ms=5, color="white", mec=_INK, mew=0.7)
+
+
+def _save(figure, path):
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=160)

@@ -1,0 +1,135 @@
+"""Tasks added one after the other: what becomes of the earlier ones."""
+
+import dataclasses
+import json
+import pathlib
+
+from rc_keras.zoo.compare import digest
+from rc_keras.zoo.compare.cells import Cell, CellError
+from rc_keras.zoo.compare.measures import directions
+from rc_keras.zoo.delta_m import delta_m, relative_drops
+
+ORDERS = ("low_to_high", "high_to_low")
+_LEVELS = ("edge", "normals", "depth", "saliency", "segmentation", "classification")  # of kinds, the lowest first
+
+
+@dataclasses.dataclass(frozen=True)
+class Step(Cell):
+    """A cell that adds one task to the model of the step before, and then measures all tasks of the model."""
+
+    def is_finished(self):
+        return super().is_finished() and (self.folder / digest.FILE).exists()
+
+    def run(self, flags):
+        if self.recipe.add_to is not None and not pathlib.Path(self.recipe.add_to).exists():
+            raise CellError("the step before is not finished")
+        if not super().is_finished():
+            super().run(flags)
+        locations = [flag for flag in flags if flag.startswith(("--manual_dir=", "--data_dir="))]
+        self.start("rc_keras.zoo.compare.digest", locations)
+
+    def digests(self):
+        """`{task: sha256 of its raw predictions}` of a finished step."""
+        return json.loads((self.folder / digest.FILE).read_text(encoding="utf-8"))
+
+
+@dataclasses.dataclass(frozen=True)
+class MeasuredStep:
+    """What a step left.
+
+    Attributes:
+        task: that was added.
+        numbers: `{task: number}` of all tasks so far.
+        digests: `{task: sha256}` of the same.
+    """
+
+    task: str
+    numbers: dict
+    digests: dict
+
+
+@dataclasses.dataclass(frozen=True)
+class Chain:
+    """The finished steps of one method in one order.
+
+    Attributes:
+        method, order: see `ORDERS`.
+        tasks: names of all tasks in this order.
+        steps: the `MeasuredStep`s.
+    """
+
+    method: str
+    order: str
+    tasks: tuple
+    steps: tuple
+
+    def forgetting(self, measures):
+        """What each task but the last lost since its own training, in percent of what it had then.
+
+        Positive is worse. The last task of the chain so far had no time to forget.
+
+        Args:
+            measures: `{task: Measure}`.
+
+        Returns:
+            `{task: percent}`; `None` where it was 0.
+        """
+        lost, ends = {}, self.steps[-1].numbers if self.steps else {}
+        for step in self.steps[:-1]:
+            own, end = {step.task: step.numbers[step.task]}, {step.task: ends[step.task]}
+            lost |= relative_drops(end, own, directions(measures)) if own[step.task] > 0 else {step.task: None}
+        return lost
+
+    def unchanged(self):
+        """Whether each task but the last still answers the bits it answered after its own training, `{task: bool}`."""
+        return {
+            step.task: all(later.digests[step.task] == step.digests[step.task] for later in self.steps[k:])
+            for k, step in enumerate(self.steps[:-1], 1)
+        }
+
+    def delta_m(self, measures, baseline):
+        """Δm over the tasks so far, after each step, in percent.
+
+        Args:
+            measures: `{task: Measure}`.
+            baseline: `{task: number}` of single-task networks; all must be positive.
+        """
+        return [
+            delta_m(step.numbers, {task: baseline[task] for task in step.numbers}, directions(measures))
+            for step in self.steps
+        ]
+
+
+def order_tasks(tasks, order):
+    """Names of `Task`s from low to high level, such as edges to semantics, or back; equals as they come."""
+    levels = {task.name: _LEVELS.index(task.kind) for task in tasks}
+    names = sorted(levels, key=levels.get)
+    return tuple(names if order == "low_to_high" else reversed(names))
+
+
+def plan_chain(folder, recipe, tasks):
+    """The `Step`s that add tasks one after the other.
+
+    Args:
+        folder: of the chain; each step gets `step<number>-<task>`.
+        recipe: the `Recipe` that all share, with the method.
+        tasks: names, in order.
+    """
+    steps, before = [], None
+    for number, task in enumerate(tasks, 1):
+        own = pathlib.Path(folder) / f"step{number}-{task}"
+        steps.append(Step(own, dataclasses.replace(recipe, tasks=(task,), add_to=before)))
+        before = str((own / "model.keras").resolve())
+    return steps
+
+
+def read_chain(method, order, steps, measures):
+    """The `Chain` of the steps that are finished."""
+    measured = []
+    for step in steps:
+        if not step.is_finished():
+            break
+        metrics = step.metrics()
+        numbers = {task: metrics[task][measures[task].metric] for task in metrics}
+        measured.append(MeasuredStep(step.recipe.tasks[0], numbers, step.digests()))
+    return Chain(method, order, tuple(step.recipe.tasks[0] for step in steps), tuple(measured))

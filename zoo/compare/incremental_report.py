@@ -1,0 +1,129 @@
+"""What tasks added one by one leave: `incremental.json`, `incremental.md` and `incremental.png`."""
+
+import dataclasses
+import json
+import pathlib
+import statistics
+
+from rc_keras.whole_files import write_whole
+from rc_keras.zoo.compare.incremental import read_chain
+from rc_keras.zoo.compare.machine import describe_machine
+from rc_keras.zoo.compare.markdown import table_lines
+from rc_keras.zoo.compare.measures import measures_of
+from rc_keras.zoo.compare.report import read_scores
+from rc_keras.zoo.compare.runner import finished_cells
+from rc_keras.zoo.compare.summary import BASELINE
+
+
+class IncrementalReport:
+    """The files of the incremental protocol, written again whenever a step is finished.
+
+    Args:
+        out: folder; made if it is missing.
+        recipe: the `Recipe` that all share.
+        tasks: its `Task`s.
+        baselines: `{name: Cell}` of the single-task runs.
+        plans: `{(method, order): [Step, …]}`.
+    """
+
+    def __init__(self, out, recipe, tasks, baselines, plans):
+        self.out = pathlib.Path(out)
+        self.recipe, self.baselines, self.plans = recipe, baselines, plans
+        self.measures = measures_of(tasks)
+
+    def write(self):
+        """Writes the files from what is finished.
+
+        Returns:
+            The tables.
+        """
+        chains = [read_chain(method, order, steps, self.measures) for (method, order), steps in self.plans.items()]
+        scores = read_scores(finished_cells(self.baselines).values(), self.measures)
+        baseline = _mean(list(scores[BASELINE].values())) if scores else None
+        tables = format_chains(chains, self.measures, baseline)
+        self.out.mkdir(parents=True, exist_ok=True)
+        content = {
+            "recipe": dataclasses.asdict(self.recipe),
+            "machine": describe_machine(),
+            "baseline": baseline,
+            "chains": [self._content(chain, baseline) for chain in chains],
+        }
+        write_whole(self.out / "incremental.json", (json.dumps(content, indent=2) + "\n").encode())
+        write_whole(self.out / "incremental.md", tables.encode())
+        if any(chain.steps for chain in chains):
+            from rc_keras.zoo.compare.figures import draw_steps
+
+            draw_steps(self.out / "incremental.png", chains, self.measures, baseline)
+        return tables
+
+    def _content(self, chain, baseline):
+        return {
+            **dataclasses.asdict(chain),
+            "forgetting_percent": chain.forgetting(self.measures),
+            "unchanged": chain.unchanged(),
+            "delta_m_percent": _delta_m(chain, self.measures, baseline),
+        }
+
+
+def format_chains(chains, measures, baseline):
+    """Markdown: for each order what the methods forgot, and each task's metric after every step.
+
+    Args:
+        chains: the `Chain`s.
+        measures: `{task: Measure}`.
+        baseline: `{task: number}` of single-task networks, or `None`.
+    """
+    parts = []
+    for order in dict.fromkeys(chain.order for chain in chains):
+        ours = [chain for chain in chains if chain.order == order]
+        parts += [f"## {' → '.join(ours[0].tasks)}", "", *_forgetting(ours, measures, baseline), ""]
+        parts += [*_metrics(ours, measures), ""]
+    parts.append(
+        "Forgetting: what a task lost between its own training and the last step, in percent of what it had; positive "
+        "is worse. One seed: what lies within the spread between seeds says nothing, but bits are bits.  \n"
+        "Earlier answers: whether every earlier task answers the validation images after every later step with the "
+        "same bits as after its own training (sha256 of raw predictions).  \n"
+        f"Δm: mean relative drop over the tasks so far against {BASELINE}, the mean of its seeds; positive is worse."
+    )
+    return "\n".join(parts) + "\n"
+
+
+def _forgetting(chains, measures, baseline):
+    tasks = chains[0].tasks
+    heads = ["method", *(f"{task} forgets %" for task in tasks[:-1]), "earlier answers"]
+    heads += [f"Δm % after +{task}" for task in tasks]
+    rows = []
+    for chain in chains:
+        lost, unchanged = chain.forgetting(measures), chain.unchanged()
+        cells = [chain.method, *(_signed(lost.get(task)) for task in tasks[:-1])]
+        moved = [task for task, same in unchanged.items() if not same]
+        cells.append("—" if not unchanged else f"moved: {', '.join(moved)}" if moved else "same bits")
+        drops = _delta_m(chain, measures, baseline) or []
+        cells += [_signed(drop) for drop in [*drops, *[None] * (len(tasks) - len(drops))]]
+        rows.append(cells)
+    return table_lines(heads, rows)
+
+
+def _metrics(chains, measures):
+    tasks = chains[0].tasks
+    rows = []
+    for chain in chains:
+        for step in chain.steps:
+            numbers = [measures[task].show(step.numbers[task]) if task in step.numbers else "" for task in tasks]
+            rows.append([chain.method, f"+{step.task}", *numbers])
+    return table_lines(["method", "after", *(f"{task} {measures[task].heading}" for task in tasks)], rows)
+
+
+def _signed(percent):
+    return "—" if percent is None else f"{round(percent, 2) + 0.0:+.2f}"
+
+
+def _delta_m(chain, measures, baseline):
+    """Δm after each step, or `None` where the baseline allows none."""
+    if baseline is None or min(baseline.values()) <= 0:
+        return None
+    return chain.delta_m(measures, baseline)
+
+
+def _mean(scores):
+    return {task: statistics.fmean(numbers[task] for numbers in scores) for task in scores[0]}

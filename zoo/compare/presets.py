@@ -1,0 +1,39 @@
+"""Which methods are compared."""
+
+_BASELINES = (
+    "single_task",
+    "multi_task",
+    "fine_tune",
+    "series_adapter",
+    "parallel_adapter",
+    "batch_norm",
+    "channel_modulation",
+    "low_rank",
+    "squeeze_excite",
+    "rcm",
+)
+
+PRESETS = {
+    "ablation": ("single_task", "rc", "rc_nff", "rc_ri", "rcm", "rc_identity"),
+    "baselines": _BASELINES,
+    "incremental": ("rcm", "multi_task", "fine_tune"),
+    "scaling": _BASELINES,
+}
+
+
+def choose_methods(preset, methods):
+    """The methods to compare: those given, or else the preset's.
+
+    Args:
+        preset: a key of `PRESETS`, or `None`.
+        methods: list of names, or `None`.
+
+    Raises:
+        ValueError: if neither is given, or a method twice.
+    """
+    if preset is None and not methods:
+        raise ValueError("`--preset` or `--methods` must be given.")
+    methods = tuple(methods or PRESETS[preset])
+    if len(set(methods)) < len(methods):
+        raise ValueError(f"`--methods` must be different names. Received: --methods={','.join(methods)}")
+    return methods

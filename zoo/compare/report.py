@@ -1,0 +1,107 @@
+"""What a comparison leaves: `compare.json`, `compare.md` and `compare.png`."""
+
+import dataclasses
+import json
+import pathlib
+
+from rc_keras.whole_files import write_whole
+from rc_keras.zoo.compare.machine import describe_machine
+from rc_keras.zoo.compare.measures import directions, measures_of
+from rc_keras.zoo.compare.runner import finished_cells
+from rc_keras.zoo.compare.sizes import measure_size
+from rc_keras.zoo.compare.summary import summarize
+from rc_keras.zoo.compare.table import format_table
+
+
+class Report:
+    """The files of a comparison, written again whenever a cell is finished.
+
+    Args:
+        out: folder; made if it is missing.
+        recipe: the `Recipe` that all cells share.
+        tasks: its `Task`s.
+        cells: `{name: Cell}`.
+    """
+
+    def __init__(self, out, recipe, tasks, cells):
+        self.out = pathlib.Path(out)
+        self.recipe, self.tasks, self.cells = recipe, tasks, cells
+        self._sizes = {}
+
+    def write(self):
+        """Writes the files from the cells that are finished.
+
+        Returns:
+            The table.
+        """
+        finished = finished_cells(self.cells)
+        measures = measures_of(self.tasks)
+        summary = summarize(read_scores(finished.values(), measures), directions(measures))
+        for method in {cell.recipe.method for cell in finished.values()} - self._sizes.keys():
+            self._sizes[method] = measure_size(dataclasses.replace(self.recipe, method=method), self.tasks)
+        parameters = {method: size["parameters"] for method, size in self._sizes.items()}
+        table = format_table(summary, measures, parameters) + self._origin(finished)
+        self.out.mkdir(parents=True, exist_ok=True)
+        content = self._content(finished, summary)
+        write_whole(self.out / "compare.json", (json.dumps(content, indent=2) + "\n").encode())
+        write_whole(self.out / "compare.md", table.encode())
+        if finished:
+            from rc_keras.zoo.compare.figures import draw_comparison
+
+            draw_comparison(self.out / "compare.png", summary, measures)
+        return table
+
+    def _origin(self, finished):
+        """On what, and which cells are missing."""
+        lines = [f"{n} images of `{split}`, {data}." for n, split, data in _images(finished)]
+        recipe = self.recipe
+        lines.append(f"{recipe.backbone}, {recipe.steps} steps of {recipe.batch_size} images of {recipe.crop}.")
+        missing = [name for name in self.cells if name not in finished]
+        if missing:
+            lines.append(f"Not finished: {'; '.join(missing)}.")
+        return "\n" + "  \n".join(lines) + "\n"
+
+    def _content(self, finished, summary):
+        """Everything, as plain data."""
+
+        def numbers(statistics):
+            return {name: {"mean": s.mean, "std": s.std, "seeds": s.values} for name, s in statistics.items()}
+
+        return {
+            "recipe": dataclasses.asdict(self.recipe),
+            "machine": describe_machine(),
+            "baseline": summary.baseline,
+            "tasks": {task: numbers(statistics) for task, statistics in summary.tasks.items()},
+            "delta_m_percent": numbers(summary.delta_m),
+            "spread_percent": {method: summary.spread(summary.delta_m, method)[0] for method in summary.delta_m},
+            "best": summary.best,
+            "within_spread_of_best": [m for m in summary.delta_m if summary.within_spread(m, summary.best)]
+            if summary.best
+            else [],
+            "reason": summary.reason,
+            "sizes": self._sizes,
+            "cells": {
+                name: {
+                    "method": cell.recipe.method,
+                    "seed": cell.recipe.seed,
+                    "seconds": cell.seconds(),
+                    "metrics": cell.metrics(),
+                }
+                for name, cell in finished.items()
+            },
+            "not_finished": [name for name in self.cells if name not in finished],
+        }
+
+
+def read_scores(cells, measures):
+    """The numbers that methods are compared by, `{method: {seed: {task: number}}}`."""
+    scores = {}
+    for cell in cells:
+        metrics = cell.metrics()
+        numbers = {task: metrics[task][measure.metric] for task, measure in measures.items()}
+        scores.setdefault(cell.recipe.method, {})[cell.recipe.seed] = numbers
+    return scores
+
+
+def _images(finished):
+    return list(dict.fromkeys(cell.images() for cell in finished.values()))

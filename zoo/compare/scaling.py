@@ -1,0 +1,102 @@
+"""How parameters grow with the number of tasks."""
+
+import dataclasses
+import json
+import pathlib
+
+import rc_keras
+from rc_keras.whole_files import write_whole
+from rc_keras.zoo.compare.markdown import table_lines
+from rc_keras.zoo.compare.sizes import build_untrained
+from rc_keras.zoo.compare.summary import BASELINE
+
+TASK_COUNTS = (*range(1, 11), 100)
+
+
+@dataclasses.dataclass(frozen=True)
+class Growth:
+    """Parameters for P tasks, N(P) = shared + P · per_task; moving statistics are not counted.
+
+    Attributes:
+        shared: what all tasks share.
+        per_task: what each adds.
+    """
+
+    shared: int
+    per_task: int
+
+    def __call__(self, tasks):
+        return self.shared + tasks * self.per_task
+
+
+def measure_growth(recipe):
+    """Counts what a second task adds to a model with one, both with one-channel heads.
+
+    Args:
+        recipe: the `Recipe`, whose method, backbone and decoder are counted.
+
+    Returns:
+        `{"encoder": Growth, "network": Growth}`; the encoder is the backbone without decoder and head, as the paper
+        plots it.
+    """
+    first, second = (rc_keras.Task(name, 1, "edge") for name in ("first", "second"))
+    model = build_untrained(dataclasses.replace(recipe, crop=(64, 64), seed=0), [first])
+    one = model.parameter_report()
+    model.add_task(second)
+    two = model.parameter_report()
+    added = two.total - one.total
+    decoder = two.tasks["second"].decoder + two.tasks["second"].head
+    shared = one.total - added
+    return {"encoder": Growth(shared, added - decoder), "network": Growth(shared, added)}
+
+
+def format_growth(growths, part):
+    """A table of millions of parameters: a line for each method, a column for each number of tasks.
+
+    Args:
+        growths: `{method: {part: Growth}}`.
+        part: `"encoder"` or `"network"`.
+    """
+    rows = [[name, *(f"{parts[part](n) / 1e6:.2f}" for n in TASK_COUNTS)] for name, parts in growths.items()]
+    if BASELINE in growths:
+        for name, parts in growths.items():
+            if name != BASELINE:
+                saved = [100 * (1 - parts[part](n) / growths[BASELINE][part](n)) for n in TASK_COUNTS]
+                rows.append([f"saved by {name}", *(f"{percent:.1f} %" for percent in saved)])
+    return "\n".join(table_lines(["tasks", *map(str, TASK_COUNTS)], rows)) + "\n"
+
+
+def write_growth(out, growths, recipe):
+    """Writes `scaling.json`, `scaling.md` and `scaling.png`.
+
+    Args:
+        out: folder; made if it is missing.
+        growths: `{method: {part: Growth}}`.
+        recipe: the `Recipe` they were counted with.
+
+    Returns:
+        The tables.
+    """
+    from rc_keras.zoo.compare.figures import draw_growth
+
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    tables = (
+        f"Parameters in millions, {recipe.backbone}, moving statistics not counted.\n\n"
+        f"Encoder:\n\n{format_growth(growths, 'encoder')}\n"
+        f"Whole network, DeepLabv3+ of width {recipe.decoder_width} with one-channel heads:\n\n"
+        f"{format_growth(growths, 'network')}"
+    )
+    content = {
+        method: {
+            part: {**dataclasses.asdict(growth), "parameters": {count: growth(count) for count in TASK_COUNTS}}
+            for part, growth in parts.items()
+        }
+        for method, parts in growths.items()
+    }
+    settings = {name: getattr(recipe, name) for name in ("backbone", "decoder_width", "low_level_width")}
+    text = json.dumps({**settings, "methods": content}, indent=2)
+    write_whole(out / "scaling.json", (text + "\n").encode())
+    write_whole(out / "scaling.md", tables.encode())
+    draw_growth(out / "scaling.png", growths)
+    return tables

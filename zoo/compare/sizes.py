@@ -1,0 +1,31 @@
+"""How large the model of a cell is."""
+
+import rc_keras
+
+
+def build_untrained(recipe, tasks):
+    """The model of a recipe for some `Task`s, with random weights."""
+    return rc_keras.build(
+        tasks,
+        backbone=recipe.backbone,
+        decoder=rc_keras.decoders.DeepLabV3Plus(recipe.decoder_width, recipe.low_level_width),
+        output_stride=recipe.output_stride,
+        image_shape=(*recipe.crop, 3),
+        method=recipe.method,
+        seed=recipe.seed,
+    )
+
+
+def measure_size(recipe, tasks):
+    """What a model costs; the one place to add to, which ends in `compare.json`.
+
+    Args:
+        recipe: the `Recipe`.
+        tasks: the `Task`s.
+
+    Returns:
+        `{"parameters": …, "shared": …, "tasks": {task: …}}`, moving statistics not counted.
+    """
+    report = build_untrained(recipe, tasks).parameter_report()
+    counts = {name: task.total for name, task in report.tasks.items()}
+    return {"parameters": report.total, "shared": report.total - sum(counts.values()), "tasks": counts}

@@ -1,0 +1,130 @@
+"""The arithmetic of the table: means, spreads between seeds, and Δm."""
+
+import dataclasses
+import math
+import statistics
+
+from rc_keras.zoo.delta_m import delta_m
+
+BASELINE = "single_task"
+
+
+@dataclasses.dataclass(frozen=True)
+class Statistic:
+    """A number of a method, once for each seed: `values` is `{seed: number}`."""
+
+    values: dict
+
+    @property
+    def mean(self):
+        return statistics.fmean(self.values.values())
+
+    @property
+    def std(self):
+        """The sample standard deviation over the seeds, `None` of a single one."""
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
+
+
+@dataclasses.dataclass(frozen=True)
+class Pooled:
+    """The spread that stands in for that of a method with one seed.
+
+        s² = Σ_m (n_m − 1) s_m² / Σ_m (n_m − 1)
+
+    over the methods m with n_m > 1 seeds.
+
+    Attributes:
+        std: s.
+        methods: names of the methods m.
+    """
+
+    std: float
+    methods: tuple
+
+    @classmethod
+    def of(cls, statistics):
+        """Pools `{method: Statistic}`; `None` if none has several seeds."""
+        several = {name: s for name, s in statistics.items() if s.std is not None}
+        if not several:
+            return None
+        freedom = sum(len(s.values) - 1 for s in several.values())
+        variance = sum((len(s.values) - 1) * s.std**2 for s in several.values()) / freedom
+        return cls(math.sqrt(variance), tuple(several))
+
+
+@dataclasses.dataclass(frozen=True)
+class Summary:
+    """What the finished cells amount to.
+
+    Attributes:
+        tasks: `{task: {method: Statistic}}` of the tasks' metrics.
+        delta_m: `{method: Statistic}` in percent; empty without a baseline.
+        baseline: `{task: number}`, the mean over all seeds of the single-task runs; `None` without one.
+        reason: why there is no Δm.
+    """
+
+    tasks: dict
+    delta_m: dict
+    baseline: dict | None
+    reason: str
+
+    def spread(self, statistics, method):
+        """The spread of a method, `(number or None, whether it is that of other methods)`."""
+        own = statistics[method].std
+        if own is not None:
+            return own, False
+        pooled = Pooled.of(statistics)
+        return (None, False) if pooled is None else (pooled.std, True)
+
+    @property
+    def best(self):
+        """The method with the lowest Δm, the baseline apart; `None` without one."""
+        others = [name for name in self.delta_m if name != BASELINE]
+        return min(others, key=lambda name: self.delta_m[name].mean, default=None)
+
+    def within_spread(self, method, other):
+        """Whether two methods' Δm differ by no more than √(s² + s'²); `None` where no spread is known.
+
+        s and s' are the methods' own spreads or the pooled one, whichever is larger: two seeds may agree by chance.
+        """
+        pooled = Pooled.of(self.delta_m)
+        if pooled is None:
+            return None
+        spreads = [max(self.delta_m[name].std or 0.0, pooled.std) for name in (method, other)]
+        return abs(self.delta_m[method].mean - self.delta_m[other].mean) <= math.hypot(*spreads)
+
+
+def summarize(scores, directions):
+    """Summarizes the finished cells.
+
+    The baseline M_b of Δm is the mean over all seeds of the single-task runs, the same for every method and seed; Δm of
+    a method is the mean over its seeds of
+
+        Δm = 100/T Σ_t (−1)^{l_t} (M_b,t − M_m,t) / M_b,t
+
+    Args:
+        scores: `{method: {seed: {task: number}}}`.
+        directions: `{task: whether lower is better}`.
+
+    Returns:
+        The `Summary`.
+    """
+    scores = {method: seeds for method, seeds in scores.items() if seeds}
+    tasks = {
+        task: {
+            method: Statistic({seed: numbers[task] for seed, numbers in seeds.items()})
+            for method, seeds in scores.items()
+        }
+        for task in directions
+    }
+    if BASELINE not in scores:
+        return Summary(tasks, {}, None, f"no run of {BASELINE} is finished")
+    baseline = {task: methods[BASELINE].mean for task, methods in tasks.items()}
+    try:
+        drops = {
+            method: Statistic({seed: delta_m(numbers, baseline, directions) for seed, numbers in seeds.items()})
+            for method, seeds in scores.items()
+        }
+    except ValueError as error:  # a baseline of 0, or a number that is none
+        return Summary(tasks, {}, baseline, str(error))
+    return Summary(tasks, drops, baseline, "")

@@ -1,0 +1,87 @@
+"""The table of a comparison, as Markdown."""
+
+from rc_keras.zoo.compare.markdown import table_lines
+from rc_keras.zoo.compare.summary import BASELINE, Pooled
+
+
+def format_table(summary, measures, parameters):
+    """A line for each method, and below it how to read it.
+
+    Args:
+        summary: the `Summary`.
+        measures: `{task: Measure}`.
+        parameters: `{method: number}`.
+
+    Returns:
+        Markdown, ending with a line break.
+    """
+    methods = list(next(iter(summary.tasks.values()), {}))
+    if not methods:
+        return "No cell is finished.\n"
+    heads = ["method", "seeds", *(f"{task} {measure.heading}" for task, measure in measures.items())]
+    heads += ["Δm % ↓", "parameters", f"against {BASELINE}"]
+    rows = []
+    for method in methods:
+        cells = [method, str(len(next(iter(summary.tasks.values()))[method].values))]
+        for task, measure in measures.items():
+            cells.append(_with_spread(summary, summary.tasks[task], method, measure.show))
+        cells.append(_delta_m(summary, method))
+        cells += _parameters(parameters, method)
+        rows.append(cells)
+    return "\n".join([*table_lines(heads, rows), "", *_notes(summary)]) + "\n"
+
+
+def _with_spread(summary, statistics, method, show):
+    spread, borrowed = summary.spread(statistics, method)
+    mean = show(statistics[method].mean)
+    return mean if spread is None else f"{mean} ± {show(spread)}{'†' if borrowed else ''}"
+
+
+def _delta_m(summary, method):
+    if method not in summary.delta_m:
+        return "—"
+    spread, borrowed = summary.spread(summary.delta_m, method)
+    mean = f"{round(summary.delta_m[method].mean, 2) + 0.0:+.2f}"  # never -0.00
+    text = mean if spread is None else f"{mean} ± {spread:.2f}{'†' if borrowed else ''}"
+    if method == BASELINE:
+        return text
+    if method == summary.best:
+        return f"**{text}**"
+    return f"{text} ≈" if summary.within_spread(method, summary.best) else text
+
+
+def _parameters(parameters, method):
+    if method not in parameters:
+        return ["—", "—"]
+    count, reference = parameters[method], parameters.get(BASELINE)
+    change = "—" if reference is None or method == BASELINE else f"{100 * (count / reference - 1):+.1f} %"
+    return [f"{count:,}", change]
+
+
+def _notes(summary):
+    if not summary.delta_m:
+        return [f"Δm: {summary.reason}."]
+    count = len(summary.delta_m[BASELINE].values)
+    runs = f"the mean of its {count} seeds" if count > 1 else "its only seed"
+    notes = [
+        f"Δm: mean relative drop against {BASELINE}, {runs}; positive is worse. Of several seeds it is the mean of "
+        "their Δm."
+    ]
+    pooled = Pooled.of(summary.delta_m)
+    if pooled is None:
+        return [*notes, "No method has several seeds: nothing says which differences are more than chance."]
+    notes.append("±: standard deviation between seeds.")
+    if any(statistic.std is None for statistic in summary.delta_m.values()):
+        notes.append(f"†: one seed; the spread is that of {_listed(pooled.methods)} together.")
+    notes.append(
+        "Bold: the lowest Δm. ≈: not told apart from it, the difference is within √(s² + s'²) of both spreads."
+    )
+    alike = [name for name in summary.delta_m if name != BASELINE and summary.within_spread(name, BASELINE)]
+    if alike:
+        notes.append(f"Not told apart from {BASELINE}: {_listed(alike)}.")
+    return ["  \n".join(notes)]
+
+
+def _listed(names):
+    *first, last = names
+    return f"{', '.join(first)} and {last}" if first else last
