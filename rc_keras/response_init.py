@@ -24,9 +24,13 @@ class ResponseReport:
 
     def rank(self, layer, energy):
         """The smallest number of leading responses that keeps `energy`, in 0..1, of the total variance."""
+        share = self.cumulative_energy(layer)
+        return min(int(np.searchsorted(share, energy * (1 - 1e-12))) + 1, share.size)
+
+    def cumulative_energy(self, layer):
+        """The share of the total variance, in 0..1, in the first response, the first two, and so on, `(c_out,)`."""
         spectrum = self.spectra[layer]
-        share = np.cumsum(spectrum) / max(spectrum.sum(), np.finfo("float64").tiny)
-        return min(int(np.searchsorted(share, energy * (1 - 1e-12))) + 1, spectrum.size)
+        return np.cumsum(spectrum) / max(spectrum.sum(), np.finfo("float64").tiny)
 
     def __str__(self):
         source = f"{self.images} images" if self.images else "no images (white inputs assumed)"

@@ -1,0 +1,39 @@
+"""Looks into a trained model: what its tasks share, and what its bank spends filters on.
+
+Usage:
+    python -m rc_keras.zoo.diagnose --workdir RUN --manual_dir DIR [--images 64] [--only representation,responses]
+    python -m rc_keras.zoo.diagnose --model m.keras --recipe nyud --scale small --manual_dir DIR --out DIR
+
+The first form looks at `RUN/model.keras` with the recipe of the run; fields given as flags replace the recipe's. Prints
+a table, and writes JSON and a diagram to RUN or `--out`, for each of
+
+- `representation`: how alike the tasks, and the pretrained network, see the same images, stage by stage;
+- `gradients`: whether tasks pull the weights they share in opposite directions; on a frozen bank they share none;
+- `responses`: how many rotated filters of each layer of the bank hold the energy of its responses.
+"""
+
+from absl import app, flags, logging
+
+from rc_keras.zoo.command_line import prepared_data
+from rc_keras.zoo.trained_model import SPLIT, resolve_trained_model
+
+_ONLY = flags.DEFINE_list("only", ["representation", "gradients", "responses"], "The diagnostics to run.")
+_IMAGES = flags.DEFINE_integer("images", 64, "How many images to look at, the first of the split.", lower_bound=3)
+_STAGES = flags.DEFINE_list("stages", None, "Layers of the backbone to compare at; the ends of its stages by default.")
+_POOLED = flags.DEFINE_bool("pooled", False, "Average features over positions before they are compared.")
+
+
+def main(argv):
+    if len(argv) > 1:
+        raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
+    model, recipe, out = resolve_trained_model()
+
+    from rc_keras.zoo.diagnostics.report import diagnose
+
+    logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
+    options = {"images": _IMAGES.value, "only": _ONLY.value, "stages": _STAGES.value, "pooled": _POOLED.value}
+    diagnose(model, recipe, prepared_data(recipe), out, split=SPLIT.value, **options)
+
+
+if __name__ == "__main__":
+    app.run(main)

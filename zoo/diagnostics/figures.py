@@ -1,0 +1,50 @@
+"""What the diagrams have in common."""
+
+from rc_keras.whole_files import whole_file
+
+
+def new_figure(width, height, layout="constrained"):
+    """A matplotlib `Figure`, sizes in inches; raises `ImportError` that names what to install."""
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("Drawing needs matplotlib: pip install rc_keras[viz]") from error
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def draw_matrix(axes, matrix, names, title, limits, colours, written="{:.2f}"):
+    """Draws a square matrix with its values written in; what is not a number is a grey dash.
+
+    Args:
+        axes: of matplotlib.
+        matrix: `(n, n)`.
+        names: of rows and columns.
+        title: of the axes.
+        limits: values of the first and the last colour.
+        colours: name of matplotlib's colour map.
+        written: how a value is written.
+    """
+    axes.set_facecolor("#e3e3e0")
+    image = axes.imshow(matrix, cmap=colours, vmin=limits[0], vmax=limits[1])
+    for (row, column), value in _entries(matrix):
+        if value == value:
+            red, green, blue, _ = image.cmap(image.norm(value))
+            ink = "black" if 0.299 * red + 0.587 * green + 0.114 * blue > 0.5 else "white"
+            axes.text(column, row, written.format(value), ha="center", va="center", color=ink, fontsize=8)
+        else:
+            axes.text(column, row, "–", ha="center", va="center", color="#6f6f6f")
+    axes.set_title(title, fontsize=10.5)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right", rotation_mode="anchor", fontsize=9)
+    axes.set_yticks(range(len(names)), names, fontsize=9)
+    axes.tick_params(length=0)
+    axes.spines[:].set_visible(False)
+
+
+def save(figure, path):
+    """Writes a figure; its suffix gives the format."""
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=150, bbox_inches="tight")
+
+
+def _entries(matrix):
+    return (((i, j), value) for i, row in enumerate(matrix) for j, value in enumerate(row))

@@ -1,0 +1,75 @@
+"""From a model to what people read: tables, JSON files and diagrams."""
+
+import pathlib
+
+import keras
+import numpy as np
+
+from rc_keras.names import unknown_name
+from rc_keras.zoo.diagnostics.conflict_figure import draw_conflict
+from rc_keras.zoo.diagnostics.figures import new_figure
+from rc_keras.zoo.diagnostics.gradient_conflict import gradient_conflict
+from rc_keras.zoo.diagnostics.json_file import write_json
+from rc_keras.zoo.diagnostics.representation_similarity import representation_similarity
+from rc_keras.zoo.diagnostics.response_spectra import response_spectra, spectra_to_dict
+from rc_keras.zoo.diagnostics.similarity_figure import draw_similarity
+from rc_keras.zoo.diagnostics.spectra_figure import draw_spectra
+from rc_keras.zoo.recipes.batches import evaluation_stream
+
+DIAGNOSTICS = ("representation", "gradients", "responses")
+
+
+def diagnose(model, recipe, data, out, split="validation", images=64, only=DIAGNOSTICS, stages=None, pooled=False):
+    """Runs diagnostics on a saved model, prints their tables, and writes `<diagnostic>.json` and `.png` of each.
+
+    Args:
+        model: path of the `.keras` file.
+        recipe: the `Recipe` that says how images are prepared.
+        data: the prepared `Data`.
+        out: folder; made if it is missing.
+        split: of the data.
+        images: how many images to look at, the first of the split.
+        only: names of diagnostics, of `DIAGNOSTICS`.
+        stages, pooled: see `representation_similarity`.
+
+    Returns:
+        `{diagnostic: result}`.
+
+    Raises:
+        ImportError: without matplotlib; names what to install.
+        ValueError: if an argument is wrong.
+    """
+    for name in only:
+        if name not in DIAGNOSTICS:
+            raise unknown_name("only", name, DIAGNOSTICS)
+    new_figure(1, 1)  # fails before the long work where nothing can be drawn
+    out = pathlib.Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    network = keras.saving.load_model(model)
+    tasks = data.select([name for name in network.tasks if name in data.tasks])
+    stream = evaluation_stream(recipe, data, tasks, split).unbatch().take(images).batch(recipe.batch_size)
+    batches = [(pixels, labels) for pixels, labels, _ in stream.as_numpy_iterator()]
+    pixels = np.concatenate([pixels for pixels, _ in batches])
+    source = {
+        "model": str(model),
+        "method": network.bank.method.name,
+        "dataset": data.builder.info.full_name,
+        "split": split,
+    }
+    results = {}
+    for name in (name for name in DIAGNOSTICS if name in only):
+        print(f"{name}: {len(pixels)} images", flush=True)
+        if name == "representation":
+            result = representation_similarity(network, pixels, stages, pooled)
+            values, draw = result.to_dict(), draw_similarity
+        elif name == "gradients":
+            result = gradient_conflict(network, batches)
+            values, draw = result.to_dict(), draw_conflict
+        else:
+            result = response_spectra(network, pixels)
+            values, draw = spectra_to_dict(result), draw_spectra
+        write_json(out / f"{name}.json", {**source, **values})
+        draw(result, out / f"{name}.png")
+        print(f"\n{result}\n{out}/{name}.json, {name}.png\n", flush=True)
+        results[name] = result
+    return results

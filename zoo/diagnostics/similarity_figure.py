@@ -1,0 +1,26 @@
+"""The diagram of representational similarity: a matrix for each stage."""
+
+from rc_keras.zoo.diagnostics.figures import draw_matrix, new_figure, save
+
+
+def draw_similarity(similarity, path):
+    """Draws one matrix a stage, tasks and the pretrained network in rows and columns.
+
+    Args:
+        similarity: the `RepresentationSimilarity`.
+        path: the picture; its suffix gives the format, e.g. `.png`.
+
+    Raises:
+        ImportError: without matplotlib; names what to install.
+        OSError: if the picture cannot be written.
+    """
+    side = 1.0 + 0.42 * len(similarity.networks)
+    figure = new_figure(max(side * len(similarity.stages), 4.5), side + 1.4, layout="compressed")
+    grid = figure.subplots(1, len(similarity.stages), squeeze=False)[0]
+    for axes, (stage, matrix) in zip(grid, similarity.stages.items(), strict=True):
+        draw_matrix(axes, matrix, similarity.networks, stage, (0.0, 1.0), "viridis")
+        if axes is not grid[0]:
+            axes.set_yticklabels([])
+    features = "averaged over positions, " if similarity.pooled else ""
+    figure.suptitle(f"Similarity of representations, {features}{similarity.images} images", fontsize=11)
+    save(figure, path)

@@ -1,0 +1,32 @@
+"""The flags of commands that look at a trained model, and what they resolve to."""
+
+import dataclasses
+import pathlib
+
+from absl import app, flags
+
+from rc_keras.zoo.command_line import RECIPE, WORKDIR, field_values, resolve_recipe
+from rc_keras.zoo.recipes import Recipe
+
+MODEL = flags.DEFINE_string("model", None, "A saved model; that of the run by default.")
+OUT = flags.DEFINE_string("out", None, "Folder of the results; that of the run by default.")
+SPLIT = flags.DEFINE_string("split", "validation", "Split of the data set, TFDS's slices included: train[:100].")
+
+
+def resolve_trained_model():
+    """What `--workdir`, or `--model`, `--recipe` and `--out`, name: `(path of the model, Recipe, output folder)`.
+
+    Raises:
+        absl.app.UsageError: if flags are missing or wrong, or the run has no recipe.
+    """
+    if WORKDIR.value is None and None in (MODEL.value, OUT.value, RECIPE.value):
+        raise app.UsageError("`--workdir`, or `--model`, `--recipe` and `--out` must be given.")
+    try:
+        if RECIPE.value is not None:
+            recipe = resolve_recipe()
+        else:
+            recipe = dataclasses.replace(Recipe.load(pathlib.Path(WORKDIR.value) / "recipe.json"), **field_values())
+    except (OSError, ValueError) as error:
+        raise app.UsageError(str(error)) from error
+    model = MODEL.value or pathlib.Path(WORKDIR.value) / "model.keras"
+    return model, recipe, pathlib.Path(OUT.value or WORKDIR.value)
