@@ -1,4 +1,4 @@
-"""Training of a model whose tasks share nothing that trains."""
+"""Training of a model of several tasks, apart, or jointly in what they share."""
 
 import inspect
 
@@ -7,7 +7,7 @@ from keras import ops
 
 from rc_keras import first_batch
 from rc_keras import ops as rc_ops
-from rc_keras.per_task_optimizer import PerTaskOptimizer
+from rc_keras.per_task_optimizer import JOINT, PerTaskOptimizer
 from rc_keras.task_measures import TaskMeasures
 
 
@@ -15,9 +15,11 @@ class TaskTrainer(keras.Model):
     """`compile`, `fit`, `evaluate` and `predict` for labels `{task: labels}`.
 
     Keras's own steps refuse missing labels, and an optimizer that meets new variables. Here the tasks of a step are
-    those that have labels, and each has its own gradients and optimizer state.
+    those that have labels, and each has its own gradients and optimizer state. Where tasks have variables in common
+    that they train jointly, a step sums their gradients there, and those variables have an optimizer state too.
 
-    A subclass answers `tasks`, `trainable_tasks`, `task(name)`, `branch(name)` and `image_shape`, see `MultiTaskModel`.
+    A subclass answers `tasks`, `trainable_tasks`, `task(name)`, `branch(name)`, `image_shape`, `jointly_trained` and,
+    where that is not empty, `joint_branch(names)`, see `MultiTaskModel`.
     """
 
     def __init__(self, name, dtype=None):
@@ -168,10 +170,17 @@ class TaskTrainer(keras.Model):
         names = names or self.trainable_tasks
         with self._scope():
             for name in names:
-                self.optimizer.of(name, self.branch(name).trainable_variables)
-        self.optimizer.activate(names)
+                self.optimizer.of(name, self._own_variables(name))
+            if self.jointly_trained:
+                self.optimizer.of(JOINT, self.jointly_trained)
+        self.optimizer.activate([*names, JOINT] if self.jointly_trained else names)
         self._training.trained = names
         self._make_measures()
+
+    def _own_variables(self, name):
+        """The variables that only this task trains."""
+        joint = {id(v) for v in self.jointly_trained}
+        return [v for v in self.branch(name).trainable_variables if id(v) not in joint]
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Keras's hook before the first step: all is built by now, but the metrics of `test_on_batch`."""
@@ -258,7 +267,7 @@ class TaskTrainer(keras.Model):
         return results
 
     def train_step(self, *args):
-        """One step: task after task, each with its own gradients and its own optimizer state."""
+        """One step: task after task, each with its own gradients and its own optimizer state, or all tasks at once."""
         if keras.backend.backend() == "jax":
             state, data = args
             groups = (
@@ -282,6 +291,8 @@ class TaskTrainer(keras.Model):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         names = self._labelled(labels, self.trainable_tasks)
         self._prepare(names)
+        if self.jointly_trained:
+            return self._train_jointly(names, images, labels, sample_weight)
         losses, gradients = [], []
         for name in names:
             branch = self.branch(name)
@@ -294,6 +305,7 @@ class TaskTrainer(keras.Model):
             def forward(name=name, branch=branch, inputs=inputs, loss_scale=loss_scale):
                 prediction = branch(inputs, training=True)
                 loss, weighted = self._loss(name, labels, prediction, sample_weight)
+                weighted = self._with_regularization(weighted, branch)
                 return weighted * loss_scale, (prediction, loss, weighted)
 
             (prediction, loss, weighted), gradients = rc_ops.value_and_gradients(
@@ -306,6 +318,33 @@ class TaskTrainer(keras.Model):
             losses.append(weighted)
         return self._finish(names, images, losses)
 
+    def _train_jointly(self, names, images, labels, sample_weight):
+        """One step on all tasks at once: what they share is computed once, and moves by the sum of their gradients."""
+        branch, joint = self.joint_branch(names), self.jointly_trained
+        groups = {JOINT: joint, **{name: self._own_variables(name) for name in names}}
+        variables = [v for group in groups.values() for v in group]
+        scales = {name: self.optimizer.of(name, group).scale_loss(ops.ones(())) for name, group in groups.items()}
+
+        def forward():
+            predictions = branch(images, training=True)
+            results = {name: self._loss(name, labels, predictions[name], sample_weight) for name in names}
+            total = self._with_regularization(sum(weighted for _, weighted in results.values()), branch)
+            return total * scales[JOINT], (predictions, {name: loss for name, (loss, _) in results.items()}, total)
+
+        (predictions, losses, total), gradients = rc_ops.value_and_gradients(
+            forward, variables, branch.non_trainable_variables
+        )
+        gradients = iter(rc_ops.sum_over_replicas(gradients))
+        *losses, total = rc_ops.sum_over_replicas([*losses.values(), total])
+        for name, group in groups.items():
+            own = [next(gradients) for _ in group]
+            if name != JOINT:  # an optimizer takes its own loss scale out again
+                own = [g if g is None else g * (scales[name] / scales[JOINT]) for g in own]
+            self.optimizer.apply_task(name, own, group)
+        for name, loss in zip(names, losses, strict=True):
+            self._training.measures[name].update(labels[name], predictions[name], loss)
+        return self._finish(names, images, [total])
+
     def _test(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         names = self._training.measured = self._labelled(labels, self.tasks)
@@ -313,23 +352,25 @@ class TaskTrainer(keras.Model):
         losses = []
         for name in names:
             prediction = self.branch(name)(images, training=False)
-            loss, weighted = rc_ops.sum_over_replicas(list(self._loss(name, labels, prediction, sample_weight)))
+            loss, weighted = self._loss(name, labels, prediction, sample_weight)
+            weighted = self._with_regularization(weighted, self.branch(name))
+            loss, weighted = rc_ops.sum_over_replicas([loss, weighted])
             self._training.measures[name].update(labels[name], prediction, loss)
             losses.append(weighted)
         return self._finish(names, images, losses)
 
     def _loss(self, name, labels, prediction, sample_weight):
-        """The task's loss, and what is differentiated: the weighted loss plus the branch's regularization.
-
-        With several replicas these are shares of one replica, which add up.
-        """
+        """The task's loss, and the same weighted; with several replicas shares of one replica, which add up."""
         measures = self._training.measures[name]
         weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
         loss = measures.loss(labels[name], prediction, sample_weight=weight)
-        weighted = loss * measures.weight
-        for regularization in self.branch(name).losses:
-            weighted = weighted + ops.sum(regularization) / rc_ops.replica_count()
-        return loss, weighted
+        return loss, loss * measures.weight
+
+    def _with_regularization(self, loss, branch):
+        """What is differentiated: a weighted loss plus the regularization of a branch, a share of one replica."""
+        for regularization in branch.losses:
+            loss = loss + ops.sum(regularization) / rc_ops.replica_count()
+        return loss
 
     def _finish(self, names, images, losses):
         self._loss_tracker.update_state(sum(losses), sample_weight=ops.shape(images)[0])

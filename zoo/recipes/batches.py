@@ -3,6 +3,7 @@
 import numpy as np
 import tensorflow as tf
 
+from rc_keras.methods import get_method
 from rc_keras.zoo.preprocessing import Preprocessing, evaluation_batches, training_batches, training_ids
 
 
@@ -59,7 +60,7 @@ def measured_pairs(batches, tasks, batch_size, replicas=1):
 
 def response_images(recipe, data):
     """Training images for response initialization, cropped, neither scaled nor mirrored, or `None`."""
-    if not recipe.response_images or recipe.method == "single_task":
+    if not recipe.response_images or not get_method(recipe.method).response_init:
         return None
     plain = Preprocessing(recipe.crop, resize=recipe.resize, scales=(1.0,), flip=False)
     batches = training_batches(
