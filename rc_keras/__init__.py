@@ -8,6 +8,7 @@ import importlib
 from rc_keras import backbones, decoders, layers, losses, methods, metrics, optimizers, pretrained
 from rc_keras.bank import FilterBank
 from rc_keras.build import build
+from rc_keras.dynamic_task_prioritization import DynamicTaskPrioritization
 from rc_keras.graft import graft
 from rc_keras.model import MultiTaskModel
 from rc_keras.task import Task, nyud, pascal_context
@@ -22,6 +23,7 @@ def __getattr__(name):
 
 
 __all__ = [
+    "DynamicTaskPrioritization",
     "FilterBank",
     "MultiTaskModel",
     "Task",

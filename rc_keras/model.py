@@ -9,6 +9,7 @@ from rc_keras import decoders, first_batch, task_pack
 from rc_keras.bank import FilterBank
 from rc_keras.branch import frozen_layers, make_branch
 from rc_keras.graft import is_trained_by_all
+from rc_keras.mac_count import mac_report
 from rc_keras.named_weights import assign_named, named_variables
 from rc_keras.names import unknown_name
 from rc_keras.parameter_report import parameter_report
@@ -165,6 +166,14 @@ class MultiTaskModel(TaskTrainer):
         """The `ParameterReport`: what is shared and what each task adds."""
         return parameter_report(self.bank, self._held.branches)
 
+    def mac_report(self, image_shape=None):
+        """The `MacReport`: multiply-accumulates of each task for one image.
+
+        Args:
+            image_shape: `(height, width, channels)`; `None`: the model's, where it is not free.
+        """
+        return mac_report(self._held.branches, self.image_shape if image_shape is None else image_shape)
+
     def export(self, path, format=None, **options):
         """Writes the model for deployment, verified in the runtime it is meant for.
 
@@ -245,7 +254,7 @@ class MultiTaskModel(TaskTrainer):
     @property
     def non_trainable_variables(self):
         trainable = {id(v) for v in self.trainable_variables}
-        return [v for v in self.variables if id(v) not in trainable]
+        return [v for v in self.variables if id(v) not in trainable] + self.loss_weight_variables
 
     @property
     def trainable_weights(self):

@@ -232,6 +232,26 @@ class TaskTrainer(keras.Model):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"Metrics must have different names in the logs. Received twice: {twice}")
 
+    def variable_loss_weights(self):
+        """The loss weights as variables, `{task: keras.Variable}`, for callbacks that change them while `fit` runs.
+
+        They start anew from what the tasks or `compile` say. Without this they are constants of the compiled step. To
+        be called in `Callback.set_model`, which Keras calls before it compiles the step.
+        """
+        self._make_measures()
+        known = len(self.loss_weight_variables)
+        with self._scope():
+            variables = {name: measures.make_weight_variable() for name, measures in self._training.measures.items()}
+        if known < len(variables):
+            self.train_function = self.test_function = None
+        return variables
+
+    @property
+    def loss_weight_variables(self):
+        """Those made by `variable_loss_weights`; a model lists them among its `non_trainable_variables`."""
+        weights = [measures.weight_variable for measures in self._training.measures.values()]
+        return [weight for weight in weights if weight is not None]
+
     def _forget_task(self, name):
         """Drops the optimizer state, the measures and what `compile` was given for a task."""
         self._training.measures.pop(name, None)
@@ -299,13 +319,14 @@ class TaskTrainer(keras.Model):
             variables = branch.trainable_variables
             optimizer = self.optimizer.of(name, variables)
             loss_scale = optimizer.scale_loss(ops.ones(()))
+            weight = self._training.measures[name].current_weight()
             # Waiting for the previous task's gradients keeps the memory of a joint step at that of one task.
             inputs = rc_ops.after(images, gradients)
 
-            def forward(name=name, branch=branch, inputs=inputs, loss_scale=loss_scale):
+            def forward(name=name, branch=branch, inputs=inputs, loss_scale=loss_scale, weight=weight):
                 prediction = branch(inputs, training=True)
-                loss, weighted = self._loss(name, labels, prediction, sample_weight)
-                weighted = self._with_regularization(weighted, branch)
+                loss = self._loss(name, labels, prediction, sample_weight)
+                weighted = self._with_regularization(loss * weight, branch)
                 return weighted * loss_scale, (prediction, loss, weighted)
 
             (prediction, loss, weighted), gradients = rc_ops.value_and_gradients(
@@ -324,12 +345,13 @@ class TaskTrainer(keras.Model):
         groups = {JOINT: joint, **{name: self._own_variables(name) for name in names}}
         variables = [v for group in groups.values() for v in group]
         scales = {name: self.optimizer.of(name, group).scale_loss(ops.ones(())) for name, group in groups.items()}
+        weights = {name: self._training.measures[name].current_weight() for name in names}
 
         def forward():
             predictions = branch(images, training=True)
-            results = {name: self._loss(name, labels, predictions[name], sample_weight) for name in names}
-            total = self._with_regularization(sum(weighted for _, weighted in results.values()), branch)
-            return total * scales[JOINT], (predictions, {name: loss for name, (loss, _) in results.items()}, total)
+            losses = {name: self._loss(name, labels, predictions[name], sample_weight) for name in names}
+            total = self._with_regularization(sum(losses[name] * weights[name] for name in names), branch)
+            return total * scales[JOINT], (predictions, losses, total)
 
         (predictions, losses, total), gradients = rc_ops.value_and_gradients(
             forward, variables, branch.non_trainable_variables
@@ -352,19 +374,18 @@ class TaskTrainer(keras.Model):
         losses = []
         for name in names:
             prediction = self.branch(name)(images, training=False)
-            loss, weighted = self._loss(name, labels, prediction, sample_weight)
-            weighted = self._with_regularization(weighted, self.branch(name))
+            loss = self._loss(name, labels, prediction, sample_weight)
+            weight = self._training.measures[name].current_weight()
+            weighted = self._with_regularization(loss * weight, self.branch(name))
             loss, weighted = rc_ops.sum_over_replicas([loss, weighted])
             self._training.measures[name].update(labels[name], prediction, loss)
             losses.append(weighted)
         return self._finish(names, images, losses)
 
     def _loss(self, name, labels, prediction, sample_weight):
-        """The task's loss, and the same weighted; with several replicas shares of one replica, which add up."""
-        measures = self._training.measures[name]
+        """The task's loss; with several replicas the share of one replica, which add up."""
         weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
-        loss = measures.loss(labels[name], prediction, sample_weight=weight)
-        return loss, loss * measures.weight
+        return self._training.measures[name].loss(labels[name], prediction, sample_weight=weight)
 
     def _with_regularization(self, loss, branch):
         """What is differentiated: a weighted loss plus the regularization of a branch, a share of one replica."""

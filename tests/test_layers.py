@@ -100,7 +100,7 @@ CASES = {
     ),
     "squeeze_excite": (
         SqueezeExcite,
-        {"reduction": 2, "squeeze_initializer": "he_normal", "excite_initializer": "glorot_uniform"},
+        {"reduction": 1, "squeeze_initializer": "he_normal", "excite_initializer": "glorot_uniform"},
         [(2, 8, 8, 4)],
         ["squeeze", "squeeze_bias", "excite", "excite_bias"],
         [],
