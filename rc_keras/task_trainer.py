@@ -357,7 +357,8 @@ class TaskTrainer(keras.Model):
             forward, variables, branch.non_trainable_variables
         )
         gradients = iter(rc_ops.sum_over_replicas(gradients))
-        *losses, total = rc_ops.sum_over_replicas([*losses.values(), total])
+        # JAX sorts the keys of a dictionary.
+        *losses, total = rc_ops.sum_over_replicas([*(losses[name] for name in names), total])
         for name, group in groups.items():
             own = [next(gradients) for _ in group]
             if name != JOINT:  # an optimizer takes its own loss scale out again
