@@ -25,8 +25,9 @@ class Method:
     | `single_task` | its own W | nothing |
     | `multi_task` | W; all but the decoder is shared, a step sums the gradients of its tasks | W and norms, trained |
     | `fine_tune` | W; as `multi_task`, but every task trains it in steps of its own | W and norms, trained |
-    | `squeeze_excite` | W, own norms, SE_t in each residual block (ASTMT without its adversary; Maninis et al., CVPR
-      2019), joint steps | W, trained |
+    | `squeeze_excite` | W, own norms, SE_t in each residual block; steps as `multi_task` | W, trained |
+
+    `squeeze_excite` is ASTMT (Maninis et al., CVPR 2019) without its adversary.
 
     Attributes:
         name: the key in `METHODS`, with the rank of `low_rank`.
