@@ -6,12 +6,12 @@ import keras
 import numpy as np
 
 from rc_keras.bank import copy_weights
+from rc_keras.export.adapter_matrices import DIAGONALS, MATRICES, matrix_of, scale_and_offset
 from rc_keras.export.direct_conv2d import DirectConv2D
-from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, Modulator
-from rc_keras.layers.modulator import TINY
+from rc_keras.layers import BankConv2D, BatchNormalization, Bias, Conv2D
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
-_LINEAR = (Modulator, *_CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_LINEAR = (*MATRICES, *DIAGONALS, *_CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 _FACTORS = ("Multiply", "Divide", "TrueDivide")  # operations of Keras, as `x / 255` leaves them in a model
 _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
@@ -28,15 +28,20 @@ def fold(branch, bank, merged=False):
     `merged`, where bank convolution and modulator become one plain convolution of the task, `W = W_t W_s`. Norms that
     do not stand alone behind one linear layer, and bank convolutions in groups, stay as they are.
 
+    Series and low-rank adapters become their matrix too; parallel ones stay. What scales the channels of a bank
+    convolution alone, channel modulation or a norm, becomes a depthwise 1x1 convolution: converters multiply a plain
+    factor into the kernel in front of it, of which each task would then have its own.
+
     Args:
         branch: a task's functional `keras.Model`, in any precision.
         bank: `{name: DirectConv2D}`, the convolutions that folded branches share; those it lacks are added.
         merged: whether to merge bank and modulators.
 
     Returns:
-        A functional `keras.Model` in float32 with the input and output of `branch`. Modulators are 1x1 `DirectConv2D`.
+        A functional `keras.Model` in float32 with the input and output of `branch`. Matrices are 1x1 `DirectConv2D`.
     """
     norms = _foldable_norms(branch)
+    diagonals = _diagonals(branch, norms)
     kernels = _mergeable_kernels(branch) if merged else {}
     absorbed = {norm.name for norm in norms.values()} | {layer.name for layer in kernels.values()}
     weights = {}  # name of a layer of the copy: how it gets its weights
@@ -47,7 +52,7 @@ def fold(branch, bank, merged=False):
         if layer.name in kernels:
             kernel, bias = _folded_weights(layer, norms.get(layer.name), kernels[layer.name].kernel)
             weights[layer.name] = [kernel, bias]
-            return _direct(kernels[layer.name], use_bias=True, filters=layer.filters, name=layer.name)
+            return _direct(kernels[layer.name], use_bias=True, name=layer.name)
         if isinstance(layer, BankConv2D):
             if layer.name not in bank:
                 bank[layer.name] = _direct(layer, use_bias=False)
@@ -55,12 +60,15 @@ def fold(branch, bank, merged=False):
             return bank[layer.name]
         if isinstance(layer, keras.layers.Rescaling):
             return copy_in_float32(layer, scale=_per_channel(layer.scale, layer.output.shape[-1]).tolist())
-        if not _is_linear(layer):
+        if layer.name in diagonals:
+            weights[layer.name] = _folded_weights(layer, norms.get(layer.name))
+            return keras.layers.DepthwiseConv2D(1, dtype="float32", name=layer.name)
+        if not _is_linear(layer) or isinstance(layer, Bias):
             weights[layer.name] = getattr(layer, "weights", [])
             return copy_in_float32(layer)
         weights[layer.name] = _folded_weights(layer, norms.get(layer.name))
-        if isinstance(layer, Modulator):
-            return DirectConv2D(layer.filters, 1, dtype="float32", name=layer.name)
+        if isinstance(layer, MATRICES):
+            return DirectConv2D(layer.output.shape[-1], 1, dtype="float32", name=layer.name)
         if type(layer) in _CONVOLUTIONS:
             return _direct(layer, use_bias=True, activation=layer.activation)
         return copy_in_float32(layer, use_bias=True)
@@ -68,6 +76,8 @@ def fold(branch, bank, merged=False):
     def call(layer, *args, **kwargs):
         if layer.name in absorbed:
             return args[0]
+        if layer.name in diagonals:
+            return layer(args[0])  # without the mask that a norm takes
         if type(layer).__name__ in _FACTORS and not isinstance(layer, keras.Layer):
             channels = max(arg.shape[-1] for arg in args if isinstance(arg, keras.KerasTensor))
             args = [_per_channel(arg, channels) if isinstance(arg, (int, float)) else arg for arg in args]
@@ -134,6 +144,10 @@ def _direct(layer, use_bias, activation=None, filters=None, name=None):
     )
 
 
+def _is_norm(layer):
+    return type(layer) in _NORMS and layer.axis in (-1, len(layer.output.shape) - 1)
+
+
 def _is_linear(layer):
     """Whether `layer` is, before its activation, a linear layer whose weights can take in a scale and an offset."""
     return type(layer) in _LINEAR and getattr(layer, "data_format", "channels_last") == "channels_last"
@@ -142,26 +156,25 @@ def _is_linear(layer):
 def _folded_weights(layer, norm, bank_kernel=None):
     """Kernel and bias of a linear layer in float32, with the norm behind it if there is one.
 
-    A modulator comes with the bank kernel that it is merged with, if it is.
+    An adapter comes with the bank kernel that it is merged with, if it is.
     """
-    if isinstance(layer, Modulator):
-        kernel = _float64(layer.direction)
-        if layer.gain is not None:
-            kernel = kernel / np.sqrt(np.maximum(np.sum(np.square(kernel), axis=0), TINY)) * _float64(layer.gain)
-        kernel = kernel[None, None] if bank_kernel is None else _float64(bank_kernel) @ kernel
+    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+    if isinstance(layer, (*MATRICES, *DIAGONALS, *_NORMS)):
+        matrix, bias = matrix_of(layer)
+        if bank_kernel is not None:
+            kernel = _float64(bank_kernel) * matrix if matrix.ndim == 1 else _float64(bank_kernel) @ matrix
+        else:
+            depthwise = matrix.ndim == 1
+            kernel = matrix[None, None, :, None] if depthwise else matrix[None, None]
     else:
         kernel = _float64(layer.kernel)
+        bias = 0.0 if layer.bias is None else _float64(layer.bias)
     # A depthwise kernel is (k_h, k_w, c_in, multiplier), with c_in times multiplier output channels.
-    outputs = kernel.shape[2:] if isinstance(layer, keras.layers.DepthwiseConv2D) else kernel.shape[-1:]
-    bias = np.zeros(int(np.prod(outputs))) if layer.bias is None else _float64(layer.bias)
+    outputs = kernel.shape[2:] if depthwise else kernel.shape[-1:]
+    bias = np.broadcast_to(bias, int(np.prod(outputs)))
     if norm is not None:
-        scale = 1.0 / np.sqrt(_float64(norm.moving_variance) + norm.epsilon)
-        if norm.scale:
-            scale = scale * _float64(norm.gamma)
-        kernel = kernel * scale.reshape(outputs)
-        bias = scale * (bias - _float64(norm.moving_mean))
-        if norm.center:
-            bias = bias + _float64(norm.beta)
+        scale, offset = scale_and_offset(norm)
+        kernel, bias = kernel * scale.reshape(outputs), scale * bias + offset
     return [kernel.astype("float32"), bias.astype("float32")]
 
 
@@ -173,19 +186,28 @@ def _foldable_norms(branch):
     """`{name of a linear layer: the norm that alone uses its output}`."""
     norms = {}
     for linear, norm in _chains(branch):
-        if type(norm) not in _NORMS or norm.axis not in (-1, len(norm.output.shape) - 1) or not _is_linear(linear):
+        if not _is_norm(norm) or not _is_linear(linear):
             continue
         if getattr(linear, "activation", keras.activations.linear) is keras.activations.linear:
             norms[linear.name] = norm
     return norms
 
 
+def _diagonals(branch, norms):
+    """Names of the layers that become a factor and an offset for each channel."""
+    adapters = [layer for layer in branch.layers if isinstance(layer, DIAGONALS)]
+    names = {layer.name for layer in adapters if not isinstance(layer, Bias) or layer.name in norms}
+    return names | {norm.name for bank, norm in _chains(branch) if isinstance(bank, BankConv2D) and _is_norm(norm)}
+
+
 def _mergeable_kernels(branch):
-    """`{name of a modulator: the bank convolution, without groups, that it alone uses}`."""
+    """`{name of an adapter: the bank convolution, without groups, that it alone uses}`."""
     return {
-        modulator.name: convolution
-        for convolution, modulator in _chains(branch)
-        if isinstance(modulator, Modulator) and isinstance(convolution, BankConv2D) and convolution.groups == 1
+        adapter.name: convolution
+        for convolution, adapter in _chains(branch)
+        if isinstance(convolution, BankConv2D)
+        and convolution.groups == 1
+        and (isinstance(adapter, (*MATRICES, *DIAGONALS)) or _is_norm(adapter))
     }
 
 

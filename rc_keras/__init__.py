@@ -8,6 +8,7 @@ import importlib
 from rc_keras import backbones, decoders, layers, losses, methods, metrics, optimizers, pretrained
 from rc_keras.bank import FilterBank
 from rc_keras.build import build
+from rc_keras.dynamic_task_prioritization import DynamicTaskPrioritization
 from rc_keras.from_preset import from_preset
 from rc_keras.graft import graft
 from rc_keras.model import MultiTaskModel
@@ -23,6 +24,7 @@ def __getattr__(name):
 
 
 __all__ = [
+    "DynamicTaskPrioritization",
     "FilterBank",
     "MultiTaskModel",
     "Task",

@@ -6,9 +6,11 @@ import keras
 import numpy as np
 
 from rc_keras import response_init, safetensors_file
-from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, Modulator
+from rc_keras.adapters import adapter_size, make_adapters
+from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, ParallelAdapter
 from rc_keras.methods import get_method
 from rc_keras.named_weights import assign_named, named_arrays, named_variables
+from rc_keras.residual_blocks import with_squeeze_excite
 
 BANK_FORMAT = "rc_keras.bank.1"
 SUFFIX = ".safetensors"
@@ -18,9 +20,12 @@ class FilterBank:
     """The part of a pretrained network that no task owns.
 
     Built from a plain functional network, it holds a `template`: the same network with every convolution to be shared
-    replaced by a frozen `BankConv2D` followed by a `Modulator`, which together compute what the convolution computed. A
-    convolution is shared exactly when its modulator is the smaller of the two, `c_out < k_h k_w c_in / groups`. Each
-    task starts as a copy of the template that shares the `BankConv2D` layers and owns all the rest.
+    replaced by a frozen `BankConv2D` followed by a `Modulator`, or another adapter, which together compute what the
+    convolution computed. A convolution is shared exactly when its adapter is the smaller of the two, for a modulator
+    `c_out < k_h k_w c_in / groups`. Each task starts as a copy of the template that shares the `BankConv2D` layers and
+    owns all the rest.
+
+    With the methods that train a shared encoder the bank holds no kernels, and the template is that encoder.
 
     With response initialization (RI; RCM section 3.3) the kernels are rotated into the eigenbasis U of their responses,
     strongest response first: `W_s = U^T W`, and modulators start as `W_t = U`.
@@ -122,8 +127,7 @@ def is_shared(layer, method):
             f"Convolutions must have data_format='channels_last'. Received: layer {layer.name!r} with "
             f"data_format={layer.data_format!r}."
         )
-    k_h, k_w, c_in_per_group, c_out = layer.kernel.shape
-    return c_out < k_h * k_w * c_in_per_group
+    return adapter_size(method, layer.kernel.shape, layer.groups) < int(np.prod(layer.kernel.shape))
 
 
 def copy_layer(layer, name=None):
@@ -166,46 +170,32 @@ def _make_template(backbone, method):
             name=layer.name,
         )
 
-    followers = {}  # a convolution that is called twice has one modulator
+    adapters = {}  # a convolution that is called twice has one of each
 
     def call(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
         if not isinstance(layer, BankConv2D):
             return outputs
-        if layer.name not in followers:
-            original = originals[layer.name]
-            followers[layer.name] = [
-                Modulator(
-                    original.filters,
-                    normalize=method.normalize,
-                    use_bias=original.use_bias,
-                    direction_initializer="identity",
-                    dtype=layer.dtype_policy,
-                    name=f"{layer.name}_modulator",
-                )
-            ]
-            if original.activation is not keras.activations.linear:
-                followers[layer.name].append(
-                    keras.layers.Activation(original.activation, name=f"{layer.name}_activation")
-                )
-        for follower in followers[layer.name]:
-            outputs = follower(outputs)
+        if layer.name not in adapters:
+            adapters[layer.name] = make_adapters(method, originals[layer.name])
+        for adapter in adapters[layer.name]:
+            outputs = adapter(outputs, args[0]) if isinstance(adapter, ParallelAdapter) else adapter(outputs)
         return outputs
 
     template = keras.models.clone_model(backbone, clone_function=clone, call_function=call)
     if method.shares_kernels and not originals:
         raise ValueError(
-            f"`backbone` must hold convolutions larger than their modulators for method {method.name!r}. Received: "
-            f"{backbone.name!r} without any (models nested in it are not looked into)"
+            f"`backbone` must hold convolutions larger than what a task adds to them for method {method.name!r}. "
+            f"Received: {backbone.name!r} without any (models nested in it are not looked into)"
         )
     for layer in backbone.layers:
         if layer.name in originals:
             copy_variable(layer.kernel, template.get_layer(layer.name).kernel)
             if layer.use_bias:
-                copy_variable(layer.bias, template.get_layer(f"{layer.name}_modulator").bias)
+                copy_variable(layer.bias, next(a for a in adapters[layer.name] if hasattr(a, "bias")).bias)
         elif layer.weights:
             copy_weights(layer, template.get_layer(layer.name))
-    return template
+    return with_squeeze_excite(template) if method.squeeze_excite else template
 
 
 def copy_weights(source, target):

@@ -3,16 +3,12 @@
 import keras
 import numpy as np
 
+from rc_keras.adapters import ADAPTERS
 from rc_keras.decoders import PooledHead
 from rc_keras.graft import SEPARATOR, graft
-from rc_keras.layers import BankConv2D, Modulator
+from rc_keras.norms import NORMS
 
-ROLES = ("bank", "modulators", "gains", "convolutions", "norms", "decoder", "head")
-_NORMS = (
-    keras.layers.BatchNormalization,
-    keras.layers.GroupNormalization,
-    keras.layers.LayerNormalization,
-)
+ROLES = ("shared", "modulators", "gains", "convolutions", "norms", "decoder", "head")
 
 
 def make_branch(bank, task, decoder, seed, dtype_policy):
@@ -56,21 +52,24 @@ def frozen_layers(branch):
 def weights_by_role(branch):
     """Partitions the weights of a branch: `{role: [keras.Variable]}` with the keys of `ROLES`.
 
-    Moving statistics stand among the norms; they are told from scale and offset by `variable.trainable`.
+    Shared are the layers without the task's prefix: those of the bank, or of an encoder that all tasks train. All
+    adapters count as modulators. Moving statistics stand beside scale and offset; they are told from them by
+    `variable.trainable`.
     """
-    prefix = f"{branch.name}{SEPARATOR}decoder_"
+    own = f"{branch.name}{SEPARATOR}"
+    prefix = f"{own}decoder_"
     roles = {role: [] for role in ROLES}
     for layer in branch.layers:
-        if isinstance(layer, BankConv2D):
-            roles["bank"] += layer.weights
+        if not layer.name.startswith(own):
+            roles["shared"] += layer.weights
         elif layer.name == f"{prefix}head":
             roles["head"] += layer.weights
         elif layer.name.startswith(prefix):
             roles["decoder"] += layer.weights
-        elif isinstance(layer, Modulator):
+        elif isinstance(layer, ADAPTERS):
             for weight in layer.weights:
-                roles["gains" if weight is layer.gain else "modulators"].append(weight)
-        elif isinstance(layer, _NORMS):
+                roles["gains" if weight is getattr(layer, "gain", None) else "modulators"].append(weight)
+        elif isinstance(layer, NORMS):
             roles["norms"] += layer.weights
         else:
             roles["convolutions"] += layer.weights

@@ -25,7 +25,7 @@ def build(
     preprocess=None,
     seed=None,
 ):
-    """Builds a multi-task model on a frozen filter bank.
+    """Builds a multi-task model: on a frozen filter bank, or by another method.
 
     Example:
 
@@ -41,7 +41,7 @@ def build(
         output_stride: 8, 16 or 32, of a backbone given by name; a model keeps its own.
         image_shape: `(height, width, 3)`; height and width may be `None`.
         weights: `"imagenet"`, or a file, see `rc_keras.pretrained.load_weights`; `None`: random, or as the model has.
-        method: a key of `rc_keras.methods.METHODS`.
+        method: a key of `rc_keras.methods.METHODS`, or `"low_rank(4)"` and the like; see `rc_keras.methods.Method`.
         response_images: images for response initialization, see `rc_keras.response_init`; `None`: the data-free form.
         bank: a `FilterBank`, or the path of a saved one. It brings the pretrained weights, so `weights` and
             `response_images` must be `None`.

@@ -2,8 +2,10 @@
 
 import keras
 
+from rc_keras.adapters import ADAPTERS
 from rc_keras.bank import copy_layer, copy_weights
-from rc_keras.layers import BankConv2D, Modulator
+from rc_keras.layers import BankConv2D, LowRankModulator, Modulator, SqueezeExcite
+from rc_keras.norms import NORMS
 from rc_keras.seeds import derive_seed
 
 SEPARATOR = "__"
@@ -13,23 +15,29 @@ def graft(bank, task, image=None, seed=0):
     """Makes one task's copy of the pretrained network on the shared filter bank.
 
     The bank's convolutions are shared, as layer objects; every other layer is copied with its weights under the name
-    `<task>__<layer>`. With the methods that keep the function (`rcm`, `rc_ri`, `rc_identity`, `single_task`) the copy
-    computes what the pretrained network computes; with the others the modulators start as random rotations.
+    `<task>__<layer>`. The copy computes what the pretrained network computes; but with `rc` and `rc_nff` its modulators
+    start as random rotations.
+
+    With a method that trains a shared encoder, `multi_task` and others, layers of the template itself are shared.
 
     Args:
         bank: the `FilterBank`.
         task: name of the task.
         image: the input, a `KerasTensor` `(batch, height, width, channels)`. `None`: a new one of the shape the
-            bank's template has.
+            bank's template has; with a shared encoder that of the template itself.
         seed: the rotations derive from it, the task and the layer's name.
 
     Returns:
         A functional `keras.Model` named for the task, with the input and output structure of the pretrained network.
     """
     copies = {}
+    if bank.method.shared_encoder is not None and image is None:
+        image = bank.template.inputs[0]
+        if bank.method.shared_encoder == "all":
+            return keras.Model(image, bank.template.output, name=task)
 
     def clone(layer):
-        if isinstance(layer, BankConv2D):
+        if isinstance(layer, BankConv2D) or is_trained_by_all(layer, bank.method):
             return layer
         copies[layer.name] = copy_layer(layer, name=f"{task}{SEPARATOR}{layer.name}")
         if getattr(copies[layer.name], "seed", 0) is None:  # Dropout and the like
@@ -45,4 +53,13 @@ def graft(bank, task, image=None, seed=0):
         if isinstance(copy, Modulator) and bank.method.start == "orthogonal":
             rotation = keras.initializers.Orthogonal(seed=derive_seed(seed, task, name))
             copy.set_matrix(rotation(copy.direction.shape))
+        elif isinstance(copy, (LowRankModulator, SqueezeExcite)):
+            copy.draw(derive_seed(seed, task, name))
     return keras.Model(branch.inputs[0], branch.output, name=task)
+
+
+def is_trained_by_all(layer, method):
+    """Whether a layer of the template is one that all tasks share and train."""
+    if method.shared_encoder is None or not getattr(layer, "weights", None):
+        return False
+    return method.shared_encoder == "all" or not isinstance(layer, (*NORMS, *ADAPTERS))

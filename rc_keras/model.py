@@ -8,6 +8,8 @@ from keras import ops
 from rc_keras import decoders, first_batch, preset, task_pack
 from rc_keras.bank import FilterBank
 from rc_keras.branch import frozen_layers, make_branch
+from rc_keras.graft import is_trained_by_all
+from rc_keras.mac_count import mac_report
 from rc_keras.named_weights import assign_named, named_variables
 from rc_keras.names import unknown_name
 from rc_keras.parameter_report import parameter_report
@@ -18,6 +20,9 @@ from rc_keras.task_trainer import TaskTrainer
 @keras.saving.register_keras_serializable(package="rc_keras")
 class MultiTaskModel(TaskTrainer):
     """Tasks on one frozen filter bank: fit, add, save, load and export them without disturbing each other.
+
+    With the methods `multi_task`, `fine_tune` and `squeeze_excite` the tasks share an encoder that they train instead
+    (see `rc_keras.methods.Method`): then training one does change the others.
 
     Made by `rc_keras.build`. Batches for `fit` and `evaluate` are `(images, {task: labels})`. `fit` trains the tasks
     that are in `trainable_tasks` and have a key in the labels; the branches of other tasks are not run and no bit of
@@ -67,6 +72,26 @@ class MultiTaskModel(TaskTrainer):
     def branch(self, name):
         """The functional `keras.Model` of a task, on the shared bank."""
         return self._held.branches[self._known(name)]
+
+    def joint_branch(self, names):
+        """The branches of several tasks as one model, `{task: raw prediction}`, with what they share computed once.
+
+        Only where tasks share an encoder that they train.
+        """
+        joint = self._held.joint
+        if tuple(names) not in joint:
+            branches = {name: self.branch(name) for name in names}
+            image = self.bank.template.inputs[0]
+            joint[tuple(names)] = keras.Model(image, {name: branch.output for name, branch in branches.items()})
+        return joint[tuple(names)]
+
+    @property
+    def jointly_trained(self):
+        """Trainable variables in which a step sums the gradients of its tasks; none with a frozen bank."""
+        if not self.bank.method.joint_steps:
+            return []
+        layers = [layer for layer in self.bank.template.layers if is_trained_by_all(layer, self.bank.method)]
+        return [v for layer in layers for v in layer.trainable_variables]
 
     def decoder(self, name):
         """The decoder a task was added with."""
@@ -130,7 +155,7 @@ class MultiTaskModel(TaskTrainer):
 
         Raises:
             ValueError: if the file is no task pack, is damaged, belongs to another bank or method, or holds a task that
-                is there already. The model is left as it was.
+                is there already, or if the model's method shares an encoder that trains. The model is left as it was.
         """
         with self._scope():
             task, decoder, branch = task_pack.load(self, path, overwrite)
@@ -175,6 +200,14 @@ class MultiTaskModel(TaskTrainer):
         """The `ParameterReport`: what is shared and what each task adds."""
         return parameter_report(self.bank, self._held.branches)
 
+    def mac_report(self, image_shape=None):
+        """The `MacReport`: multiply-accumulates of each task for one image.
+
+        Args:
+            image_shape: `(height, width, channels)`; `None`: the model's, where it is not free.
+        """
+        return mac_report(self._held.branches, self.image_shape if image_shape is None else image_shape)
+
     def export(self, path, format=None, **options):
         """Writes the model for deployment, verified in the runtime it is meant for.
 
@@ -214,6 +247,7 @@ class MultiTaskModel(TaskTrainer):
     def _list_layers(self):
         """Shows Keras the layers of the model, so that it finds their variables."""
         self._layers[:] = [self.bank.template, *self._held.branches.values()]
+        self._held.joint.clear()
         self._forget_functions()
 
     @property
@@ -226,9 +260,13 @@ class MultiTaskModel(TaskTrainer):
     def call(self, images, training=None, tasks=None):
         first_batch.check_image_spec(images, self.image_shape)
         names = self.tasks if tasks is None else [self._known(name) for name in tasks]
-        return {
-            name: self.branch(name)(images, training=bool(training) and name in self._held.trainable) for name in names
-        }
+        moving = [name for name in names if training and name in self._held.trainable]
+        if self.bank.method.shared_encoder is None:
+            return {name: self.branch(name)(images, training=name in moving) for name in names}
+        outputs = {}
+        for group, training in ((moving, True), ([name for name in names if name not in moving], False)):
+            outputs |= self.joint_branch(group)(images, training=training) if group else {}
+        return {name: outputs[name] for name in names}
 
     # Variables. A task is frozen by not being in `trainable_tasks`; `trainable` flags are the user's.
 
@@ -244,12 +282,13 @@ class MultiTaskModel(TaskTrainer):
     def trainable_variables(self):
         if not self.trainable:
             return []
-        return [v for name in self.trainable_tasks for v in self.branch(name).trainable_variables]
+        variables = [v for name in self.trainable_tasks for v in self.branch(name).trainable_variables]
+        return list({id(v): v for v in variables}.values())  # those of a shared encoder once
 
     @property
     def non_trainable_variables(self):
         trainable = {id(v) for v in self.trainable_variables}
-        return [v for v in self.variables if id(v) not in trainable]
+        return [v for v in self.variables if id(v) not in trainable] + self.loss_weight_variables
 
     @property
     def trainable_weights(self):
@@ -323,4 +362,5 @@ class _Held:
     def __init__(self, bank):
         self.bank = bank
         self.tasks, self.branches, self.decoders = {}, {}, {}
+        self.joint = {}  # {names of tasks: their branches as one model}, where they share an encoder that trains
         self.trainable = set()

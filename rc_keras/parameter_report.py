@@ -12,7 +12,7 @@ class TaskParameters:
     """Parameters of one task; moving statistics are not counted.
 
     Attributes:
-        modulators: the `W_t`, and biases behind the bank.
+        modulators: the `W_t`, or what another method's adapters hold, and biases behind the bank.
         gains: the NFF gains, which fold into the modulators after training.
         convolutions: everything else of the encoder that the task owns, such as a ResNet's downsampling convolutions.
         norms: scales and offsets of the encoder's norms.
@@ -37,7 +37,7 @@ class ParameterReport:
     """Parameters of a model; `str(report)` is a table.
 
     Attributes:
-        bank: the shared kernels, counted once.
+        bank: what the tasks share, counted once: the kernels of the bank, or an encoder that all of them train.
         tasks: `{task: TaskParameters}`.
     """
 
@@ -65,4 +65,5 @@ def parameter_report(bank, branches):
     for name, branch in branches.items():
         roles = weights_by_role(branch)
         tasks[name] = TaskParameters(**{role: count_parameters(roles[role]) for role in _TASK_ROLES})
-    return ParameterReport(bank.size, tasks)
+    shared = weights_by_role(next(iter(branches.values())))["shared"]
+    return ParameterReport(bank.size if bank.convolutions else count_parameters(shared), tasks)

@@ -4,6 +4,8 @@ import keras
 
 from rc_keras.named_weights import assign_named
 
+JOINT = "all"  # no task may be named so: the state of what all tasks train jointly
+
 
 @keras.saving.register_keras_serializable(package="rc_keras")
 class PerTaskOptimizer(keras.optimizers.Optimizer):
@@ -11,7 +13,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
 
     A step of one task therefore moves nothing of another: no momentum, no weight decay, no schedule. All copies read
     the one learning rate of the optimizer they were copied from, so that callbacks which set it reach every task; a
-    learning rate schedule runs by the task's own iterations.
+    learning rate schedule runs by the task's own iterations. What tasks train jointly has a state of its own, `JOINT`.
 
     Args:
         prototype: the `keras.optimizers.Optimizer` the user gave. It is never stepped itself.
@@ -30,7 +32,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
     @property
     def tasks(self):
         """Names of the tasks that have a state, in the order of their first step."""
-        return list(self._held.states)
+        return [task for task in self._held.states if task != JOINT]
 
     def holds(self, optimizer):
         """Whether `optimizer` is the prototype, or what the prototype scales the loss for."""

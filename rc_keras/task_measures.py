@@ -17,6 +17,7 @@ class TaskMeasures:
     def __init__(self, task, loss=None, weight=None, metrics=None):
         self.loss = task.make_loss() if loss is None else _loss_object(loss)
         self.weight = task.loss_weight if weight is None else float(weight)
+        self.weight_variable = None
         self._task = task.name
         self.tracker = keras.metrics.Mean(name=f"{task.name}_loss")
         metrics = task.make_metrics() if metrics is None else [keras.metrics.get(metric) for metric in metrics]
@@ -24,6 +25,19 @@ class TaskMeasures:
             type(metric).from_config({**metric.get_config(), "name": f"{task.name}_{metric.name}"})
             for metric in metrics
         ]
+
+    def make_weight_variable(self):
+        """The loss weight as a variable, with the value of `weight`; it holds from now on, and may change."""
+        if self.weight_variable is None:
+            self.weight_variable = keras.Variable(
+                0.0, dtype="float32", trainable=False, name=f"{self._task}_loss_weight"
+            )
+        self.weight_variable.assign(self.weight)
+        return self.weight_variable
+
+    def current_weight(self):
+        """The loss weight: a number, or the value of its variable."""
+        return self.weight if self.weight_variable is None else ops.convert_to_tensor(self.weight_variable)
 
     @property
     def metrics(self):

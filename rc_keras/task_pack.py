@@ -22,9 +22,10 @@ def save(model, name, path):
     The file is in the safetensors format, with `<layer>/<variable>` as names.
 
     Raises:
-        ValueError: if the path does not end in `.rctask`.
+        ValueError: if the path does not end in `.rctask`, or the method lets tasks share an encoder that they train.
         OSError: if the file cannot be written; what stood there before stays.
     """
+    _check_separable(model)
     serialize = keras.saving.serialize_keras_object
     metadata = {
         "fingerprint": model.bank.fingerprint,
@@ -42,6 +43,7 @@ def load(model, path, overwrite=False):
     Returns:
         `(task, decoder, branch)`: a branch on the model's bank, with the weights of the pack.
     """
+    _check_separable(model)
     tensors, metadata = safetensors_file.read(path, SUFFIX, PACK_FORMAT)
     path = os.fspath(path)
     for what, own in (("fingerprint", model.bank.fingerprint), ("method", model.bank.method.name)):
@@ -58,6 +60,16 @@ def load(model, path, overwrite=False):
     branch = make_branch(model.bank, task, decoder, model.seed, model.dtype_policy)
     assign_named(named_variables(_own_layers(branch), strip=task.name + SEPARATOR), tensors, path)
     return task, decoder, branch
+
+
+def _check_separable(model):
+    method = model.bank.method
+    if method.shared_encoder is not None:
+        raise ValueError(
+            "A task pack holds a task of a method with a frozen bank, or of 'single_task'. Received: a model of method "
+            f"{method.name!r}, whose tasks train an encoder in common, so that none can be taken out of it alone. Save "
+            "the whole model instead"
+        )
 
 
 def _deserialize(text, path):

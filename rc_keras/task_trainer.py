@@ -1,4 +1,4 @@
-"""Training of a model whose tasks share nothing that trains."""
+"""Training of a model of several tasks, apart, or jointly in what they share."""
 
 import inspect
 
@@ -7,7 +7,7 @@ from keras import ops
 
 from rc_keras import first_batch
 from rc_keras import ops as rc_ops
-from rc_keras.per_task_optimizer import PerTaskOptimizer
+from rc_keras.per_task_optimizer import JOINT, PerTaskOptimizer
 from rc_keras.task_measures import TaskMeasures
 
 
@@ -15,9 +15,11 @@ class TaskTrainer(keras.Model):
     """`compile`, `fit`, `evaluate` and `predict` for labels `{task: labels}`.
 
     Keras's own steps refuse missing labels, and an optimizer that meets new variables. Here the tasks of a step are
-    those that have labels, and each has its own gradients and optimizer state.
+    those that have labels, and each has its own gradients and optimizer state. Where tasks have variables in common
+    that they train jointly, a step sums their gradients there, and those variables have an optimizer state too.
 
-    A subclass answers `tasks`, `trainable_tasks`, `task(name)`, `branch(name)` and `image_shape`, see `MultiTaskModel`.
+    A subclass answers `tasks`, `trainable_tasks`, `task(name)`, `branch(name)`, `image_shape`, `jointly_trained` and,
+    where that is not empty, `joint_branch(names)`, see `MultiTaskModel`.
     """
 
     def __init__(self, name, dtype=None):
@@ -168,10 +170,17 @@ class TaskTrainer(keras.Model):
         names = names or self.trainable_tasks
         with self._scope():
             for name in names:
-                self.optimizer.of(name, self.branch(name).trainable_variables)
-        self.optimizer.activate(names)
+                self.optimizer.of(name, self._own_variables(name))
+            if self.jointly_trained:
+                self.optimizer.of(JOINT, self.jointly_trained)
+        self.optimizer.activate([*names, JOINT] if self.jointly_trained else names)
         self._training.trained = names
         self._make_measures()
+
+    def _own_variables(self, name):
+        """The variables that only this task trains."""
+        joint = {id(v) for v in self.jointly_trained}
+        return [v for v in self.branch(name).trainable_variables if id(v) not in joint]
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Keras's hook before the first step: all is built by now, but the metrics of `test_on_batch`."""
@@ -223,6 +232,26 @@ class TaskTrainer(keras.Model):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"Metrics must have different names in the logs. Received twice: {twice}")
 
+    def variable_loss_weights(self):
+        """The loss weights as variables, `{task: keras.Variable}`, for callbacks that change them while `fit` runs.
+
+        They start anew from what the tasks or `compile` say. Without this they are constants of the compiled step. To
+        be called in `Callback.set_model`, which Keras calls before it compiles the step.
+        """
+        self._make_measures()
+        known = len(self.loss_weight_variables)
+        with self._scope():
+            variables = {name: measures.make_weight_variable() for name, measures in self._training.measures.items()}
+        if known < len(variables):
+            self.train_function = self.test_function = None
+        return variables
+
+    @property
+    def loss_weight_variables(self):
+        """Those made by `variable_loss_weights`; a model lists them among its `non_trainable_variables`."""
+        weights = [measures.weight_variable for measures in self._training.measures.values()]
+        return [weight for weight in weights if weight is not None]
+
     def _forget_task(self, name):
         """Drops the optimizer state, the measures and what `compile` was given for a task."""
         self._training.measures.pop(name, None)
@@ -258,7 +287,7 @@ class TaskTrainer(keras.Model):
         return results
 
     def train_step(self, *args):
-        """One step: task after task, each with its own gradients and its own optimizer state."""
+        """One step: task after task, each with its own gradients and its own optimizer state, or all tasks at once."""
         if keras.backend.backend() == "jax":
             state, data = args
             groups = (
@@ -282,18 +311,22 @@ class TaskTrainer(keras.Model):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         names = self._labelled(labels, self.trainable_tasks)
         self._prepare(names)
+        if self.jointly_trained:
+            return self._train_jointly(names, images, labels, sample_weight)
         losses, gradients = [], []
         for name in names:
             branch = self.branch(name)
             variables = branch.trainable_variables
             optimizer = self.optimizer.of(name, variables)
             loss_scale = optimizer.scale_loss(ops.ones(()))
+            weight = self._training.measures[name].current_weight()
             # Waiting for the previous task's gradients keeps the memory of a joint step at that of one task.
             inputs = rc_ops.after(images, gradients)
 
-            def forward(name=name, branch=branch, inputs=inputs, loss_scale=loss_scale):
+            def forward(name=name, branch=branch, inputs=inputs, loss_scale=loss_scale, weight=weight):
                 prediction = branch(inputs, training=True)
-                loss, weighted = self._loss(name, labels, prediction, sample_weight)
+                loss = self._loss(name, labels, prediction, sample_weight)
+                weighted = self._with_regularization(loss * weight, branch)
                 return weighted * loss_scale, (prediction, loss, weighted)
 
             (prediction, loss, weighted), gradients = rc_ops.value_and_gradients(
@@ -306,6 +339,35 @@ class TaskTrainer(keras.Model):
             losses.append(weighted)
         return self._finish(names, images, losses)
 
+    def _train_jointly(self, names, images, labels, sample_weight):
+        """One step on all tasks at once: what they share is computed once, and moves by the sum of their gradients."""
+        branch, joint = self.joint_branch(names), self.jointly_trained
+        groups = {JOINT: joint, **{name: self._own_variables(name) for name in names}}
+        variables = [v for group in groups.values() for v in group]
+        scales = {name: self.optimizer.of(name, group).scale_loss(ops.ones(())) for name, group in groups.items()}
+        weights = {name: self._training.measures[name].current_weight() for name in names}
+
+        def forward():
+            predictions = branch(images, training=True)
+            losses = {name: self._loss(name, labels, predictions[name], sample_weight) for name in names}
+            total = self._with_regularization(sum(losses[name] * weights[name] for name in names), branch)
+            return total * scales[JOINT], (predictions, losses, total)
+
+        (predictions, losses, total), gradients = rc_ops.value_and_gradients(
+            forward, variables, branch.non_trainable_variables
+        )
+        gradients = iter(rc_ops.sum_over_replicas(gradients))
+        # JAX sorts the keys of a dictionary.
+        *losses, total = rc_ops.sum_over_replicas([*(losses[name] for name in names), total])
+        for name, group in groups.items():
+            own = [next(gradients) for _ in group]
+            if name != JOINT:  # an optimizer takes its own loss scale out again
+                own = [g if g is None else g * (scales[name] / scales[JOINT]) for g in own]
+            self.optimizer.apply_task(name, own, group)
+        for name, loss in zip(names, losses, strict=True):
+            self._training.measures[name].update(labels[name], predictions[name], loss)
+        return self._finish(names, images, [total])
+
     def _test(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         names = self._training.measured = self._labelled(labels, self.tasks)
@@ -313,23 +375,24 @@ class TaskTrainer(keras.Model):
         losses = []
         for name in names:
             prediction = self.branch(name)(images, training=False)
-            loss, weighted = rc_ops.sum_over_replicas(list(self._loss(name, labels, prediction, sample_weight)))
+            loss = self._loss(name, labels, prediction, sample_weight)
+            weight = self._training.measures[name].current_weight()
+            weighted = self._with_regularization(loss * weight, self.branch(name))
+            loss, weighted = rc_ops.sum_over_replicas([loss, weighted])
             self._training.measures[name].update(labels[name], prediction, loss)
             losses.append(weighted)
         return self._finish(names, images, losses)
 
     def _loss(self, name, labels, prediction, sample_weight):
-        """The task's loss, and what is differentiated: the weighted loss plus the branch's regularization.
-
-        With several replicas these are shares of one replica, which add up.
-        """
-        measures = self._training.measures[name]
+        """The task's loss; with several replicas the share of one replica, which add up."""
         weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
-        loss = measures.loss(labels[name], prediction, sample_weight=weight)
-        weighted = loss * measures.weight
-        for regularization in self.branch(name).losses:
-            weighted = weighted + ops.sum(regularization) / rc_ops.replica_count()
-        return loss, weighted
+        return self._training.measures[name].loss(labels[name], prediction, sample_weight=weight)
+
+    def _with_regularization(self, loss, branch):
+        """What is differentiated: a weighted loss plus the regularization of a branch, a share of one replica."""
+        for regularization in branch.losses:
+            loss = loss + ops.sum(regularization) / rc_ops.replica_count()
+        return loss
 
     def _finish(self, names, images, losses):
         self._loss_tracker.update_state(sum(losses), sample_weight=ops.shape(images)[0])

@@ -10,7 +10,7 @@ import keras
 import pytest
 
 TESTS = Path(__file__).parent
-PROGRAM = """
+WITHOUT_TENSORFLOW = """
 import sys
 
 from importlib.machinery import PathFinder
@@ -21,6 +21,8 @@ class WithoutTensorFlow(PathFinder):
         return None if name.split(".")[0] == "tensorflow" else super().find_spec(name, path, target)
 
 sys.meta_path[:] = [WithoutTensorFlow if finder is PathFinder else finder for finder in sys.meta_path]
+"""
+PROGRAM = """
 import numpy as np
 import keras
 import rc_keras
@@ -62,6 +64,34 @@ model.load_task(sys.argv[2] + "/depth.rctask")
 assert "tensorflow" not in sys.modules
 print("all well")
 """
+SHARED_ENCODER = """
+import keras
+import rc_keras
+from tiny import TASKS, arrays, assert_same_bits, differs, state, tiny_data, tiny_model
+
+images, labels = tiny_data(8)
+for method in ("multi_task", "series_adapter"):
+    model = tiny_model(TASKS[:2], method=method)
+    model.compile(optimizer=keras.optimizers.Adam(1e-3))
+    indicators = iter((0.2, 0.6))
+    priorities = rc_keras.DynamicTaskPrioritization({"semseg": lambda logs: next(indicators)})
+    history = model.fit(images, labels, batch_size=4, epochs=2, verbose=0, callbacks=[priorities]).history
+    for epoch, weight in enumerate((1.0, history["semseg_priority"][0])):
+        total = weight * history["semseg_loss"][epoch] + 50 * history["edge_loss"][epoch]
+        assert abs(history["loss"][epoch] / total - 1) < 1e-4, (method, epoch)
+    before = state(model.branch("semseg"))
+    model.add_task(TASKS[3])
+    model.fit(images, labels, batch_size=4, verbose=0)
+    moved = differs(before, state(model.branch("semseg")))
+    assert ("stem_conv/kernel" in moved) == (method != "series_adapter"), (method, moved)
+    model.save(sys.argv[2] + "/model.keras")
+    loaded = keras.saving.load_model(sys.argv[2] + "/model.keras")
+    for each in (model, loaded):
+        each.fit(images, labels, batch_size=4, shuffle=False, verbose=0)
+    assert_same_bits(arrays(loaded.predict(images, verbose=0)), arrays(model.predict(images, verbose=0)))
+assert "tensorflow" not in sys.modules
+print("all well")
+"""
 
 
 def run(arguments, backend, **kwargs):
@@ -83,7 +113,12 @@ def backend(request):
 
 
 def test_life_of_a_model_without_tensorflow(backend, tmp_path):
-    result = run(["-c", PROGRAM, backend, str(tmp_path)], backend)
+    result = run(["-c", WITHOUT_TENSORFLOW + PROGRAM, backend, str(tmp_path)], backend)
+    assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
+
+
+def test_methods_without_tensorflow(backend, tmp_path):
+    result = run(["-c", WITHOUT_TENSORFLOW + SHARED_ENCODER, backend, str(tmp_path)], backend)
     assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
 
 

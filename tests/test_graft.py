@@ -9,11 +9,11 @@ from tiny import SIZE, assert_same_bits, differs, state, tiny_backbone, tiny_dat
 import rc_keras
 from rc_keras import FilterBank, graft
 from rc_keras.bank import is_shared
-from rc_keras.layers import BankConv2D, BatchNormalization, Modulator
+from rc_keras.layers import BankConv2D, BatchNormalization, Bias, Modulator, ParallelAdapter, SeriesAdapter
 from rc_keras.methods import METHODS, get_method
 
 OUTPUT_RANGE = 1e-4  # of the range of the output
-KEEPING = ("rcm", "rc_ri", "rc_identity", "single_task")
+RANDOM = ("rc", "rc_nff")  # random rotations: the paper's plain RC
 
 
 def outputs_of(model, images):
@@ -34,10 +34,10 @@ def test_function_before_training(method):
     ri_images = images if get_method(method).response_init else None
     branch = graft(FilterBank(backbone, method, ri_images), "depth")
     difference = relative_difference(outputs_of(branch, images), outputs_of(backbone, images))
-    if method in KEEPING:
-        assert difference <= OUTPUT_RANGE
+    if method in RANDOM:
+        assert difference > 100 * OUTPUT_RANGE
     else:
-        assert difference > 100 * OUTPUT_RANGE  # random rotations: the paper's plain RC
+        assert difference <= OUTPUT_RANGE
 
 
 def test_pretrained_classifier_is_kept_and_right(test_data):
@@ -102,14 +102,16 @@ def small_vgg():
     return keras.Model(image, {"low_level": low, "high_level": x})
 
 
-@pytest.mark.parametrize("method", ["rcm", "rc_identity"])
+@pytest.mark.parametrize("method", ["rcm", "rc_identity", "series_adapter", "parallel_adapter"])
 def test_a_users_own_network(method):
     backbone, images = small_vgg(), tiny_data(4)[0].astype("float32")
     bank = FilterBank(backbone, method, images if method == "rcm" else None)
     assert sorted(bank.convolutions) == ["first", "grouped", "twice"]
+    with_biases = sum(isinstance(layer, Bias) for layer in bank.template.layers)
+    assert with_biases == (0 if method.startswith("rc") else 3)  # a modulator holds its own
     branch = graft(bank, "depth")
     assert relative_difference(outputs_of(branch, images), outputs_of(backbone, images)) <= OUTPUT_RANGE
-    assert sum(isinstance(layer, Modulator) for layer in branch.layers) == 3
+    assert sum(isinstance(layer, (Modulator, SeriesAdapter, ParallelAdapter)) for layer in branch.layers) == 3
 
 
 def test_everything_random_derives_from_names():

@@ -6,7 +6,19 @@ import pytest
 from layer_check import check_layer
 
 from rc_keras import ops as rc_ops
-from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, Modulator, ResizeTo
+from rc_keras.layers import (
+    BankConv2D,
+    BatchNormalization,
+    Bias,
+    ChannelModulation,
+    Conv2D,
+    LowRankModulator,
+    Modulator,
+    ParallelAdapter,
+    ResizeTo,
+    SeriesAdapter,
+    SqueezeExcite,
+)
 
 FLOAT32 = 1e-5  # of values around 1
 GRADIENT = 1e-4  # sums over a few hundred positions
@@ -56,6 +68,43 @@ CASES = {
         ["gamma", "beta"],
         ["moving_mean", "moving_variance"],
     ),
+    "bias": (Bias, {"bias_initializer": "ones"}, [(2, 8, 8, 4)], ["bias"], []),
+    "series_adapter": (
+        SeriesAdapter,
+        {"kernel_initializer": "glorot_uniform", "momentum": 0.8, "epsilon": 1e-3},
+        [(2, 8, 8, 4)],
+        ["kernel", "gamma", "beta"],
+        ["moving_mean", "moving_variance"],
+    ),
+    "parallel_adapter": (
+        ParallelAdapter,
+        {"kernel_size": (3, 3), "padding": "same", "dilation_rate": (2, 2), "kernel_initializer": "glorot_uniform"},
+        [(2, 8, 8, 6), (2, 8, 8, 4)],
+        ["kernel"],
+        [],
+    ),
+    "parallel_adapter_strided": (
+        ParallelAdapter,
+        {"kernel_size": (3, 3), "strides": (2, 2)},
+        [(2, 4, 4, 6), (2, 9, 9, 4)],
+        ["kernel"],
+        [],
+    ),
+    "channel_modulation": (ChannelModulation, {"scale_initializer": "ones"}, [(2, 8, 8, 4)], ["scale"], []),
+    "low_rank": (
+        LowRankModulator,
+        {"rank": 2, "down_initializer": "glorot_uniform", "up_initializer": "glorot_uniform"},
+        [(2, 8, 8, 4)],
+        ["down", "up"],
+        [],
+    ),
+    "squeeze_excite": (
+        SqueezeExcite,
+        {"reduction": 1, "squeeze_initializer": "he_normal", "excite_initializer": "glorot_uniform"},
+        [(2, 8, 8, 4)],
+        ["squeeze", "squeeze_bias", "excite", "excite_bias"],
+        [],
+    ),
     "resize": (ResizeTo, {}, [(2, 4, 4, 3), (2, 9, 7, 1)], [], []),
 }
 
@@ -75,6 +124,86 @@ def test_bank_cannot_be_thawed():
     model.trainable = True
     layer.trainable = True
     assert model.trainable_variables == []
+
+
+def drawn(layer, *input_shapes):
+    """The layer, built, with random weights: the norm's statistics too."""
+    layer.build(*input_shapes)
+    generator = np.random.default_rng(0)
+    for variable in layer.weights:
+        variable.assign(generator.uniform(0.5, 1.5, variable.shape))
+    return layer
+
+
+def test_series_adapter_is_a_matrix_behind_its_norm():
+    layer = drawn(SeriesAdapter(), (None, None, None, 3))
+    z = np.random.default_rng(1).normal(size=(2, 4, 4, 3)).astype("float32")
+    gamma, beta, mean, variance = (keras.ops.convert_to_numpy(w) for w in layer.norm.weights)
+    normalized = gamma * (z - mean) / np.sqrt(variance + 1e-5) + beta
+    expected = z + normalized @ keras.ops.convert_to_numpy(layer.kernel)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(z)), expected, rtol=FLOAT32, atol=FLOAT32)
+
+
+@pytest.mark.parametrize(
+    ("size", "taps", "settings"),
+    [
+        (8, 3, {"padding": "same"}),
+        (8, 3, {"padding": "same", "dilation_rate": (2, 2)}),
+        (8, 3, {"padding": "same", "strides": (2, 2)}),
+        (9, 3, {"padding": "same", "strides": (2, 2)}),
+        (9, 5, {"padding": "same", "strides": (3, 3)}),
+        (9, 3, {"padding": "valid", "strides": (2, 2)}),
+        (11, 7, {"padding": "valid", "strides": (2, 2)}),
+        (12, 3, {"padding": "valid", "dilation_rate": (3, 3)}),
+        (8, 4, {"padding": "valid", "strides": (4, 4)}),
+        (9, 1, {"padding": "valid", "strides": (2, 2)}),
+    ],
+)
+def test_parallel_adapter_adds_to_the_centre_tap(size, taps, settings):
+    x = np.random.default_rng(0).normal(size=(2, size, size, 3)).astype("float32")
+    bank = drawn(BankConv2D(4, (taps, taps), **settings), x.shape)
+    responses = bank(x)
+    layer = drawn(ParallelAdapter((taps, taps), **settings), responses.shape, x.shape)
+    received = layer(responses, x)
+    centre = (taps - 1) // 2
+    kernel = np.array(keras.ops.convert_to_numpy(bank.kernel))
+    kernel[centre, centre] += keras.ops.convert_to_numpy(layer.kernel)
+    bank.kernel.assign(kernel)
+    np.testing.assert_allclose(
+        keras.ops.convert_to_numpy(received), keras.ops.convert_to_numpy(bank(x)), rtol=GRADIENT, atol=GRADIENT
+    )
+
+
+def test_parallel_adapter_with_free_sizes():
+    settings = {"padding": "same", "strides": (2, 2)}
+    image = keras.Input((None, None, 3))
+    responses = BankConv2D(4, (3, 3), **settings)(image)
+    adapted = ParallelAdapter((3, 3), kernel_initializer="ones", **settings)(responses, image)
+    model = keras.Model(image, adapted)
+    for size in (8, 9):
+        x = np.random.default_rng(0).normal(size=(1, size, size, 3)).astype("float32")
+        start = 1 - size % 2
+        expected = x[:, start::2, start::2].sum(axis=-1, keepdims=True).repeat(4, axis=-1)
+        np.testing.assert_allclose(model.predict(x, verbose=0), expected, rtol=FLOAT32, atol=FLOAT32)
+
+
+def test_low_rank_modulator_adds_to_the_identity():
+    layer = drawn(LowRankModulator(2), (None, None, None, 3))
+    z = np.random.default_rng(1).normal(size=(2, 4, 4, 3)).astype("float32")
+    down, up = (keras.ops.convert_to_numpy(w) for w in layer.weights)
+    expected = z @ (np.eye(3) + down @ up)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(z)), expected, rtol=FLOAT32, atol=FLOAT32)
+    with pytest.raises(ValueError, match="positive integer"):
+        LowRankModulator(0)
+
+
+def test_squeeze_excite_gates_by_the_mean():
+    layer = drawn(SqueezeExcite(2), (None, None, None, 4))
+    x = np.random.default_rng(1).normal(size=(2, 4, 4, 4)).astype("float32")
+    w1, b1, w2, b2 = (keras.ops.convert_to_numpy(w) for w in layer.weights)
+    gate = 2 / (1 + np.exp(-(np.maximum(x.mean(axis=(1, 2)) @ w1 + b1, 0) @ w2 + b2)))
+    expected = x * gate[:, None, None]
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(x)), expected, rtol=FLOAT32, atol=FLOAT32)
 
 
 def test_modulator_normalizes_rows():

@@ -1,9 +1,27 @@
-"""Layers: the shared bank convolution, the per-task modulator, and Keras layers with a faster path."""
+"""Layers: the shared bank convolution, what a task adds to it, and Keras layers with a faster path."""
 
 from rc_keras.layers.bank_conv2d import BankConv2D
 from rc_keras.layers.batch_normalization import BatchNormalization
+from rc_keras.layers.bias import Bias
+from rc_keras.layers.channel_modulation import ChannelModulation
 from rc_keras.layers.conv2d import Conv2D
+from rc_keras.layers.low_rank_modulator import LowRankModulator
 from rc_keras.layers.modulator import Modulator
+from rc_keras.layers.parallel_adapter import ParallelAdapter
 from rc_keras.layers.resize_to import ResizeTo
+from rc_keras.layers.series_adapter import SeriesAdapter
+from rc_keras.layers.squeeze_excite import SqueezeExcite
 
-__all__ = ["BankConv2D", "BatchNormalization", "Conv2D", "Modulator", "ResizeTo"]
+__all__ = [
+    "BankConv2D",
+    "BatchNormalization",
+    "Bias",
+    "ChannelModulation",
+    "Conv2D",
+    "LowRankModulator",
+    "Modulator",
+    "ParallelAdapter",
+    "ResizeTo",
+    "SeriesAdapter",
+    "SqueezeExcite",
+]

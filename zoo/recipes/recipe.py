@@ -23,7 +23,7 @@ class Recipe:
         checkpoint_every: steps between checkpoints; divides `steps`. What a killed run loses at most.
         validate_every: steps between evaluations with the training metrics; a multiple of `checkpoint_every`, or 0:
             only at the end.
-        method: key of `rc_keras.methods.METHODS`.
+        method: key of `rc_keras.methods.METHODS`, or `"low_rank(4)"` and the like.
         backbone: `"resnet18"` or `"resnet34"`.
         weights: `"imagenet"`, a file, or `None`: random.
         output_stride: of the backbone: 8, 16 or 32.

@@ -1,0 +1,109 @@
+"""Loss weights that follow how hard the tasks are."""
+
+import math
+
+import keras
+
+CLIP = 1e-6  # the least distance of a KPI from 0 and 1
+
+
+class DynamicTaskPrioritization(keras.callbacks.Callback):
+    """Weights each task by how far its performance is from perfect (Guo et al., ECCV 2018).
+
+    With a key performance indicator k_t in 0..1 (accuracy, IoU, F) and its moving average, the weight of task t is the
+    focal loss of the average::
+
+        k̄_t ← α k_t + (1 − α) k̄_t        w_t = −(1 − k̄_t)^γ_t log k̄_t
+
+    so that hard tasks come first. The first KPI starts the average, and k̄_t is kept within 1e-6 of 0 and 1. w_t
+    multiplies the task's own loss weight, which goes on bringing the losses to one scale, and which is what holds until
+    the first KPI is known. Only tasks that are trained jointly compete for what they share; with a frozen bank the
+    weights scale each task's own gradients.
+
+    Of the paper, the example-level part is left out: the losses L_t are the tasks' own and not focal losses over
+    examples; so is its ordering of tasks along the depth of the network.
+
+    Example:
+
+    >>> kpis = {"semseg": "semseg_mean_iou", "normals": lambda logs: 1 - logs["normals_mean_angle"] / 180}
+    >>> model.fit(dataset, callbacks=[rc_keras.DynamicTaskPrioritization(kpis)])
+
+    Each epoch's logs get `<task>_priority`, w_t; a `History` or logger that should see it comes later in the list.
+
+    Args:
+        kpis: `{task: entry of the logs}` or `{task: function from the logs to a number in 0..1}`. Tasks that are not
+            in it keep their loss weight.
+        gamma: γ_t, a number or `{task: number}`, at least 0: how strongly easy tasks are put back.
+        alpha: α, in 0..1, without 0.
+        update_every: steps between updates; `None`: at the end of each epoch, where validation entries are known too.
+
+    Raises:
+        ValueError: if an argument is out of range, a task unknown, or a KPI missing in the logs or outside 0..1.
+    """
+
+    def __init__(self, kpis, gamma=1.0, alpha=0.1, update_every=None):
+        super().__init__()
+        if not isinstance(kpis, dict) or not kpis:
+            raise ValueError(f"`kpis` must be a dict with at least one task. Received: kpis={kpis!r}")
+        if not 0 < alpha <= 1:
+            raise ValueError(f"`alpha` must be in 0..1, and not 0. Received: alpha={alpha}")
+        if update_every is not None and (not isinstance(update_every, int) or update_every < 1):
+            raise ValueError(f"`update_every` must be None or a positive int. Received: update_every={update_every!r}")
+        self.gamma = {task: gamma[task] if isinstance(gamma, dict) else gamma for task in kpis}
+        if not all(value >= 0 for value in self.gamma.values()):
+            raise ValueError(f"`gamma` must be at least 0. Received: gamma={gamma}")
+        self.kpis = dict(kpis)
+        self.alpha = alpha
+        self.update_every = update_every
+        self.averages = {}  # {task: k̄_t}
+        self.priorities = {}  # {task: w_t}
+        self._steps = 0
+
+    def set_model(self, model):
+        super().set_model(model)
+        for task in self.kpis:
+            model.task(task)
+        self._weights = {task: weight for task, weight in model.variable_loss_weights().items() if task in self.kpis}
+        self._own = {task: float(keras.ops.convert_to_numpy(weight)) for task, weight in self._weights.items()}
+
+    def on_train_batch_end(self, batch, logs=None):
+        self._steps += 1
+        if self.update_every is not None and self._steps % self.update_every == 0:
+            self._update(logs or {})
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs = {} if logs is None else logs
+        if self.update_every is None:
+            self._update(logs)
+        logs.update({f"{task}_priority": priority for task, priority in self.priorities.items()})
+
+    def on_train_end(self, logs=None):
+        self._assign(self._own)
+
+    def _update(self, logs):
+        for task, kpi in self.kpis.items():
+            value = self._read(task, kpi, logs)
+            average = self.alpha * value + (1 - self.alpha) * self.averages.get(task, value)
+            self.averages[task] = average
+            self.priorities[task] = priority(average, self.gamma[task])
+        self._assign({task: self._own[task] * self.priorities[task] for task in self.kpis})
+
+    def _assign(self, values):
+        _ = self.model  # on JAX, variables can be set in the middle of an epoch once Keras has been asked for its model
+        for task, value in values.items():
+            self._weights[task].assign(value)
+
+    @staticmethod
+    def _read(task, kpi, logs):
+        if not callable(kpi) and kpi not in logs:
+            raise ValueError(f"The KPI of task {task!r} must be one of the logs {sorted(logs)}. Received: {kpi!r}")
+        value = float(kpi(logs) if callable(kpi) else logs[kpi])
+        if not 0 <= value <= 1:
+            raise ValueError(f"The KPI of task {task!r} must be in 0..1. Received: {value}")
+        return value
+
+
+def priority(average, gamma):
+    """w = −(1 − k̄)^γ log k̄, with k̄ kept within 1e-6 of 0 and 1."""
+    average = min(max(average, CLIP), 1 - CLIP)
+    return -((1 - average) ** gamma) * math.log(average)

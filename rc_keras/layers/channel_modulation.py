@@ -1,0 +1,38 @@
+"""A factor for each channel of a filter bank's responses."""
+
+import keras
+from keras import initializers, ops
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class ChannelModulation(keras.layers.Layer):
+    """Scales the responses of a filter bank for one task, channel by channel: `y = m_t ⊙ z`.
+
+    The modulation of Zhao et al. ("A Modulation Module for Multi-task Learning", ECCV 2018), on every convolution and
+    without their ReLU on the mask; a `Modulator` whose matrix is diagonal.
+
+    Args:
+        scale_initializer: how `m_t` starts.
+
+    Call arguments:
+        inputs: responses, `(batch, height, width, channels)`.
+
+    Returns:
+        The same shape.
+    """
+
+    def __init__(self, scale_initializer="ones", **kwargs):
+        super().__init__(**kwargs)
+        self.scale_initializer = initializers.get(scale_initializer)
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(name="scale", shape=(input_shape[-1],), initializer=self.scale_initializer)
+
+    def call(self, inputs):
+        return ops.multiply(inputs, ops.cast(self.scale, inputs.dtype))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {**super().get_config(), "scale_initializer": initializers.serialize(self.scale_initializer)}

@@ -1,0 +1,54 @@
+"""The series residual adapter behind a filter bank."""
+
+import keras
+from keras import initializers, ops
+
+from rc_keras import ops as rc_ops
+from rc_keras.layers.batch_normalization import BatchNormalization
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class SeriesAdapter(keras.layers.Layer):
+    """Adapts the responses of a filter bank for one task: `y = z + W_t BN_t(z)`.
+
+    The residual adapter of Rebuffi et al. (NeurIPS 2017), on every convolution and before the task's own norm, as RCM
+    compares with (Kanakis et al., ECCV 2020). W_t starts at zero, so that the layer starts as the identity.
+
+    Args:
+        kernel_initializer: how W_t starts.
+        momentum, epsilon: of BN_t.
+
+    Call arguments:
+        inputs: responses z, `(batch, height, width, c)`.
+        training: whether BN_t uses, and moves by, the statistics of the batch.
+
+    Returns:
+        The same shape.
+    """
+
+    def __init__(self, kernel_initializer="zeros", momentum=0.9, epsilon=1e-5, **kwargs):
+        super().__init__(**kwargs)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.momentum = momentum
+        self.epsilon = epsilon
+        self.norm = BatchNormalization(momentum=momentum, epsilon=epsilon, dtype=self.dtype_policy, name="norm")
+
+    def build(self, input_shape):
+        self.norm.build(input_shape)
+        channels = input_shape[-1]
+        self.kernel = self.add_weight(name="kernel", shape=(channels, channels), initializer=self.kernel_initializer)
+
+    def call(self, inputs, training=None):
+        normalized = self.norm(inputs, training=training)
+        return ops.add(inputs, rc_ops.pointwise(normalized, ops.cast(self.kernel, inputs.dtype)))
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "kernel_initializer": initializers.serialize(self.kernel_initializer),
+            "momentum": self.momentum,
+            "epsilon": self.epsilon,
+        }

@@ -1,0 +1,58 @@
+"""Squeeze and excitation: a gate for each channel, set by the whole map."""
+
+import keras
+from keras import initializers, ops
+
+
+@keras.saving.register_keras_serializable(package="rc_keras")
+class SqueezeExcite(keras.layers.Layer):
+    """Gates channels by what the image holds: `y = 2 σ(W_2 relu(W_1 GAP(x) + b_1) + b_2) ⊙ x`.
+
+    The block of Hu et al. (CVPR 2018), which ASTMT gives each task (Maninis et al., CVPR 2019, section 3.1). The factor
+    2, which the norm in front could hold as well, and W_2 = 0 let a pretrained network start unchanged: the gate is 1.
+
+    Args:
+        reduction: channels over hidden units.
+        squeeze_initializer, excite_initializer: how W_1 and W_2 start.
+
+    Call arguments:
+        inputs: `(batch, height, width, channels)`.
+
+    Returns:
+        The same shape.
+    """
+
+    def __init__(self, reduction=16, squeeze_initializer="he_normal", excite_initializer="zeros", **kwargs):
+        super().__init__(**kwargs)
+        self.reduction = reduction
+        self.squeeze_initializer = initializers.get(squeeze_initializer)
+        self.excite_initializer = initializers.get(excite_initializer)
+
+    def build(self, input_shape):
+        channels = input_shape[-1]
+        hidden = max(1, channels // self.reduction)
+        self.squeeze = self.add_weight(name="squeeze", shape=(channels, hidden), initializer=self.squeeze_initializer)
+        self.squeeze_bias = self.add_weight(name="squeeze_bias", shape=(hidden,), initializer="zeros")
+        self.excite = self.add_weight(name="excite", shape=(hidden, channels), initializer=self.excite_initializer)
+        self.excite_bias = self.add_weight(name="excite_bias", shape=(channels,), initializer="zeros")
+
+    def draw(self, seed):
+        """Assigns a random W_1."""
+        self.squeeze.assign(initializers.HeNormal(seed=seed)(self.squeeze.shape))
+
+    def call(self, inputs):
+        pooled = ops.mean(inputs, axis=(1, 2))
+        hidden = ops.relu(ops.add(ops.matmul(pooled, self.squeeze), self.squeeze_bias))
+        gate = 2.0 * ops.sigmoid(ops.add(ops.matmul(hidden, self.excite), self.excite_bias))
+        return ops.multiply(inputs, gate[:, None, None, :])
+
+    def compute_output_shape(self, input_shape):
+        return tuple(input_shape)
+
+    def get_config(self):
+        return {
+            **super().get_config(),
+            "reduction": self.reduction,
+            "squeeze_initializer": initializers.serialize(self.squeeze_initializer),
+            "excite_initializer": initializers.serialize(self.excite_initializer),
+        }

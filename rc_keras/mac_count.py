@@ -1,0 +1,102 @@
+"""How many multiply-accumulates a task needs for one image."""
+
+import dataclasses
+import math
+
+import keras
+
+from rc_keras.adapters import ADAPTERS
+from rc_keras.graft import SEPARATOR
+from rc_keras.layers import BankConv2D, Bias, ChannelModulation, SqueezeExcite
+
+_KERNELS = (BankConv2D, keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskMacs:
+    """Multiply-accumulates of one task, unfolded, as it trains.
+
+    Attributes:
+        convolutions: of the encoder, those of the bank too.
+        modulators: of the adapters behind the bank; most of them fold away for deployment.
+        decoder: with the head.
+    """
+
+    convolutions: int
+    modulators: int
+    decoder: int
+
+    @property
+    def total(self):
+        return sum(dataclasses.astuple(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class MacReport:
+    """Multiply-accumulates of a model for one image; `str(report)` is a table.
+
+    Attributes:
+        image_shape: `(height, width, channels)`.
+        tasks: `{task: TaskMacs}`. What several tasks share is counted in each: a bank convolution runs once for each
+            task, only its weights are stored once.
+    """
+
+    image_shape: tuple
+    tasks: dict
+
+    def __str__(self):
+        title = "GMAC, {}x{}".format(*self.image_shape)
+        width = max(map(len, (*self.tasks, title)))
+        roles = [field.name for field in dataclasses.fields(TaskMacs)]
+        lines = [f"{title:<{width}}" + "".join(f"{role:>14}" for role in (*roles, "total"))]
+        for name, macs in self.tasks.items():
+            counts = (*dataclasses.astuple(macs), macs.total)
+            lines.append(f"{name:<{width}}" + "".join(f"{count / 1e9:>14.3f}" for count in counts))
+        return "\n".join(lines)
+
+
+def mac_report(branches, image_shape):
+    """The `MacReport` of `{task: branch}` on images of `image_shape`.
+
+    Counted are convolutions, dense layers and adapters; additions, norms, activations and resizing are not.
+
+    Raises:
+        ValueError: if height or width is `None`.
+    """
+    image_shape = tuple(image_shape)
+    if None in image_shape:
+        raise ValueError(f"`image_shape` must hold no None to count in. Received: image_shape={image_shape}")
+    return MacReport(image_shape, {name: _count(branch, image_shape) for name, branch in branches.items()})
+
+
+def _count(branch, image_shape):
+    counts = dict.fromkeys((field.name for field in dataclasses.fields(TaskMacs)), 0)
+
+    def call(layer, *args, **kwargs):
+        outputs = layer(*args, **kwargs)
+        if isinstance(layer, ADAPTERS):
+            counts["modulators"] += _adapter_macs(layer, _positions(outputs))
+        elif isinstance(layer, _KERNELS):
+            transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+            positions = _positions(args[0] if transposed else outputs)
+            role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
+            counts[role] += positions * math.prod(layer.kernel.shape)
+        return outputs
+
+    image = keras.Input(image_shape)
+    keras.models.clone_model(branch, input_tensors=image, clone_function=lambda layer: layer, call_function=call)
+    return TaskMacs(**counts)
+
+
+def _adapter_macs(layer, positions):
+    if isinstance(layer, Bias):
+        return 0
+    if isinstance(layer, ChannelModulation):
+        return positions * layer.scale.shape[0]
+    if isinstance(layer, SqueezeExcite):
+        return 2 * math.prod(layer.squeeze.shape) + positions * layer.squeeze.shape[0]
+    return positions * sum(math.prod(weight.shape) for weight in layer.weights if len(weight.shape) == 2)
+
+
+def _positions(tensor):
+    return math.prod(tensor.shape[1:-1])

@@ -1,0 +1,42 @@
+"""Multiply-accumulates: the published ones of ResNet-18, and hand-counted ones."""
+
+import pytest
+from tiny import TASKS, tiny_model
+
+import rc_keras
+
+PUBLISHED = 5e-3  # of figures with three digits
+
+
+def test_resnet18_at_512():
+    model = rc_keras.build(["edge"], image_shape=(None, None, 3), seed=0)
+    macs = model.mac_report((512, 512, 3)).tasks["edge"]
+    downsampling = 8_192 * 64**2 + (32_768 + 131_072) * 32**2  # not among the 17 convolutions that are published
+    head = 256 * 128**2
+    assert (macs.convolutions - downsampling) / 1e9 == pytest.approx(15.72, abs=PUBLISHED)
+    assert macs.modulators / 1e9 == pytest.approx(2.15, abs=PUBLISHED)
+    assert (macs.decoder - head) / 1e9 == pytest.approx(25.28, abs=PUBLISHED)
+    assert macs.total == macs.convolutions + macs.modulators + macs.decoder
+    assert "43.352" in str(model.mac_report((512, 512, 3)))
+    with pytest.raises(ValueError, match="must hold no None"):
+        model.mac_report()
+
+
+@pytest.mark.parametrize(
+    ("method", "modulators"),
+    [
+        ("rcm", 64 * (8 * 8 + 8 * 8 + 12 * 12)),
+        ("series_adapter", 64 * (8 * 8 + 8 * 8 + 12 * 12)),
+        ("parallel_adapter", 64 * (3 * 8 + 8 * 8 + 8 * 12)),
+        ("channel_modulation", 64 * (8 + 8 + 12 + 12)),
+        ("low_rank(2)", 64 * 2 * 2 * (8 + 8 + 12 + 12)),
+        ("batch_norm", 0),
+        ("multi_task", 0),
+        ("squeeze_excite", 64 * 12 + 2 * 12),
+    ],
+)
+def test_every_method(method, modulators):
+    macs = tiny_model(TASKS[:1], method=method).mac_report().tasks["semseg"]
+    assert macs.convolutions == 64 * (48 * 8 + 72 * 8 + 8 * 12 + 72 * 12)
+    assert macs.modulators == modulators
+    assert macs.decoder == 64 * (12 * 8 + 8 * 5)
