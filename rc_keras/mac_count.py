@@ -37,12 +37,14 @@ class MacReport:
 
     Attributes:
         image_shape: `(height, width, channels)`.
-        tasks: `{task: TaskMacs}`. What several tasks share is counted in each: a bank convolution runs once for each
-            task, only its weights are stored once.
+        tasks: `{task: TaskMacs}`. What several tasks share is counted in each.
+        total: of all tasks together. A bank convolution runs once for each task, only its weights are stored once; an
+            encoder that all tasks train runs once.
     """
 
     image_shape: tuple
     tasks: dict
+    total: int
 
     def __str__(self):
         title = "GMAC, {}x{}".format(*self.image_shape)
@@ -52,11 +54,17 @@ class MacReport:
         for name, macs in self.tasks.items():
             counts = (*dataclasses.astuple(macs), macs.total)
             lines.append(f"{name:<{width}}" + "".join(f"{count / 1e9:>14.3f}" for count in counts))
+        lines.append(f"{'all':<{width + 14 * len(roles)}}{self.total / 1e9:>14.3f}")
         return "\n".join(lines)
 
 
-def mac_report(branches, image_shape):
+def mac_report(branches, image_shape, joint_branch=None):
     """The `MacReport` of `{task: branch}` on images of `image_shape`.
+
+    Args:
+        branches: `{task: functional model}`.
+        image_shape: `(height, width, channels)`.
+        joint_branch: one functional model for all tasks, where they share what runs once; `None`: they do not.
 
     Counted are convolutions, dense layers and adapters; additions, norms, activations and resizing are not.
 
@@ -66,7 +74,9 @@ def mac_report(branches, image_shape):
     image_shape = tuple(image_shape)
     if None in image_shape:
         raise ValueError(f"`image_shape` must hold no None to count in. Received: image_shape={image_shape}")
-    return MacReport(image_shape, {name: _count(branch, image_shape) for name, branch in branches.items()})
+    tasks = {name: _count(branch, image_shape) for name, branch in branches.items()}
+    total = sum(macs.total for macs in tasks.values())
+    return MacReport(image_shape, tasks, total if joint_branch is None else _count(joint_branch, image_shape).total)
 
 
 def _count(branch, image_shape):

@@ -206,7 +206,8 @@ class MultiTaskModel(TaskTrainer):
         Args:
             image_shape: `(height, width, channels)`; `None`: the model's, where it is not free.
         """
-        return mac_report(self._held.branches, self.image_shape if image_shape is None else image_shape)
+        joint = None if self.bank.method.shared_encoder is None else self.joint_branch(self.tasks)
+        return mac_report(self._held.branches, self.image_shape if image_shape is None else image_shape, joint)
 
     def export(self, path, format=None, **options):
         """Writes the model for deployment, verified in the runtime it is meant for.

@@ -133,14 +133,17 @@ def test_what_lies_within_the_spread_is_said():
     assert summary.delta_m["a"].std == 0 and summary.within_spread("a", "b")
 
 
+SIZES = {"single_task": {"parameters": 2000, "macs": 3e9}, "rcm": {"parameters": 1500, "macs": 4.5e9}}
+
+
 def test_table():
-    lines = format_table(summarize(SCORES, DIRECTIONS), MEASURES, {"single_task": 2000, "rcm": 1500}).splitlines()
+    lines = format_table(summarize(SCORES, DIRECTIONS), MEASURES, SIZES).splitlines()
     assert lines[0] == (
-        "| method | seeds | edge odsF % ↑ | depth RMSE m ↓ | Δm % ↓ | parameters | against single_task |"
+        "| method | seeds | edge odsF % ↑ | depth RMSE m ↓ | Δm % ↓ | parameters | against single_task | GMAC |"
     )
-    assert lines[2] == "| single_task | 2 | 50.00 ± 0.71 | 1.0000 ± 0.0000 | +0.00 ± 0.71 | 2,000 | — |"
-    assert lines[3] == "| rcm | 2 | 45.00 ± 0.00 | 1.0200 ± 0.0283 | +6.00 ± 1.41 ≈ | 1,500 | -25.0 % |"
-    assert lines[4] == "| rc | 1 | 50.00 ± 0.50† | 1.1180 ± 0.0200† | **+5.90 ± 1.12†** | — | — |"
+    assert lines[2] == "| single_task | 2 | 50.00 ± 0.71 | 1.0000 ± 0.0000 | +0.00 ± 0.71 | 2,000 | — | 3.00 |"
+    assert lines[3] == "| rcm | 2 | 45.00 ± 0.00 | 1.0200 ± 0.0283 | +6.00 ± 1.41 ≈ | 1,500 | -25.0 % | 4.50 |"
+    assert lines[4] == "| rc | 1 | 50.00 ± 0.50† | 1.1180 ± 0.0200† | **+5.90 ± 1.12†** | — | — | — |"
     notes = "\n".join(lines[5:])
     assert (
         "the mean of its 2 seeds" in notes
@@ -423,9 +426,11 @@ def test_parameters_grow_as_published(backbone, tmp_path):
             assert growths[method]["encoder"](count) == shared + count * own
             assert growths[method]["network"](count) == shared + count * (own + DECODER)
     assert tuple(growths[method]["encoder"](10) for method in ("single_task", "rcm")) == TENTH[backbone]
+    assert growths["single_task"]["macs"].shared == 0
+    assert growths["rcm"]["macs"].per_task > growths["single_task"]["macs"].per_task  # by the modulators
     table = write_growth(tmp_path, growths, recipe)
     saved = {"resnet18": "| saved by rcm | -12.5 % | 36.7 % ", "resnet34": "| saved by rcm | -11.9 % | 37.7 % "}
     assert saved[backbone] in table
     content = json.loads((tmp_path / "scaling.json").read_text())
-    assert content["methods"]["rcm"]["encoder"]["parameters"]["10"] == TENTH[backbone][1]
+    assert content["methods"]["rcm"]["encoder"]["tasks"]["10"] == TENTH[backbone][1]
     assert Image.open(tmp_path / "scaling.png").size[0] > 1000

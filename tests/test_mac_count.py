@@ -8,6 +8,15 @@ import rc_keras
 PUBLISHED = 5e-3  # of figures with three digits
 
 
+def test_an_encoder_that_all_tasks_train_runs_once():
+    macs = tiny_model(TASKS[:2], method="multi_task").mac_report()
+    one, other = macs.tasks.values()
+    assert macs.total == one.total + other.decoder
+    assert str(macs).splitlines()[-1].startswith("all")
+    macs = tiny_model(TASKS[:2], method="rcm").mac_report()
+    assert macs.total == sum(task.total for task in macs.tasks.values())
+
+
 def test_resnet18_at_512():
     model = rc_keras.build(["edge"], image_shape=(None, None, 3), seed=0)
     macs = model.mac_report((512, 512, 3)).tasks["edge"]

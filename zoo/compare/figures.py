@@ -50,19 +50,24 @@ def draw_comparison(path, summary, measures):
 
 
 def draw_growth(path, growths):
-    """Draws parameters over the number of tasks, of the encoder alone, as the paper does, and of the whole network.
+    """Draws parameters of the encoder alone, as the paper does, and of all, and multiply-accumulates, over tasks.
 
     Args:
         path: of the PNG.
         growths: `{method: {part: Growth}}`.
     """
-    figure = Figure(figsize=(9.6, 3.8), layout="constrained")
+    figure = Figure(figsize=(13.2, 3.8), layout="constrained")
     counts = [count for count in TASK_COUNTS if count <= 10]
     colours = _palette(growths)
-    for axes, part in zip(figure.subplots(1, 2), ("encoder", "network"), strict=True):
-        _plain(axes, {"encoder": "Encoder", "network": "Whole network"}[part] + ": parameters [millions]")
+    panels = {
+        "encoder": ("Encoder: parameters [millions]", 1e6),
+        "network": ("Whole network: parameters [millions]", 1e6),
+        "macs": ("Whole network: GMAC per image", 1e9),
+    }
+    for axes, (part, (title, unit)) in zip(figure.subplots(1, 3), panels.items(), strict=True):
+        _plain(axes, title)
         for method, parts in growths.items():
-            values = [parts[part](count) / 1e6 for count in counts]
+            values = [parts[part](count) / unit for count in counts]
             axes.plot(counts, values, color=colours[method], lw=1.8, marker="o", ms=3.5, label=method)
         axes.set_xlabel("tasks")
         axes.set_xticks(counts)

@@ -39,8 +39,7 @@ class Report:
         summary = summarize(read_scores(finished.values(), measures), directions(measures))
         for method in {cell.recipe.method for cell in finished.values()} - self._sizes.keys():
             self._sizes[method] = measure_size(dataclasses.replace(self.recipe, method=method), self.tasks)
-        parameters = {method: size["parameters"] for method, size in self._sizes.items()}
-        table = format_table(summary, measures, parameters) + self._origin(finished)
+        table = format_table(summary, measures, self._sizes) + self._origin(finished)
         self.out.mkdir(parents=True, exist_ok=True)
         content = self._content(finished, summary)
         write_whole(self.out / "compare.json", (json.dumps(content, indent=2) + "\n").encode())

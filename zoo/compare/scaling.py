@@ -1,4 +1,4 @@
-"""How parameters grow with the number of tasks."""
+"""How parameters and multiply-accumulates grow with the number of tasks."""
 
 import dataclasses
 import json
@@ -15,7 +15,7 @@ TASK_COUNTS = (*range(1, 11), 100)
 
 @dataclasses.dataclass(frozen=True)
 class Growth:
-    """Parameters for P tasks, N(P) = shared + P · per_task; moving statistics are not counted.
+    """Parameters, or multiply-accumulates, for P tasks: N(P) = shared + P · per_task.
 
     Attributes:
         shared: what all tasks share.
@@ -36,28 +36,35 @@ def measure_growth(recipe):
         recipe: the `Recipe`, whose method, backbone and decoder are counted.
 
     Returns:
-        `{"encoder": Growth, "network": Growth}`; the encoder is the backbone without decoder and head, as the paper
-        plots it.
+        `{"encoder": Growth, "network": Growth, "macs": Growth}`: parameters of the backbone without decoder and head,
+        as the paper plots it, and of all, moving statistics not counted; multiply-accumulates of all on an image of the
+        recipe's crop, unfolded.
     """
     first, second = (rc_keras.Task(name, 1, "edge") for name in ("first", "second"))
-    model = build_untrained(dataclasses.replace(recipe, crop=(64, 64), seed=0), [first])
-    one = model.parameter_report()
+    model = build_untrained(dataclasses.replace(recipe, seed=0), [first])
+    one, macs_of_one = model.parameter_report(), model.mac_report().total
     model.add_task(second)
-    two = model.parameter_report()
+    two, macs_of_two = model.parameter_report(), model.mac_report().total
     added = two.total - one.total
     decoder = two.tasks["second"].decoder + two.tasks["second"].head
     shared = one.total - added
-    return {"encoder": Growth(shared, added - decoder), "network": Growth(shared, added)}
+    macs = macs_of_two - macs_of_one
+    return {
+        "encoder": Growth(shared, added - decoder),
+        "network": Growth(shared, added),
+        "macs": Growth(macs_of_one - macs, macs),
+    }
 
 
-def format_growth(growths, part):
-    """A table of millions of parameters: a line for each method, a column for each number of tasks.
+def format_growth(growths, part, unit=1e6):
+    """A table: a line for each method, a column for each number of tasks.
 
     Args:
         growths: `{method: {part: Growth}}`.
-        part: `"encoder"` or `"network"`.
+        part: `"encoder"`, `"network"` or `"macs"`.
+        unit: what the numbers are counted in.
     """
-    rows = [[name, *(f"{parts[part](n) / 1e6:.2f}" for n in TASK_COUNTS)] for name, parts in growths.items()]
+    rows = [[name, *(f"{parts[part](n) / unit:.2f}" for n in TASK_COUNTS)] for name, parts in growths.items()]
     if BASELINE in growths:
         for name, parts in growths.items():
             if name != BASELINE:
@@ -85,16 +92,18 @@ def write_growth(out, growths, recipe):
         f"Parameters in millions, {recipe.backbone}, moving statistics not counted.\n\n"
         f"Encoder:\n\n{format_growth(growths, 'encoder')}\n"
         f"Whole network, DeepLabv3+ of width {recipe.decoder_width} with one-channel heads:\n\n"
-        f"{format_growth(growths, 'network')}"
+        f"{format_growth(growths, 'network')}\n"
+        f"Multiply-accumulates in billions for one image of {recipe.crop}, unfolded:\n\n"
+        f"{format_growth(growths, 'macs', unit=1e9)}"
     )
     content = {
         method: {
-            part: {**dataclasses.asdict(growth), "parameters": {count: growth(count) for count in TASK_COUNTS}}
+            part: {**dataclasses.asdict(growth), "tasks": {count: growth(count) for count in TASK_COUNTS}}
             for part, growth in parts.items()
         }
         for method, parts in growths.items()
     }
-    settings = {name: getattr(recipe, name) for name in ("backbone", "decoder_width", "low_level_width")}
+    settings = {name: getattr(recipe, name) for name in ("backbone", "crop", "decoder_width", "low_level_width")}
     text = json.dumps({**settings, "methods": content}, indent=2)
     write_whole(out / "scaling.json", (text + "\n").encode())
     write_whole(out / "scaling.md", tables.encode())

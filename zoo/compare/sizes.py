@@ -24,8 +24,11 @@ def measure_size(recipe, tasks):
         tasks: the `Task`s.
 
     Returns:
-        `{"parameters": …, "shared": …, "tasks": {task: …}}`, moving statistics not counted.
+        `{"parameters": …, "shared": …, "tasks": {task: …}, "macs": …}`: parameters, moving statistics not counted, and
+        multiply-accumulates for all tasks on one image, unfolded.
     """
-    report = build_untrained(recipe, tasks).parameter_report()
+    model = build_untrained(recipe, tasks)
+    report = model.parameter_report()
     counts = {name: task.total for name, task in report.tasks.items()}
-    return {"parameters": report.total, "shared": report.total - sum(counts.values()), "tasks": counts}
+    shared = report.total - sum(counts.values())
+    return {"parameters": report.total, "shared": shared, "tasks": counts, "macs": model.mac_report().total}

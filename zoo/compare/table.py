@@ -4,13 +4,13 @@ from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.summary import BASELINE, Pooled
 
 
-def format_table(summary, measures, parameters):
+def format_table(summary, measures, sizes):
     """A line for each method, and below it how to read it.
 
     Args:
         summary: the `Summary`.
         measures: `{task: Measure}`.
-        parameters: `{method: number}`.
+        sizes: `{method: {"parameters": number, "macs": number}}`, see `measure_size`.
 
     Returns:
         Markdown, ending with a line break.
@@ -19,14 +19,14 @@ def format_table(summary, measures, parameters):
     if not methods:
         return "No cell is finished.\n"
     heads = ["method", "seeds", *(f"{task} {measure.heading}" for task, measure in measures.items())]
-    heads += ["Δm % ↓", "parameters", f"against {BASELINE}"]
+    heads += ["Δm % ↓", "parameters", f"against {BASELINE}", "GMAC"]
     rows = []
     for method in methods:
         cells = [method, str(len(next(iter(summary.tasks.values()))[method].values))]
         for task, measure in measures.items():
             cells.append(_with_spread(summary, summary.tasks[task], method, measure.show))
         cells.append(_delta_m(summary, method))
-        cells += _parameters(parameters, method)
+        cells += _size(sizes, method)
         rows.append(cells)
     return "\n".join([*table_lines(heads, rows), "", *_notes(summary)]) + "\n"
 
@@ -50,12 +50,13 @@ def _delta_m(summary, method):
     return f"{text} ≈" if summary.within_spread(method, summary.best) else text
 
 
-def _parameters(parameters, method):
-    if method not in parameters:
-        return ["—", "—"]
-    count, reference = parameters[method], parameters.get(BASELINE)
-    change = "—" if reference is None or method == BASELINE else f"{100 * (count / reference - 1):+.1f} %"
-    return [f"{count:,}", change]
+def _size(sizes, method):
+    if method not in sizes:
+        return ["—"] * 3
+    count, change = sizes[method]["parameters"], "—"
+    if method != BASELINE and BASELINE in sizes:
+        change = f"{100 * (count / sizes[BASELINE]['parameters'] - 1):+.1f} %"
+    return [f"{count:,}", change, f"{sizes[method]['macs'] / 1e9:.2f}"]
 
 
 def _notes(summary):
