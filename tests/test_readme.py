@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -41,11 +42,13 @@ def test_commands_run(tmp_path):
     expected = {
         "rc_keras.zoo.train": "| depth | rmse ↓ |",
         "rc_keras.zoo.evaluate": "| depth | rmse ↓ |",
+        "rc_keras.zoo.compare": "| saved by rcm | -12.5 % | 36.7 % | 53.1 % |",
+        "rc_keras.zoo.diagnose": "depth",
         "rc_keras.export": "of the ideal",
     }
     assert [command.split()[2] for command in runnable] == list(expected)
     for command in runnable:
-        arguments = [sys.executable, *command.split()[1:]]
+        arguments = [sys.executable, *shlex.split(command)[1:]]
         result = subprocess.run(arguments, cwd=tmp_path, env=environment, capture_output=True, text=True)
         assert result.returncode == 0, result.stderr[-4000:]
         assert expected[command.split()[2]] in result.stdout
@@ -54,14 +57,22 @@ def test_commands_run(tmp_path):
     assert (tmp_path / "depth.tflite").exists() and (tmp_path / "depth.tflite.sizes.png").exists()
 
 
-@pytest.mark.parametrize("command", [command for command in COMMANDS if "DIR" in command])
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "DIR" in command and "compare" in command])
+def test_comparisons_of_own_data_are_planned(command, tmp_path):
+    arguments = [sys.executable, *shlex.split(command)[1:], "--norun"]
+    result = subprocess.run(arguments, cwd=tmp_path, capture_output=True, text=True)
+    assert result.returncode == 0, result.stderr[-4000:]
+    assert "Not finished: single_task, seed 0; rc, seed 0" in result.stdout
+
+
+@pytest.mark.parametrize("command", [command for command in COMMANDS if "DIR" in command and "compare" not in command])
 def test_flags_of_commands_for_own_data_resolve(command):
     from absl import flags
 
     from rc_keras.zoo import command_line
 
     try:
-        flags.FLAGS(command.split()[2:])
+        flags.FLAGS(shlex.split(command)[2:])
         assert command_line.resolve_recipe().tasks
     finally:
         flags.FLAGS.unparse_flags()

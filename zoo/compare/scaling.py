@@ -69,7 +69,7 @@ def format_growth(growths, part, unit=1e6):
         for name, parts in growths.items():
             if name != BASELINE:
                 saved = [100 * (1 - parts[part](n) / growths[BASELINE][part](n)) for n in TASK_COUNTS]
-                rows.append([f"saved by {name}", *(f"{percent:.1f} %" for percent in saved)])
+                rows.append([f"saved by {name}", *(f"{round(percent, 1) + 0.0:.1f} %" for percent in saved)])
     return "\n".join(table_lines(["tasks", *map(str, TASK_COUNTS)], rows)) + "\n"
 
 
