@@ -401,12 +401,19 @@ def test_drawn_shapes(task):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="run once, by the default")
-@pytest.mark.parametrize("backend", ["jax", "torch"])
-def test_same_on_other_backends(backend):
+@pytest.mark.parametrize(
+    ("backend", "names"),
+    [
+        ("torch", ("task", "losses", "metrics")),
+        ("jax", ("losses",)),
+        pytest.param("jax", ("task", "metrics"), marks=pytest.mark.slow),  # compiles every small operation
+    ],
+)
+def test_same_on_other_backends(backend, names):
     if importlib.util.find_spec(backend) is None:
         pytest.skip(f"{backend} is not installed")
     here = Path(__file__).parent
-    files = [str(here / f"test_{name}.py") for name in ("task", "losses", "metrics")]
+    files = [str(here / f"test_{name}.py") for name in names]
     script = (
         "import sys, pytest, rc_keras.task; "
         "assert 'tensorflow' not in sys.modules, 'rc_keras imported tensorflow'; "
