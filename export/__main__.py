@@ -62,15 +62,21 @@ def main(argv):
                 "One of --model, --preset and --bank must be given. Received: "
                 f"{', '.join('--' + flag.name for flag in given) or 'none'}"
             )
+        if _IMAGES.value is not None and _EXAMPLES.value is not None:
+            raise ValueError("One of --images and --examples must be given, not both.")
+        if _PACKS.value and _BANK.value is None:
+            raise ValueError("`--packs` must come with --bank. Received: none")
         model = _model()
+        if not isinstance(model, rc_keras.MultiTaskModel):
+            raise ValueError(f"--model must be a saved MultiTaskModel. Received: a {type(model).__name__}")
         report = rc_keras.export.export(model, _OUT.value, _FORMAT.value, **_options(model))
-    except (ImportError, OSError, ValueError, rc_keras.export.ExportError) as error:
+    except (ImportError, OSError, RuntimeError, ValueError) as error:
         print(f"{type(error).__name__}: {error}", file=sys.stderr)
         return 1
     picture = f"{os.fspath(report.path)}.sizes.png"
     try:
         report.plot(picture)
-    except ImportError as error:
+    except (ImportError, OSError) as error:
         print(f"No {picture}: {error}")
     else:
         print(f"Sizes drawn: {picture}")
@@ -129,7 +135,10 @@ def _options(model):
 
 def _examples():
     """Images and labels of --examples."""
-    with np.load(_EXAMPLES.value, allow_pickle=False) as arrays:
+    arrays = np.load(_EXAMPLES.value, allow_pickle=False)
+    if not isinstance(arrays, np.lib.npyio.NpzFile):
+        raise ValueError(f"`{_EXAMPLES.value}` must be an .npz file. Received: a single array")
+    with arrays:
         if "images" not in arrays.files:
             raise ValueError(f"`{_EXAMPLES.value}` must hold `images`. Received: arrays {sorted(arrays.files)}")
         return {"images": arrays["images"], "labels": {name: arrays[name] for name in arrays.files if name != "images"}}

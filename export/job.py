@@ -90,7 +90,7 @@ class ExportJob:
                     )
         self.image_shape = _check_shape(image_shape, model.image_shape)
         self.images = generate_images(self.image_shape) if images is None else _check_images(images, self.image_shape)
-        self.labels = _check_labels(labels, self, resolution)
+        self.labels = _check_labels(labels, images, self, resolution)
         self.representative_images = check_representative_data(
             representative_data, precision, list(self.tasks), self.image_shape
         )
@@ -172,11 +172,16 @@ class ExportJob:
             update_bytes=update_bytes,
             seconds=time.perf_counter() - self.begin,
             versions=_versions(("rc_keras", "keras", "tensorflow", *packages)),
-            notes=tuple(notes),
+            notes=(*notes, *self._notes()),
         )
         if not report.passed:
             raise ExportError(_failure(report))
         return report
+
+    def _notes(self):
+        if self.compared_images and all(images is not self.images for images in self.compared_images.values()):
+            return ["Compared on images it was calibrated on; `images` takes others."]
+        return []
 
     def _compare(self, task, run, operators):
         model = endpoint(
@@ -243,6 +248,12 @@ class ExportJob:
         return sum((kernel if len(w.shape) > 1 else other) * int(np.prod(w.shape)) for w in weights)
 
 
+def check_batch_size(batch_size):
+    """Raises `ValueError` unless it is a positive integer, or `None`: any."""
+    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
+        raise ValueError(f"`batch_size` must be a positive integer, or None. Received: batch_size={batch_size!r}")
+
+
 def check_target(path, overwrite, suffix=""):
     """Checks the file or folder to write.
 
@@ -276,6 +287,8 @@ def check_target(path, overwrite, suffix=""):
 
 
 def _check_tasks(model, tasks):
+    if not model.tasks:
+        raise ValueError("`model` must have at least one task. Received: none")
     if tasks is None:
         return model.tasks
     if isinstance(tasks, str) or not tasks or len(set(tasks)) < len(tasks):
@@ -305,13 +318,17 @@ def _check_images(images, image_shape):
     return [image.astype("float32") for image in images]
 
 
-def _check_labels(labels, job, resolution):
+def _check_labels(labels, images, job, resolution):
     if labels is None:
         return {}
+    if images is None:
+        raise ValueError("`labels` must come with the `images` they are of. Received: labels alone")
     if resolution != "image":
         raise ValueError("`labels` must be None with resolution='network'. Received: labels")
     for name, values in labels.items():
         job.model.task(name)
+        if name not in job.tasks:
+            raise ValueError(f"`labels` must be of exported tasks, {list(job.tasks)}. Received: labels of {name!r}")
         if len(values) != len(job.images):
             raise ValueError(
                 f"`labels` must be one for each image, {len(job.images)}. Received: {len(values)} for task {name!r}"

@@ -7,6 +7,8 @@ import os
 import shutil
 import tempfile
 
+from rc_keras.export.file_digest import NAME as DIGEST
+from rc_keras.export.file_digest import is_whole
 from rc_keras.export.metadata import NAME
 
 BANK = "bank.bin"
@@ -137,7 +139,7 @@ def new_files(folder):
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def publish(files, folder, tasks, keep_bank):
+def publish(files, folder, tasks, keep_bank, staying):
     """Moves verified files to where they belong; a new folder appears in one step.
 
     In a folder that is there, a graph goes first when its task is replaced and comes last: whenever that is
@@ -148,6 +150,7 @@ def publish(files, folder, tasks, keep_bank):
         folder: path of the folder, which may be there.
         tasks: names of the new tasks.
         keep_bank: whether the bank in the folder stays.
+        staying: names of the tasks in the folder that stay as they are.
     """
     if not os.path.isdir(folder):
         os.rename(files, folder)
@@ -159,6 +162,9 @@ def publish(files, folder, tasks, keep_bank):
     order += [name for task in tasks for name in (weights_file(task), graph_file(task))]
     for name in (*order, REPORT):
         os.replace(os.path.join(files, name), os.path.join(folder, name))
+    if not staying and not keep_bank and BANK not in order:
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(os.path.join(folder, BANK))  # nothing needs it any more
 
 
 def _is_there(folder, name):
@@ -169,14 +175,20 @@ def _read_graph(path, task):
     import onnx
 
     try:
-        model = onnx.load(path, load_external_data=False)
+        with open(path, "rb") as file:
+            content = file.read()
+        model = onnx.load_model_from_string(content)
         entries = {entry.key: entry.value for entry in model.metadata_props}
         data = json.loads(entries[NAME])
-        whole = set(data) >= {*COMMON, "tasks", "files"} and set(data["tasks"]) == {task}
+        ours = set(data) >= {*COMMON, "tasks", "files"} and set(data["tasks"]) == {task}
+        whole = is_whole(content, entries[DIGEST].encode())
     except Exception as error:  # whatever bytes there are
         raise ValueError(
             f"{path!r} must be a graph that rc_keras exported. Received: a damaged one, or another"
         ) from error
-    if not whole or not set(data["files"]) <= {BANK, weights_file(task)}:
+    if not whole:
+        raise ValueError(f"{path!r} must be a graph as rc_keras exported it. Received: a damaged or changed one")
+    used = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
+    if not ours or not used <= set(data["files"]) <= {BANK, weights_file(task)}:
         raise ValueError(f"{path!r} must be a graph that rc_keras exported for {task!r}. Received: another")
     return data

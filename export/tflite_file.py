@@ -7,7 +7,7 @@ import os
 
 import numpy as np
 
-from rc_keras.export import tflite_digest
+from rc_keras.export import file_digest
 from rc_keras.export.metadata import NAME
 
 
@@ -88,10 +88,10 @@ class TFLiteFile:
         entries = {
             entry.name.decode(): model.buffers[entry.buffer].data.tobytes()
             for entry in model.metadata or []
-            if entry.name.decode() in (NAME, tflite_digest.NAME)
+            if entry.name.decode() in (NAME, file_digest.NAME)
         }
         self.metadata = json.loads(entries[NAME]) if NAME in entries else None
-        self.whole = tflite_digest.is_whole(content, entries.get(tflite_digest.NAME, b""))
+        self.whole = file_digest.is_whole(content, entries.get(file_digest.NAME, b""))
 
 
 @dataclasses.dataclass(frozen=True)

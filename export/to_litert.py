@@ -3,10 +3,11 @@
 import os
 import tempfile
 
-from rc_keras.export import tflite_digest
+from rc_keras.export import file_digest
 from rc_keras.export.graphs import concrete_functions
 from rc_keras.export.job import ExportJob, check_target
 from rc_keras.export.metadata import NAME, metadata, to_json
+from rc_keras.export.report import ExportError
 from rc_keras.export.tflite_file import TFLiteFile
 from rc_keras.export.tflite_normalization import with_l2_normalization
 from rc_keras.export.tflite_packing import repack
@@ -75,8 +76,9 @@ def litert(
         RuntimeError: if Keras does not run on TensorFlow, which the converter needs.
         ValueError: if an argument is not as described.
         OSError: if the file may not be written there, or the disk is full.
-        ExportError: if an output differs from the model's by more than the `TOLERANCES` of the precision allow, or a
-            bank kernel does not stand in the file exactly once for all signatures.
+        ExportError: if the converter does not know an operation, an output differs from the model's by more than the
+            `TOLERANCES` of the precision allow, or a bank kernel does not stand in the file exactly once for all
+            signatures.
 
     Whatever the error, nothing is left under the name, and what stood there before stays.
     """
@@ -101,8 +103,8 @@ def litert(
     if quantize == "int8":
         job.folded = {name: with_l2_normalization(folded) for name, folded in job.folded.items()}
     with job.stage("Converting to LiteRT"):
-        entries = {NAME: to_json(metadata(job)), tflite_digest.NAME: tflite_digest.PLACEHOLDER}
-        content = tflite_digest.seal(repack(_convert(job), entries))
+        entries = {NAME: to_json(metadata(job)), file_digest.NAME: file_digest.PLACEHOLDER.encode()}
+        content = file_digest.seal(repack(_convert(job), entries))
     with whole_file(path) as temporary:
         with open(temporary, "wb") as file:
             file.write(content)
@@ -121,7 +123,7 @@ def litert(
             packages=["ai-edge-litert"],
             notes=["A .tflite file is one whole: any update ships all of it."],
         )
-    report.save()
+        report.save()
     if verbose:
         print(report)
     return report
@@ -144,7 +146,12 @@ def _convert(job):
         tf.saved_model.save(module, folder, signatures=functions)
         converter = tf.lite.TFLiteConverter.from_saved_model(folder, signature_keys=list(functions))
         _quantize(converter, job)
-        return converter.convert()
+        try:
+            return converter.convert()
+        except (MemoryError, OSError):
+            raise
+        except Exception as error:  # the converter's own, whose class is not public
+            raise ExportError(f"LiteRT's converter must know every operation of the model. It says: {error}") from error
 
 
 def _quantize(converter, job):

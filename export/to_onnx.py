@@ -6,8 +6,9 @@ import os
 import keras
 import numpy as np
 
+from rc_keras.export import file_digest
 from rc_keras.export.graphs import concrete_functions
-from rc_keras.export.job import ExportJob, check_target
+from rc_keras.export.job import ExportJob, check_batch_size, check_target
 from rc_keras.export.metadata import NAME, metadata, to_json
 from rc_keras.export.onnx_folder import (
     BANK,
@@ -101,13 +102,13 @@ def onnx(
         ExportError: if an output differs from the model's by more than the `TOLERANCES` of the precision allow, or a
             bank kernel does not stand in `bank.bin` exactly once for all tasks.
 
-    Whatever the error, the folder stays as it was.
+    Whatever the error, the folder stays as it was. Only if files cannot be given their names at the very end, tasks
+    that were to be replaced may be missing; what is there fits together.
     """
     checker = _import_packages()
     if quantize is not None and quantize not in QUANTIZERS:
         raise unknown_name("quantize", quantize, QUANTIZERS)
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(f"`batch_size` must be a positive integer, or None. Received: batch_size={batch_size!r}")
+    check_batch_size(batch_size)
     job = ExportJob(
         model,
         tasks,
@@ -148,7 +149,7 @@ def onnx(
                 notes=_notes(shares, keeps_bank, staying),
             )
         report.save(os.path.join(files, REPORT))
-        publish(files, folder, list(job.tasks), keeps_bank)
+        publish(files, folder, list(job.tasks), keeps_bank, staying)
     if verbose:
         print(report)
     return report
@@ -196,7 +197,8 @@ def _write(job, graphs, files, description):
             "files": {file: sha256(os.path.join(files, file)) for file in names},
         }
         graph.metadata_props.add(key=NAME, value=to_json(data).decode())
-        _write_file(files, graph_file(name), graph.SerializeToString(deterministic=True))
+        graph.metadata_props.add(key=file_digest.NAME, value=file_digest.PLACEHOLDER)
+        _write_file(files, graph_file(name), file_digest.seal(graph.SerializeToString(deterministic=True)))
 
 
 def _write_file(folder, name, content):

@@ -8,8 +8,9 @@ import tempfile
 import numpy as np
 
 from rc_keras.export.graphs import concrete_functions
-from rc_keras.export.job import ExportJob, check_target
+from rc_keras.export.job import ExportJob, check_batch_size, check_target
 from rc_keras.export.metadata import metadata, to_json
+from rc_keras.export.report import ExportError
 
 METADATA = os.path.join("assets.extra", "rc_keras.json")
 ALL = "all"
@@ -46,7 +47,7 @@ def saved_model(
         directory: the folder to make.
         tasks, mode, image_shape, segmentation, resolution, images, labels, verbose: see `ExportJob`.
         batch_size: of the input; `None`: free.
-        overwrite: whether a folder of that name is replaced; otherwise that is an error.
+        overwrite: whether an export of that name is replaced; otherwise that is an error.
 
     Returns:
         The `ExportReport`.
@@ -59,6 +60,7 @@ def saved_model(
 
     Whatever the error, nothing is left under the name, and what stood there before stays.
     """
+    check_batch_size(batch_size)
     job = ExportJob(
         model,
         tasks,
@@ -71,6 +73,11 @@ def saved_model(
         verbose=verbose,
     )
     directory = check_target(directory, overwrite)
+    if os.path.isdir(directory) and os.listdir(directory) and not os.path.exists(os.path.join(directory, METADATA)):
+        raise FileExistsError(
+            "`directory` must be free, or hold an export of this package that is replaced. Received: "
+            f"directory={directory!r}, with other files"
+        )
     job.fold()
     with _whole_folder(directory) as temporary:
         with job.stage("Writing the SavedModel"):
@@ -86,7 +93,7 @@ def saved_model(
             directory,
             "saved_model",
             "TensorFlow",
-            lambda name, image: loaded.signatures[name](image=tf.constant(image))[name].numpy(),
+            lambda name, image: _run(loaded.signatures[name], name, image, batch_size),
             operators=operators,
             stored_once=sum(sum(_same(kernel, array) for array in stored) == 1 for kernel in kernels),
             file_bytes=size,
@@ -94,6 +101,7 @@ def saved_model(
             packages=[],
             notes=["A SavedModel is one whole: any update ships all of it."],
         )
+        _check_all(loaded.signatures, job, batch_size)
         report.save(os.path.join(temporary, "report.json"))
     if verbose:
         print(report)
@@ -121,6 +129,21 @@ def _write(job, folder, batch_size):
     with open(path, "wb") as file:
         file.write(to_json(metadata(job)))
     return operators
+
+
+def _run(signature, name, image, batch_size):
+    """The last answer of a batch of the image: of two, where any number is allowed."""
+    import tensorflow as tf
+
+    return signature(image=tf.constant(np.repeat(image, batch_size or 2, axis=0)))[name].numpy()[-1:]
+
+
+def _check_all(signatures, job, batch_size):
+    """Compares the signature of all tasks with theirs."""
+    for name, images in job.compared_images.items():
+        one, together = (_run(signatures[key], name, images[0], batch_size) for key in (name, ALL))
+        if one.shape != together.shape or not np.allclose(one, together, rtol=1e-4, atol=1e-4 * np.ptp(one)):
+            raise ExportError(f"The signature {ALL!r} must answer what that of {name!r} does; the file was discarded.")
 
 
 def _count_operators(graph):
@@ -158,9 +181,16 @@ def _whole_folder(path):
         os.chmod(temporary, 0o777 & ~umask)
         if os.path.exists(path):
             former = tempfile.mkdtemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
-            os.rename(path, os.path.join(former, "model"))
-            os.rename(temporary, path)
-            shutil.rmtree(former)
+            kept = os.path.join(former, "model")
+            try:
+                os.rename(path, kept)
+                os.rename(temporary, path)
+            except BaseException:
+                if os.path.exists(kept):
+                    os.rename(kept, path)
+                os.rmdir(former)
+                raise
+            shutil.rmtree(former, ignore_errors=True)
         else:
             os.rename(temporary, path)
     except BaseException:

@@ -15,21 +15,23 @@ class Tolerance:
         relative: largest difference allowed, of the range of the output; `None`: any.
         correlation: smallest correlation allowed; `None`: any. An output that hardly varies has none to speak of.
         agreement: smallest share of class ids that must be the same, where class ids are exported.
+        logits_agreement: the same of the largest logits; lower, since a network that is not sure may be tied.
     """
 
     relative: float | None
     correlation: float | None
     agreement: float
+    logits_agreement: float
 
 
 # Above what was measured on ResNet-18s with three and five tasks. float32: 8e-6. float16: 6e-3, but for unit vectors,
 # whose direction means little where the network's own vector is short: 1e-2 at the worst of a million pixels. Eight
 # bits move single numbers by much and most by little, so there it is the correlation that tells: 0.99 at the worst.
 TOLERANCES = {
-    "float32": Tolerance(relative=1e-4, correlation=None, agreement=0.999),
-    "float16": Tolerance(relative=5e-2, correlation=0.9999, agreement=0.98),
-    "dynamic_int8": Tolerance(relative=None, correlation=0.98, agreement=0.9),
-    "int8": Tolerance(relative=None, correlation=0.98, agreement=0.9),
+    "float32": Tolerance(relative=1e-4, correlation=None, agreement=0.999, logits_agreement=0.99),
+    "float16": Tolerance(relative=5e-2, correlation=0.9999, agreement=0.98, logits_agreement=0.95),
+    "dynamic_int8": Tolerance(relative=None, correlation=0.98, agreement=0.9, logits_agreement=0.75),
+    "int8": Tolerance(relative=None, correlation=0.98, agreement=0.9, logits_agreement=0.75),
 }
 
 
@@ -42,7 +44,7 @@ class Comparison:
         maximum, mean: largest and mean absolute difference.
         scale: range of the model's output, `max - min`; at least 1 % of the largest absolute value, since an output
             that hardly varies is only as exact as float32.
-        correlation: Pearson's, over all numbers; 1 where both are constant.
+        correlation: Pearson's, over all numbers; of a constant 1 with the same constant, to 1 %, and else 0.
         agreement: share of the pixels with the same largest channel, or the same class id; `None` where there are no
             classes.
     """
@@ -66,7 +68,10 @@ class Comparison:
         if class_ids:
             return self.agreement >= tolerance.agreement
         within = tolerance.relative is None or self.relative <= tolerance.relative
-        return within and (tolerance.correlation is None or self.correlation >= tolerance.correlation)  # NaN fails
+        agrees = self.agreement is None or self.agreement >= tolerance.logits_agreement
+        return (
+            within and agrees and (tolerance.correlation is None or self.correlation >= tolerance.correlation)
+        )  # NaN fails
 
 
 def compare(expected, received, images, classes=False):
@@ -108,13 +113,14 @@ def compare(expected, received, images, classes=False):
 
 def _correlation(moments):
     x, y, xx, yy, xy = moments
-    variances = (xx - x * x) * (yy - y * y)
-    if not np.isfinite(variances):
+    variances = np.array([xx - x * x, yy - y * y])
+    if not np.all(np.isfinite(variances)):
         return float("nan")
     # What is left of a constant's variance is rounding, far below any that matters.
-    if variances <= (1e-12 * (xx + 1e-30)) * (1e-12 * (yy + 1e-30)):
-        return 1.0
-    return float((xy - x * y) / np.sqrt(variances))
+    constant = variances <= 1e-12 * (np.array([xx, yy]) + 1e-30)
+    if constant.any():
+        return float(constant.all() and abs(x - y) <= 0.01 * max(abs(x), abs(y)))
+    return float((xy - x * y) / np.sqrt(variances.prod()))
 
 
 def generate_images(image_shape):

@@ -14,6 +14,7 @@ from trained import pretend_training
 
 import rc_keras
 import rc_keras.export
+import rc_keras.export.report
 from rc_keras.export import job, to_litert
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
@@ -310,6 +311,18 @@ def test_an_interruption_leaves_nothing(model, tmp_path, monkeypatch, module, st
 
 
 # The report
+
+
+def test_a_report_that_cannot_be_written_keeps_the_former_file(model, tmp_path, monkeypatch):
+    def fail(path, content):
+        raise OSError(28, "No space left on device")
+
+    path = tmp_path / "m.tflite"
+    path.write_bytes(b"former")
+    monkeypatch.setattr(rc_keras.export.report, "write_whole", fail)
+    with pytest.raises(OSError, match="No space left"):
+        model.export(path, tasks=["edge"], overwrite=True, verbose=False)
+    assert path.read_bytes() == b"former" and len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_report_stands_beside_the_file_as_json(exported):

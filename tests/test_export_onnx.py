@@ -272,6 +272,15 @@ def test_tasks_are_replaced_only_when_asked(folder, model):
         assert network.metadata["precision"] == "float16"
 
 
+def flip_a_bit(path):
+    """Of a number inside the graph."""
+    graph = onnx_package.load(path, load_external_data=False)
+    inside = [t for t in graph.graph.initializer if t.raw_data and t.data_type == onnx_package.TensorProto.FLOAT]
+    content = bytearray(path.read_bytes())
+    content[content.index(inside[-1].raw_data) + 3] ^= 1
+    path.write_bytes(content)
+
+
 @pytest.mark.parametrize(
     "damage",
     [
@@ -282,6 +291,7 @@ def test_tasks_are_replaced_only_when_asked(folder, model):
         lambda folder: os.truncate(folder / "semseg.onnx", 900),
         lambda folder: shutil.copyfile(folder / "depth.onnx", folder / "semseg.onnx"),
         lambda folder: (folder / "semseg.onnx").write_bytes(b""),
+        lambda folder: flip_a_bit(folder / "semseg.onnx"),
     ],
 )
 def test_damaged_and_exchanged_files_are_refused_on_load(folder, damage):

@@ -118,10 +118,12 @@ def test_labels_give_the_metric_of_model_and_file(model, tmp_path):
         ({"resolution": "full"}, "resolution"),
         ({"image_shape": (32, 32)}, r"`image_shape` must be \(height, width, 3\)"),
         ({"image_shape": (32, 32, 1)}, "`image_shape` must be"),
-        ({"labels": {"depht": []}}, "Did you mean 'depth'"),
-        ({"labels": {"depth": np.ones((1, 32, 32, 1), "float32")}}, "one for each image, 2"),
-        ({"labels": {"depth": -np.ones((2, 32, 32, 1), "float32")}}, "metres above 0"),
-        ({"labels": {}, "resolution": "network"}, "resolution='network'"),
+        ({"labels": {"depth": []}}, "`labels` must come with the `images`"),
+        ({"images": images(n=2), "labels": {"depht": []}}, "Did you mean 'depth'"),
+        ({"images": images(n=2), "labels": {"depth": []}, "tasks": ["edge"]}, "must be of exported tasks"),
+        ({"images": images(n=2), "labels": {"depth": np.ones((1, 32, 32, 1), "float32")}}, "one for each image, 2"),
+        ({"images": images(n=2), "labels": {"depth": -np.ones((2, 32, 32, 1), "float32")}}, "metres above 0"),
+        ({"images": images(n=2), "labels": {}, "resolution": "network"}, "resolution='network'"),
     ],
 )
 def test_bad_options(model, tmp_path, arguments, message):

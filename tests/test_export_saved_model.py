@@ -1,6 +1,7 @@
 """A SavedModel computes what the model computes, in plain TensorFlow, with the bank in it once."""
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -115,16 +116,52 @@ def test_free_size_merged_and_class_ids(model, tmp_path):
         np.testing.assert_array_equal(network.run(images(), "semseg"), expected(model, "semseg", images()).argmax(-1))
 
 
-def test_overwriting(model, tmp_path):
+def test_overwriting(model, tmp_path, monkeypatch):
     path = tmp_path / "m"
     path.mkdir()
     (path / "before").write_text("before")
     with pytest.raises(FileExistsError, match="overwrite=True"):
         rc_keras.export.saved_model(model, path, tasks=["edge"])
+    with pytest.raises(FileExistsError, match="with other files"):
+        rc_keras.export.saved_model(model, path, tasks=["edge"], overwrite=True)
     assert (path / "before").read_text() == "before"
-    rc_keras.export.saved_model(model, path, tasks=["edge"], overwrite=True, verbose=False)
-    assert not (path / "before").exists() and (path / "saved_model.pb").exists()
+    (path / "before").unlink()
+    for tasks in (["edge"], ["depth"]):
+        rc_keras.export.saved_model(model, path, tasks=tasks, overwrite=True, verbose=False)
+        assert list(runtime.load(path).metadata["tasks"]) == tasks
     assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
+
+    def fail(source, target):
+        if os.path.basename(target) == "m" and "model" not in os.path.basename(source):
+            raise OSError("No")
+        rename(source, target)
+
+    rename = os.rename
+    monkeypatch.setattr(to_saved_model.os, "rename", fail)
+    with pytest.raises(OSError, match="No"):
+        rc_keras.export.saved_model(model, path, tasks=["edge"], overwrite=True, verbose=False)
+    assert runtime.load(path).tasks == ["depth"]  # what was there is there again
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
+
+
+def test_batch_size(model, tmp_path):
+    for batch_size in (0, "4", True):
+        with pytest.raises(ValueError, match="`batch_size` must be a positive integer"):
+            rc_keras.export.saved_model(model, tmp_path / "m", batch_size=batch_size)
+    rc_keras.export.saved_model(model, tmp_path / "m", tasks=["depth"], batch_size=3, verbose=False)
+    signature = tf.saved_model.load(str(tmp_path / "m")).signatures["depth"]
+    assert signature.structured_input_signature[1]["image"].shape == (3, 32, 32, 3)
+
+
+def test_all_must_answer_what_the_tasks_do(model, tmp_path, monkeypatch):
+    def off(signature, name, image, batch_size):
+        return run(signature, name, image, batch_size) + (len(signature.structured_outputs) > 1)
+
+    run = to_saved_model._run
+    monkeypatch.setattr(to_saved_model, "_run", off)
+    with pytest.raises(rc_keras.export.ExportError, match="The signature 'all' must answer"):
+        rc_keras.export.saved_model(model, tmp_path / "m", tasks=["depth", "edge"], verbose=False)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("module, stage", [(to_saved_model, "_write"), (job, "compare")])

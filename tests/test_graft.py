@@ -40,6 +40,7 @@ def test_function_before_training(method):
         assert difference <= OUTPUT_RANGE
 
 
+@pytest.mark.slow
 def test_pretrained_classifier_is_kept_and_right(test_data):
     images, classes = load_photos(test_data, 100)
     backbone = rc_keras.backbones.resnet18((224, 224, 3), output_stride=32, classes=1000)

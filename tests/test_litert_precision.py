@@ -338,6 +338,20 @@ def test_what_is_too_far_off_is_discarded(small, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_constant_answer_is_never_right():
+    from rc_keras.export.verify import TOLERANCES, compare
+
+    (image,) = smooth_images(n=1)
+    varied = image[None].astype("float32")
+    for tolerance in TOLERANCES.values():
+        assert not compare(lambda x: x, np.zeros_like, [varied]).passes(tolerance)
+        assert not compare(np.ones_like, lambda x: 2 * np.ones_like(x), [varied]).passes(tolerance)
+        assert compare(np.ones_like, np.ones_like, [varied]).passes(tolerance)
+    grey = varied[..., :1]
+    swapped = compare(lambda x: x + [0.0, 5.0], lambda x: x + [5.0, 0.0], [grey], classes=True)
+    assert swapped.correlation > 0.98 and not swapped.passes(TOLERANCES["int8"])
+
+
 def test_every_precision_has_a_tolerance():
     assert set(verify.TOLERANCES) == {"float32", *to_litert.QUANTIZERS}
 

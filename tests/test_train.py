@@ -176,6 +176,7 @@ def test_a_loss_that_is_no_number_names_task_step_and_images(data, tmp_path):
     assert not (tmp_path / "model.keras").exists()
 
 
+@pytest.mark.slow
 def test_removed_data_are_named(data, tmp_path, monkeypatch):
     copy = tmp_path / "data"
     shutil.copytree(data.builder._data_dir_root, copy)

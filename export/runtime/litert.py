@@ -55,6 +55,7 @@ class LiteRTNetwork:
         file = _read(path)
         self.tasks, self.metadata = list(file.metadata["tasks"]), file.metadata
         self._image_shape = tuple(file.metadata["input"]["shape"])
+        del file  # which holds all of it in memory
         model = None if None in self._image_shape else _open_compiled(path, threads, cache_dir)
         self.runtime = "Interpreter" if model is None else "CompiledModel"
         self._run = _Interpreted(path, threads) if model is None else _Compiled(model)
