@@ -49,6 +49,8 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
             raise ValueError(f"`alpha` must be in 0..1, and not 0. Received: alpha={alpha}")
         if update_every is not None and (not isinstance(update_every, int) or update_every < 1):
             raise ValueError(f"`update_every` must be None or a positive int. Received: update_every={update_every!r}")
+        if isinstance(gamma, dict) and set(gamma) != set(kpis):
+            raise ValueError(f"`gamma` must have the tasks of `kpis`, {sorted(kpis)}. Received: {sorted(gamma)}")
         self.gamma = {task: gamma[task] if isinstance(gamma, dict) else gamma for task in kpis}
         if not all(value >= 0 for value in self.gamma.values()):
             raise ValueError(f"`gamma` must be at least 0. Received: gamma={gamma}")
@@ -76,9 +78,6 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
         if self.update_every is None:
             self._update(logs)
         logs.update({f"{task}_priority": priority for task, priority in self.priorities.items()})
-
-    def on_train_end(self, logs=None):
-        self._assign(self._own)
 
     def _update(self, logs):
         for task, kpi in self.kpis.items():

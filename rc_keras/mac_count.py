@@ -9,7 +9,13 @@ from rc_keras.adapters import ADAPTERS
 from rc_keras.graft import SEPARATOR
 from rc_keras.layers import BankConv2D, Bias, ChannelModulation, SqueezeExcite
 
-_KERNELS = (BankConv2D, keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_KERNELS = (
+    BankConv2D,
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Dense,
+    keras.layers.DepthwiseConv2D,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -84,13 +90,16 @@ def _count(branch, image_shape):
 
     def call(layer, *args, **kwargs):
         outputs = layer(*args, **kwargs)
+        role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
         if isinstance(layer, ADAPTERS):
             counts["modulators"] += _adapter_macs(layer, _positions(outputs))
         elif isinstance(layer, _KERNELS):
             transposed = isinstance(layer, keras.layers.Conv2DTranspose)
             positions = _positions(args[0] if transposed else outputs)
-            role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
             counts[role] += positions * math.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.SeparableConv2D):
+            kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
+            counts[role] += _positions(outputs) * sum(math.prod(kernel.shape) for kernel in kernels)
         return outputs
 
     image = keras.Input(image_shape)

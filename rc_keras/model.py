@@ -190,8 +190,9 @@ class MultiTaskModel(TaskTrainer):
             directory: the folder; made if there is none.
 
         Raises:
-            ValueError: if the folder holds another bank, or files of these names that are no preset's; if the bank in
-                it is damaged (remove the file to have it written); if names of tasks differ by case only.
+            ValueError: if the tasks train an encoder in common; if the folder holds another bank, or files of these
+                names that are no preset's; if the bank in it is damaged (remove the file to have it written); if names
+                of tasks differ by case only.
             OSError: if a file cannot be written; a preset that was there before can still be read.
         """
         preset.save(self, directory)

@@ -21,6 +21,7 @@ CONFIG = "config.json"
 def save(model, directory):
     """Writes a `MultiTaskModel` to a folder, see `MultiTaskModel.save_to_preset`."""
     directory = os.fspath(directory)
+    task_pack.check_separable(model)
     _check_names_apart(model.tasks)
     metadata_path, card_path = (os.path.join(directory, name) for name in ("metadata.json", "README.md"))
     if os.path.exists(metadata_path):

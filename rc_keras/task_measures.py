@@ -32,8 +32,13 @@ class TaskMeasures:
             self.weight_variable = keras.Variable(
                 0.0, dtype="float32", trainable=False, name=f"{self._task}_loss_weight"
             )
-        self.weight_variable.assign(self.weight)
+        self.restore_weight()
         return self.weight_variable
+
+    def restore_weight(self):
+        """Sets the variable, if there is one, back to `weight`."""
+        if self.weight_variable is not None:
+            self.weight_variable.assign(self.weight)
 
     def current_weight(self):
         """The loss weight: a number, or the value of its variable."""

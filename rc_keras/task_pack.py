@@ -25,7 +25,7 @@ def save(model, name, path):
         ValueError: if the path does not end in `.rctask`, or the method lets tasks share an encoder that they train.
         OSError: if the file cannot be written; what stood there before stays.
     """
-    _check_separable(model)
+    check_separable(model)
     serialize = keras.saving.serialize_keras_object
     metadata = {
         "fingerprint": model.bank.fingerprint,
@@ -43,7 +43,7 @@ def load(model, path, overwrite=False):
     Returns:
         `(task, decoder, branch)`: a branch on the model's bank, with the weights of the pack.
     """
-    _check_separable(model)
+    check_separable(model)
     tensors, metadata = safetensors_file.read(path, SUFFIX, PACK_FORMAT)
     path = os.fspath(path)
     for what, own in (("fingerprint", model.bank.fingerprint), ("method", model.bank.method.name)):
@@ -62,7 +62,7 @@ def load(model, path, overwrite=False):
     return task, decoder, branch
 
 
-def _check_separable(model):
+def check_separable(model):
     method = model.bank.method
     if method.shared_encoder is not None:
         raise ValueError(

@@ -113,6 +113,8 @@ class TaskTrainer(keras.Model):
             return super().fit(**arguments)
         finally:
             self._training.running = False
+            for measures in self._training.measures.values():
+                measures.restore_weight()  # what a callback made of it ends with `fit`, however that ends
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         """One step on one batch; `keras.Model.train_on_batch` with labels as `{task: labels}`."""
@@ -345,20 +347,17 @@ class TaskTrainer(keras.Model):
         groups = {JOINT: joint, **{name: self._own_variables(name) for name in names}}
         variables = [v for group in groups.values() for v in group]
         scales = {name: self.optimizer.of(name, group).scale_loss(ops.ones(())) for name, group in groups.items()}
-        weights = {name: self._training.measures[name].current_weight() for name in names}
 
         def forward():
             predictions = branch(images, training=True)
-            losses = {name: self._loss(name, labels, predictions[name], sample_weight) for name in names}
-            total = self._with_regularization(sum(losses[name] * weights[name] for name in names), branch)
+            losses, total = self._joint_losses(names, branch, predictions, labels, sample_weight)
             return total * scales[JOINT], (predictions, losses, total)
 
         (predictions, losses, total), gradients = rc_ops.value_and_gradients(
             forward, variables, branch.non_trainable_variables
         )
         gradients = iter(rc_ops.sum_over_replicas(gradients))
-        # JAX sorts the keys of a dictionary.
-        *losses, total = rc_ops.sum_over_replicas([*(losses[name] for name in names), total])
+        *losses, total = rc_ops.sum_over_replicas([*losses, total])
         for name, group in groups.items():
             own = [next(gradients) for _ in group]
             if name != JOINT:  # an optimizer takes its own loss scale out again
@@ -368,10 +367,29 @@ class TaskTrainer(keras.Model):
             self._training.measures[name].update(labels[name], predictions[name], loss)
         return self._finish(names, images, [total])
 
+    def _joint_losses(self, names, branch, predictions, labels, sample_weight):
+        """The losses of tasks, in their order, and their weighted sum with the regularization of the joint branch."""
+        losses = [self._loss(name, labels, predictions[name], sample_weight) for name in names]
+        weights = [self._training.measures[name].current_weight() for name in names]
+        total = sum(loss * weight for loss, weight in zip(losses, weights, strict=True))
+        return losses, self._with_regularization(total, branch)
+
+    def _test_jointly(self, names, images, labels, sample_weight):
+        """The losses and metrics of all tasks at once, what they share computed once."""
+        branch = self.joint_branch(names)
+        predictions = branch(images, training=False)
+        losses, total = self._joint_losses(names, branch, predictions, labels, sample_weight)
+        *losses, total = rc_ops.sum_over_replicas([*losses, total])
+        for name, loss in zip(names, losses, strict=True):
+            self._training.measures[name].update(labels[name], predictions[name], loss)
+        return self._finish(names, images, [total])
+
     def _test(self, data):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         names = self._training.measured = self._labelled(labels, self.tasks)
         self._make_measures()
+        if self.jointly_trained:
+            return self._test_jointly(names, images, labels, sample_weight)
         losses = []
         for name in names:
             prediction = self.branch(name)(images, training=False)

@@ -83,12 +83,15 @@ def in_process(data, monkeypatch):
     return started
 
 
-def pretend(cell, numbers, seconds=(5.0, 10.0)):
+def pretend(cell, numbers, seconds=(5.0, 10.0), since=None):
     """Makes the folder of a finished cell."""
     cell.folder.mkdir(parents=True)
     cell.recipe.save(cell.folder / "recipe.json")
     (cell.folder / "model.keras").touch()
-    history = "".join(json.dumps({"step": k, "seconds": s}) + "\n" for k, s in enumerate(seconds))
+    lines = [{"step": k, "seconds": s} for k, s in enumerate(seconds)]
+    if since is not None:
+        lines = [{**line, "since": s} for line, s in zip(lines, since, strict=True)]
+    history = "".join(json.dumps(line) + "\n" for line in lines)
     (cell.folder / "history.jsonl").write_text(history)
     metrics = {task: {MEASURES[task].metric: number, "other": 0.5} for task, number in numbers.items()}
     details = {"dataset": "scenes", "seconds": 2.0}
@@ -253,9 +256,14 @@ def test_cells_are_run_reported_and_not_run_again(tmp_path, monkeypatch, capsys)
 def test_what_is_there_is_accepted_or_refused(tmp_path):
     cell = Cell(tmp_path / "rcm/seed0", RECIPE)
     assert not cell.is_finished()
-    pretend(cell, {"depth": 1.0}, seconds=(5.0, 10.0, 3.0, 6.0))  # resumed after the second line
+    pretend(cell, {"depth": 1.0}, seconds=(5.0, 10.0, 11.0, 20.0), since=(0, 0, 2, 2))  # resumed at step 2
     assert cell.is_finished()
-    assert cell.seconds() == {"training": 16.0, "evaluation": 2.0}
+    assert cell.seconds() == {"training": 30.0, "evaluation": 2.0}
+    results = json.loads((cell.folder / "results.json").read_text())
+    for change in ({"split": "train"}, {"details": {**results["details"], "edge_suppression": False}}):
+        (cell.folder / "results.json").write_text(json.dumps({**results, **change}))
+        assert not cell.is_finished()  # measured on something else afterwards
+    (cell.folder / "results.json").write_text(json.dumps(results))
     with pytest.raises(CellError, match="Received: l2=0.0001 there, 0.5 here"):
         Cell(cell.folder, dataclasses.replace(RECIPE, l2=0.5)).is_finished()
     of_one_task = Cell(tmp_path / "rcm/seed1", dataclasses.replace(RECIPE, tasks=("edge", "depth"), seed=1))

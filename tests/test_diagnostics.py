@@ -61,6 +61,11 @@ def test_networks_that_compute_the_same_are_alike():
         np.testing.assert_allclose(matrix, 1.0, atol=SIMILARITY)
 
 
+def test_an_encoder_that_tasks_train_is_not_called_pretrained():
+    result = representation_similarity(tiny_model(TASKS[:2], method="multi_task"), tiny_data(4)[0])
+    assert result.networks == ("semseg", "edge")
+
+
 def test_similarity_ignores_scale_offset_and_the_order_of_images(trained):
     images = tiny_data(6)[0]
     expected = representation_similarity(trained, images).stages

@@ -51,6 +51,15 @@ def test_weights_reach_the_step(method):
     np.testing.assert_allclose(again["loss"][0], again["semseg_loss"][0] + 50 * again["edge_loss"][0], rtol=10 * EXACT)
 
 
+def test_a_training_that_breaks_off_leaves_the_weights_as_they_were():
+    indicators = iter((0.9, 2.0))
+    model = compiled()
+    with pytest.raises(ValueError, match="must be in 0..1"):
+        fit(model, DynamicTaskPrioritization({"semseg": lambda logs: next(indicators)}))
+    logs = fit(model, epochs=1)
+    np.testing.assert_allclose(logs["loss"][0], logs["semseg_loss"][0] + 50 * logs["edge_loss"][0], rtol=10 * EXACT)
+
+
 def test_updates_within_an_epoch():
     seen = []
     callback = DynamicTaskPrioritization(

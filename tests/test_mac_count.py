@@ -1,9 +1,11 @@
 """Multiply-accumulates: the published ones of ResNet-18, and hand-counted ones."""
 
+import keras
 import pytest
 from tiny import TASKS, tiny_model
 
 import rc_keras
+from rc_keras.mac_count import mac_report
 
 PUBLISHED = 5e-3  # of figures with three digits
 
@@ -15,6 +17,14 @@ def test_an_encoder_that_all_tasks_train_runs_once():
     assert str(macs).splitlines()[-1].startswith("all")
     macs = tiny_model(TASKS[:2], method="rcm").mac_report()
     assert macs.total == sum(task.total for task in macs.tasks.values())
+
+
+def test_separable_and_transposed_convolutions():
+    image = keras.Input((16, 16, 3))
+    x = keras.layers.SeparableConv2D(8, 3, strides=2, padding="same")(image)
+    x = keras.layers.Conv2DTranspose(4, 2, strides=2)(x)
+    macs = mac_report({"t": keras.Model(image, x, name="t")}, (16, 16, 3)).tasks["t"]
+    assert macs.convolutions == 64 * (9 * 3 + 3 * 8) + 64 * (4 * 8 * 4)
 
 
 def test_resnet18_at_512():

@@ -183,10 +183,25 @@ def test_tasks_of_a_shared_encoder_are_in_no_pack(method, tmp_path):
     for act in (
         lambda: model.save_task("edge", tmp_path / "edge.rctask"),
         lambda: model.load_task(tmp_path / "semseg.rctask", overwrite=True),
+        lambda: model.save_to_preset(tmp_path / "preset"),
     ):
         with pytest.raises(ValueError, match=f"'{method}', whose tasks train an encoder in common"):
             act()
-    assert not (tmp_path / "edge.rctask").exists()
+    assert not (tmp_path / "edge.rctask").exists() and not (tmp_path / "preset").exists()
+
+
+def test_regularization_of_a_shared_encoder_counts_once():
+    backbone = micro_backbone()
+    backbone.get_layer("low_conv").kernel_regularizer = keras.regularizers.L2(1.0)
+    backbone = keras.models.clone_model(backbone)
+    model = rc_keras.build(TASKS[:2], backbone, tiny_decoder(), image_shape=(32, 32, 3), method="multi_task", seed=0)
+    model.compile(optimizer=keras.optimizers.SGD(0.0))
+    images, labels = tiny_data()
+    labels = {name: labels[name] for name in model.tasks}
+    penalty = float(sum(model.joint_branch(model.tasks).losses))
+    assert penalty > 0.1
+    logs = model.evaluate(images, labels, batch_size=len(images), verbose=0, return_dict=True)
+    assert logs["loss"] == pytest.approx(logs["semseg_loss"] + 50 * logs["edge_loss"] + penalty, rel=1e-5)
 
 
 def test_models_of_one_bank_share_no_encoder():

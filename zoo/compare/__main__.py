@@ -14,7 +14,8 @@ and one that fails does not stop the others. After each cell `compare.md`, `comp
 again: every metric with its spread between seeds, Δm against `single_task`, and parameters.
 
 `incremental` adds the tasks one after the other, from low to high level and back, each step a run in
-`OUT/incremental/<method>/<order>/step<number>-<task>/`, and measures all tasks after each: `incremental.md`, `.png`,
+`OUT/incremental/<method>/<order>/step<number>-<task>/`, and measures all tasks after each (steps name the model before
+them: OUT must not be moved halfway): `incremental.md`, `.png`,
 `.json`. `scaling` trains nothing and counts parameters: `scaling.md`, `.png`, `.json`.
 
 Presets: ablation, baselines, incremental, scaling; `--methods` replaces a preset's. Ends with 1 if a cell failed.
@@ -27,7 +28,6 @@ import sys
 
 from absl import app, flags, logging
 
-from rc_keras.names import unknown_name
 from rc_keras.zoo.command_line import (
     DATA_DIR,
     MANUAL_DIR,
@@ -116,15 +116,21 @@ def _incremental(recipe, methods, out):
 
 def _scaling(recipe, methods, out):
     """Parameters for many tasks; nothing is trained."""
-    from rc_keras.methods import METHODS
+    from rc_keras.methods import get_method
     from rc_keras.zoo.compare.scaling import measure_growth, write_growth
 
     def work():
-        known = [method for method in methods if method in METHODS]
-        growths = {method: measure_growth(_with(recipe, method, recipe.seed)) for method in known}
+        growths, failed = {}, {}
+        for method in methods:
+            try:
+                get_method(method)
+            except ValueError as error:
+                failed[method] = str(error)
+                continue
+            growths[method] = measure_growth(_with(recipe, method, recipe.seed))
         if growths:
             print(write_growth(out, growths, recipe))
-        return {method: str(unknown_name("method", method, METHODS)) for method in methods if method not in METHODS}
+        return failed
 
     return work
 

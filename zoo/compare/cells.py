@@ -33,7 +33,7 @@ class Cell:
         return self.folder.with_name(f"{self.folder.name}.log")
 
     def is_finished(self):
-        """Whether the folder holds a trained model, measured on all its tasks.
+        """Whether the folder holds a trained model, measured on all its tasks, as `zoo.train` does it.
 
         Raises:
             CellError: if it holds a run of another recipe.
@@ -50,7 +50,9 @@ class Cell:
             raise CellError(f"`{self.folder}` must hold a run of this recipe. Received: {listed}")
         if not all((self.folder / name).exists() for name in ("model.keras", "results.json")):
             return False
-        return set(self.recipe.tasks) <= set(self.metrics())
+        results = self._results()
+        as_trained = results["split"] == "validation" and results["details"].get("edge_suppression", True)
+        return as_trained and set(self.recipe.tasks) <= set(results["tasks"])
 
     def run(self, flags):
         """Trains and measures in a process of its own, from the last checkpoint on if there is one.
@@ -84,10 +86,9 @@ class Cell:
 
     def seconds(self):
         """How long a finished cell took, `{"training": …, "evaluation": …}`; stretches that were lost are not in it."""
-        # Seconds count from the last start of the run, so that they fall where it was resumed.
-        seconds = [line["seconds"] for line in read_history(self.folder / "history.jsonl")]
-        ends = [now for now, then in zip(seconds, [*seconds[1:], 0.0], strict=True) if then < now]
-        return {"training": round(sum(ends), 1), "evaluation": self._results()["details"]["seconds"]}
+        # Seconds count from the last start of the run.
+        ends = {line.get("since", 0): line["seconds"] for line in read_history(self.folder / "history.jsonl")}
+        return {"training": round(sum(ends.values()), 1), "evaluation": self._results()["details"]["seconds"]}
 
     def images(self):
         """On what it was measured: `(how many images, split, data set)`."""

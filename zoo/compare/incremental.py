@@ -7,6 +7,7 @@ import pathlib
 from rc_keras.zoo.compare import digest
 from rc_keras.zoo.compare.cells import Cell, CellError
 from rc_keras.zoo.compare.measures import directions
+from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.delta_m import delta_m, relative_drops
 
 ORDERS = ("low_to_high", "high_to_low")
@@ -18,7 +19,9 @@ class Step(Cell):
     """A cell that adds one task to the model of the step before, and then measures all tasks of the model."""
 
     def is_finished(self):
-        return super().is_finished() and (self.folder / digest.FILE).exists()
+        if not super().is_finished() or not (self.folder / digest.FILE).exists():
+            return False
+        return set(self.digests()) <= set(self.metrics())
 
     def run(self, flags):
         if self.recipe.add_to is not None and not pathlib.Path(self.recipe.add_to).exists():
@@ -126,8 +129,9 @@ def plan_chain(folder, recipe, tasks):
 def read_chain(method, order, steps, measures):
     """The `Chain` of the steps that are finished."""
     measured = []
+    finished = finished_cells({step.folder: step for step in steps})
     for step in steps:
-        if not step.is_finished():
+        if step.folder not in finished:
             break
         metrics = step.metrics()
         numbers = {task: metrics[task][measures[task].metric] for task in metrics}

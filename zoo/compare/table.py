@@ -75,7 +75,8 @@ def _notes(summary):
     if any(statistic.std is None for statistic in summary.delta_m.values()):
         notes.append(f"†: one seed; the spread is that of {_listed(pooled.methods)} together.")
     notes.append(
-        "Bold: the lowest Δm. ≈: not told apart from it, the difference is within √(s² + s'²) of both spreads."
+        "Bold: the lowest Δm. ≈: not told apart from it, the difference is within √(s² + s'²) of their spreads, each "
+        "at least that of all together."
     )
     alike = [name for name in summary.delta_m if name != BASELINE and summary.within_spread(name, BASELINE)]
     if alike:

@@ -22,7 +22,8 @@ class RepresentationSimilarity:
     """How alike the tasks see images, stage by stage.
 
     Attributes:
-        networks: what is compared: the names of the tasks, then `"pretrained"`.
+        networks: what is compared: the names of the tasks, then `"pretrained"`, the network they started from, unless
+            they train it in common.
         stages: `{stage: matrix}`, float64 `(networks, networks)`, in -1..1; not a number where a network answers
             constant features.
         layers: `{stage: layer}`, where each stage's features are taken.
@@ -81,7 +82,8 @@ def representation_similarity(model, images, stages=None, pooled=False):
     template = model.bank.template
     layers = _stage_layers(template, stages)
     networks = [(name, model.branch(name), f"{name}{SEPARATOR}") for name in model.tasks]
-    networks.append((PRETRAINED, template, ""))
+    if model.bank.method.shared_encoder is None:  # else the template is the encoder that the tasks train
+        networks.append((PRETRAINED, template, ""))
     progress = keras.utils.Progbar(len(images) * len(networks), unit_name="image")
     ranks = {stage: [] for stage in layers}
     pairs = np.tril_indices(len(images), -1)

@@ -1,5 +1,7 @@
 """The diagram of representational similarity: a matrix for each stage."""
 
+import numpy as np
+
 from rc_keras.zoo.diagnostics.figures import draw_matrix, new_figure, save
 
 
@@ -17,8 +19,9 @@ def draw_similarity(similarity, path):
     side = 1.0 + 0.42 * len(similarity.networks)
     figure = new_figure(max(side * len(similarity.stages), 4.5), side + 1.4, layout="compressed")
     grid = figure.subplots(1, len(similarity.stages), squeeze=False)[0]
+    lowest = min([0.0, *(float(np.nanmin(matrix)) for matrix in similarity.stages.values())])
     for axes, (stage, matrix) in zip(grid, similarity.stages.items(), strict=True):
-        draw_matrix(axes, matrix, similarity.networks, stage, (0.0, 1.0), "viridis")
+        draw_matrix(axes, matrix, similarity.networks, stage, (lowest, 1.0), "viridis")
         if axes is not grid[0]:
             axes.set_yticklabels([])
     features = "averaged over positions, " if similarity.pooled else ""

@@ -12,8 +12,8 @@ from rc_keras.whole_files import write_whole
 class History(keras.callbacks.Callback):
     """Appends the logs to a file after every `steps_per_epoch` steps, and says how long the rest will take.
 
-    A line is `{"step": …, "seconds": …, "<log>": …}`, seconds since the run was started or resumed. Lines that a
-    resumed run is going to write again are dropped.
+    A line is `{"step": …, "since": …, "seconds": …, "<log>": …}`, seconds since the run was started or resumed, at the
+    step `since`. Lines that a resumed run is going to write again are dropped.
 
     Args:
         path: the file.
@@ -40,7 +40,8 @@ class History(keras.callbacks.Callback):
             return
         step = (epoch + 1) * self.steps_per_epoch
         seconds = time.perf_counter() - self._begin
-        line = {"step": step, "seconds": round(seconds, 1), **{name: float(value) for name, value in logs.items()}}
+        values = {name: float(value) for name, value in logs.items()}
+        line = {"step": step, "since": self.start, "seconds": round(seconds, 1), **values}
         with self.path.open("a", encoding="utf-8") as file:
             file.write(json.dumps(line) + "\n")
         left = seconds / (step - self.start) * (self.steps - step)
