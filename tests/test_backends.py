@@ -117,6 +117,7 @@ def test_life_of_a_model_without_tensorflow(backend, tmp_path):
     assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
 
 
+@pytest.mark.slow
 def test_methods_without_tensorflow(backend, tmp_path):
     result = run(["-c", WITHOUT_TENSORFLOW + SHARED_ENCODER, backend, str(tmp_path)], backend)
     assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]

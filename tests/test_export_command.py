@@ -65,6 +65,7 @@ def test_a_saved_model_in_eight_bits_from_a_folder_of_pictures(saved, pictures, 
         assert network.tasks == ["depth", "semseg"]
 
 
+@pytest.mark.slow
 def test_a_preset(saved, tmp_path):
     keras.saving.load_model(saved).save_to_preset(tmp_path / "preset")
     done = run(

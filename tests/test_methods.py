@@ -154,7 +154,7 @@ def test_a_joint_step_sums_the_gradients():
     assert sorted(model.optimizer.tasks) == ["edge", "semseg"]
 
 
-@pytest.mark.parametrize("method", SHARED)
+@pytest.mark.parametrize("method", [SHARED[0], *(pytest.param(m, marks=pytest.mark.slow) for m in SHARED[1:])])
 def test_a_shared_encoder_on_disk(method, tmp_path):
     model = compiled(method)
     model.add_task(TASKS[3])
@@ -287,6 +287,7 @@ PUBLISHED = {  # of the encoder for 1..10 tasks: single-task networks and RCM
 }
 
 
+@pytest.mark.slow  # test_compare has the same numbers, as the command counts them
 @pytest.mark.parametrize("backbone", PUBLISHED)
 @pytest.mark.parametrize("column", ["single_task", "rcm"])
 def test_parameters_for_one_to_ten_tasks(backbone, column):

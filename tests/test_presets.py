@@ -404,6 +404,7 @@ print("all well")
 """
 
 
+@pytest.mark.slow
 def test_preset_on_another_backend(backend, predictions, saved, folder, tmp_path):  # noqa: F811
     before = times(folder)
     result = run(["-c", PROGRAM, str(folder), str(tmp_path)], backend)

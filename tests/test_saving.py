@@ -41,7 +41,7 @@ def predict(model):
     return arrays(model.predict(tiny_data(2)[0], verbose=0))
 
 
-@pytest.mark.parametrize("method", ["rcm", "single_task"])
+@pytest.mark.parametrize("method", ["rcm", pytest.param("single_task", marks=pytest.mark.slow)])
 def test_whole_model_is_bit_exact(method, tmp_path):
     model = scramble(tiny_model(TASKS, method=method, backbone=tiny_backbone(), decoder=tiny_decoder()))
     model.trainable_tasks = ["edge", "depth"]
