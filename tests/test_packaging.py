@@ -14,7 +14,7 @@ import pytest
 import rc_keras
 
 ROOT = Path(__file__).parent.parent
-NOT_INSTALLED = {"__pycache__", "dummy_data"}  # dummy_data serves the datasets' own tests
+NOT_INSTALLED = {"__pycache__", "dummy_data", "results"}  # for tests of the data sets, and for readers
 SOURCE_FOLDERS = {"rc_keras": "rc_keras", "zoo": "rc_keras/zoo", "export": "rc_keras/export"}
 
 
