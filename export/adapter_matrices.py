@@ -22,30 +22,31 @@ def matrix_of(adapter):
     if isinstance(adapter, keras.layers.BatchNormalization):
         return scale_and_offset(adapter)
     if isinstance(adapter, Modulator):
-        matrix = _float64(adapter.direction)
+        matrix = as_float64(adapter.direction)
         if adapter.gain is not None:
             lengths = np.sqrt(np.maximum(np.sum(np.square(matrix), axis=0), TINY))
-            matrix = matrix / lengths * _float64(adapter.gain)
-        return matrix, 0.0 if adapter.bias is None else _float64(adapter.bias)
+            matrix = matrix / lengths * as_float64(adapter.gain)
+        return matrix, 0.0 if adapter.bias is None else as_float64(adapter.bias)
     if isinstance(adapter, SeriesAdapter):
         scale, offset = scale_and_offset(adapter.norm)
-        kernel = _float64(adapter.kernel)
+        kernel = as_float64(adapter.kernel)
         return np.eye(len(kernel)) + scale[:, None] * kernel, offset @ kernel
     if isinstance(adapter, LowRankModulator):
-        return np.eye(adapter.down.shape[0]) + _float64(adapter.down) @ _float64(adapter.up), 0.0
+        return np.eye(adapter.down.shape[0]) + as_float64(adapter.down) @ as_float64(adapter.up), 0.0
     if isinstance(adapter, ChannelModulation):
-        return _float64(adapter.scale), 0.0
-    return np.ones(adapter.bias.shape), _float64(adapter.bias)
+        return as_float64(adapter.scale), 0.0
+    return np.ones(adapter.bias.shape), as_float64(adapter.bias)
 
 
 def scale_and_offset(norm):
     """Scale and offset of a batch norm in float64, by its moving statistics: `y = scale x + offset`."""
-    scale = 1.0 / np.sqrt(_float64(norm.moving_variance) + norm.epsilon)
+    scale = 1.0 / np.sqrt(as_float64(norm.moving_variance) + norm.epsilon)
     if norm.scale:
-        scale = scale * _float64(norm.gamma)
-    offset = -scale * _float64(norm.moving_mean)
-    return scale, offset + _float64(norm.beta) if norm.center else offset
+        scale = scale * as_float64(norm.gamma)
+    offset = -scale * as_float64(norm.moving_mean)
+    return scale, offset + as_float64(norm.beta) if norm.center else offset
 
 
-def _float64(variable):
+def as_float64(variable):
+    """The values of a variable, for folding."""
     return keras.ops.convert_to_numpy(variable).astype("float64")

@@ -1,10 +1,16 @@
-"""A digest inside a file, by which it is known to be whole."""
+"""Digests of files, and inside them, by which they are known to be whole."""
 
 import hashlib
 
 NAME = "rc_keras_sha256"  # of the metadata entry that holds it
 # Stands in the entry while the digest is taken; nothing else in a file is likely to be these bytes.
 PLACEHOLDER = hashlib.sha256(NAME.encode()).hexdigest()
+
+
+def sha256(path):
+    """Of a file, 64 hexadecimal digits."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def seal(content):

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from rc_keras.bank import copy_weights
-from rc_keras.export.adapter_matrices import DIAGONALS, MATRICES, matrix_of, scale_and_offset
+from rc_keras.export.adapter_matrices import DIAGONALS, MATRICES, as_float64, matrix_of, scale_and_offset
 from rc_keras.export.direct_conv2d import DirectConv2D
 from rc_keras.layers import BankConv2D, BatchNormalization, Bias, Conv2D
 
@@ -162,13 +162,13 @@ def _folded_weights(layer, norm, bank_kernel=None):
     if isinstance(layer, (*MATRICES, *DIAGONALS, *_NORMS)):
         matrix, bias = matrix_of(layer)
         if bank_kernel is not None:
-            kernel = _float64(bank_kernel) * matrix if matrix.ndim == 1 else _float64(bank_kernel) @ matrix
+            kernel = as_float64(bank_kernel) * matrix if matrix.ndim == 1 else as_float64(bank_kernel) @ matrix
         else:
             depthwise = matrix.ndim == 1
             kernel = matrix[None, None, :, None] if depthwise else matrix[None, None]
     else:
-        kernel = _float64(layer.kernel)
-        bias = 0.0 if layer.bias is None else _float64(layer.bias)
+        kernel = as_float64(layer.kernel)
+        bias = 0.0 if layer.bias is None else as_float64(layer.bias)
     # A depthwise kernel is (k_h, k_w, c_in, multiplier), with c_in times multiplier output channels.
     outputs = kernel.shape[2:] if depthwise else kernel.shape[-1:]
     bias = np.broadcast_to(bias, int(np.prod(outputs)))
@@ -176,10 +176,6 @@ def _folded_weights(layer, norm, bank_kernel=None):
         scale, offset = scale_and_offset(norm)
         kernel, bias = kernel * scale.reshape(outputs), scale * bias + offset
     return [kernel.astype("float32"), bias.astype("float32")]
-
-
-def _float64(variable):
-    return keras.ops.convert_to_numpy(variable).astype("float64")
 
 
 def _foldable_norms(branch):

@@ -100,6 +100,7 @@ class ExportJob:
             name: [image.astype("float32") for image in calibrated[name][:2]] if name in calibrated else self.images
             for name in self.tasks
         }
+        self.compares_calibration = bool(calibrated)
         self.segmentation, self.resolution = segmentation, resolution
         self.bank = {}  # the convolutions that the folded tasks share
         self.folded = {}  # {task: functional model from image to answer}
@@ -179,7 +180,7 @@ class ExportJob:
         return report
 
     def _notes(self):
-        if self.compared_images and all(images is not self.images for images in self.compared_images.values()):
+        if self.compares_calibration:
             return ["Compared on images it was calibrated on; `images` takes others."]
         return []
 

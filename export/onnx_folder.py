@@ -1,14 +1,13 @@
 """The folder of an ONNX export: one file of shared weights, and a graph and its weights for each task."""
 
 import contextlib
-import hashlib
 import json
 import os
 import shutil
 import tempfile
 
 from rc_keras.export.file_digest import NAME as DIGEST
-from rc_keras.export.file_digest import is_whole
+from rc_keras.export.file_digest import is_whole, sha256
 from rc_keras.export.metadata import NAME
 
 BANK = "bank.bin"
@@ -25,12 +24,6 @@ def graph_file(task):
 def weights_file(task):
     """Name of the file with the weights that a task has for itself."""
     return f"{task}.bin"
-
-
-def sha256(path):
-    """Of a file, 64 hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def read_metadata(folder):

@@ -1,10 +1,9 @@
 """The report of an export: sizes, differences and operators."""
 
 import dataclasses
-import json
 
 from rc_keras.export.verify import TOLERANCES
-from rc_keras.whole_files import write_whole
+from rc_keras.whole_files import write_json
 
 
 class ExportError(ValueError):
@@ -124,7 +123,7 @@ class ExportReport:
     def save(self, path=None):
         """Writes the report as JSON; returns the path, which is `<file>.report.json` unless given."""
         path = f"{self.path}.report.json" if path is None else path
-        write_whole(path, (json.dumps(self.to_dict(), indent=2) + "\n").encode())
+        write_json(path, self.to_dict())
         return path
 
     def plot(self, path):

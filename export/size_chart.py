@@ -2,7 +2,7 @@
 
 import os
 
-from rc_keras.whole_files import whole_file
+from rc_keras.diagrams import new_figure, save
 
 _BANK_COLOUR, _GRAPH_COLOUR = "#7f7f7f", "#222222"
 
@@ -18,12 +18,7 @@ def draw_size_chart(report, path):
         ImportError: without matplotlib; names what to install.
         OSError: if the picture cannot be written.
     """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Drawing needs matplotlib: pip install rc_keras[viz]") from error
-
-    figure = Figure(figsize=(8, 2.8), layout="constrained")
+    figure = new_figure(8, 2.8)
     axes = figure.add_subplot()
     bank, copies = report.bank_bytes / 1e6, len(report.tasks)
     # Upper bar: this file, the bank once. Lower bar: a bank in each of the separate files.
@@ -46,5 +41,4 @@ def draw_size_chart(report, path):
     axes.set_xlim(0, 1.15 * max(left))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=min(6, copies + 2), frameon=False, fontsize="small")
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=150)
+    save(figure, path)

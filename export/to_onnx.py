@@ -6,7 +6,8 @@ import os
 import keras
 import numpy as np
 
-from rc_keras.export import file_digest
+from rc_keras.export.file_digest import NAME as DIGEST
+from rc_keras.export.file_digest import PLACEHOLDER, seal, sha256
 from rc_keras.export.graphs import concrete_functions
 from rc_keras.export.job import ExportJob, check_batch_size, check_target
 from rc_keras.export.metadata import NAME, metadata, to_json
@@ -18,7 +19,6 @@ from rc_keras.export.onnx_folder import (
     graph_file,
     new_files,
     publish,
-    sha256,
     weights_file,
 )
 from rc_keras.export.onnx_graph import onnx_graph
@@ -197,8 +197,8 @@ def _write(job, graphs, files, description):
             "files": {file: sha256(os.path.join(files, file)) for file in names},
         }
         graph.metadata_props.add(key=NAME, value=to_json(data).decode())
-        graph.metadata_props.add(key=file_digest.NAME, value=file_digest.PLACEHOLDER)
-        _write_file(files, graph_file(name), file_digest.seal(graph.SerializeToString(deterministic=True)))
+        graph.metadata_props.add(key=DIGEST, value=PLACEHOLDER)
+        _write_file(files, graph_file(name), seal(graph.SerializeToString(deterministic=True)))
 
 
 def _write_file(folder, name, content):

@@ -83,6 +83,9 @@ def check_image_spec(images, image_shape):
     if not fits:
         wanted = ", ".join("any" if size is None else str(size) for size in image_shape)
         raise ValueError(f"Images must be (batch, height, width, channels) of size (any, {wanted}). Received: {shape}")
-    dtype = keras.backend.standardize_dtype(images.dtype)
+    try:
+        dtype = keras.backend.standardize_dtype(images.dtype)
+    except ValueError:  # text, for example
+        dtype = str(images.dtype)
     if not dtype.startswith(("float", "bfloat", "int", "uint")):
         raise ValueError(f"Images must be uint8 or float, 0..255. Received: dtype={dtype}")

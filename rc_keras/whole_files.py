@@ -2,6 +2,7 @@
 
 import contextlib
 import filecmp
+import json
 import os
 import tempfile
 
@@ -14,6 +15,11 @@ def write_whole(path, data):
     """
     with whole_file(path) as temporary, open(temporary, "wb") as file:
         file.write(data)
+
+
+def write_json(path, content):
+    """Writes plain data as indented JSON; see `write_whole`."""
+    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
 @contextlib.contextmanager

@@ -414,6 +414,26 @@ def test_tasks_are_added_and_the_earlier_ones_answer_the_same_bits(tmp_path, in_
     assert again == [("rc_keras.zoo.compare.digest", ["--data_dir=d"])]
 
 
+def test_joint_methods_train_all_tasks_so_far(tmp_path, in_process):
+    """Both train `normals` on its own first; then `fine_tune` leaves it alone, and `multi_task` takes it along."""
+    tasks = open_data("scenes/tiny").select(["normals", "depth"])
+    plans = {
+        (method, "low_to_high"): plan_chain(
+            tmp_path / method, dataclasses.replace(RECIPE, method=method), ("normals", "depth")
+        )
+        for method in ("multi_task", "fine_tune")
+    }
+    assert [steps[1].recipe.tasks for steps in plans.values()] == [("normals", "depth"), ("depth",)]
+    report = IncrementalReport(tmp_path, RECIPE, tasks, {}, plans)
+    cells = {f"{method}, {step.added}": step for (method, _), steps in plans.items() for step in steps}
+    assert not run_cells(cells, [], report.write)
+    joint, alone = json.loads((tmp_path / "incremental.json").read_text())["chains"]
+    assert joint["unchanged"] == alone["unchanged"] == {"normals": False}  # both train the encoder that it reads
+    own = [chain["steps"][0]["digests"]["normals"] for chain in (joint, alone)]
+    later = [chain["steps"][1]["digests"]["normals"] for chain in (joint, alone)]
+    assert own[0] == own[1] and later[0] != later[1]
+
+
 # Scaling
 
 # Of the encoder: what tasks share and what each adds, by arithmetic from the architecture; and the totals of 10 tasks.

@@ -14,9 +14,10 @@ from trained import pretend_training
 
 import rc_keras
 from rc_keras.graft import SEPARATOR
+from rc_keras.whole_files import write_json
 from rc_keras.zoo.diagnostics import gradient_conflict, representation_similarity, response_spectra
 from rc_keras.zoo.diagnostics.conflict_figure import draw_conflict
-from rc_keras.zoo.diagnostics.json_file import write_json
+from rc_keras.zoo.diagnostics.plain_data import to_plain
 from rc_keras.zoo.diagnostics.similarity_figure import draw_similarity
 from rc_keras.zoo.diagnostics.spectra_figure import draw_spectra
 
@@ -97,7 +98,7 @@ def test_constant_features_have_no_similarity(tmp_path):
     matrix = result.stages["low_relu"]
     assert np.isnan(matrix[1]).all() and np.isnan(matrix[:, 1]).all()
     assert not np.isnan(np.delete(np.delete(matrix, 1, 0), 1, 1)).any()
-    write_json(tmp_path / "r.json", result.to_dict())
+    write_json(tmp_path / "r.json", to_plain(result.to_dict()))
     assert json.loads((tmp_path / "r.json").read_text())["stages"]["low_relu"][1] == [None] * 4
 
 

@@ -319,7 +319,7 @@ def test_a_report_that_cannot_be_written_keeps_the_former_file(model, tmp_path, 
 
     path = tmp_path / "m.tflite"
     path.write_bytes(b"former")
-    monkeypatch.setattr(rc_keras.export.report, "write_whole", fail)
+    monkeypatch.setattr(rc_keras.export.report, "write_json", fail)
     with pytest.raises(OSError, match="No space left"):
         model.export(path, tasks=["edge"], overwrite=True, verbose=False)
     assert path.read_bytes() == b"former" and len(list(tmp_path.iterdir())) == 1

@@ -197,6 +197,8 @@ def test_tasks_are_added_to_a_finished_run(finished, data, tmp_path):
     assert any(name.startswith("normals__") for name in grown)
     with pytest.raises(ValueError, match="`add_to` must take images"):
         run.make_model(dataclasses.replace(recipe, crop=(32, 32)), data)
+    with pytest.raises(ValueError, match="`method` must be that of the model of `add_to`, 'rcm'"):
+        run.make_model(dataclasses.replace(recipe, method="fine_tune"), data)
 
 
 def test_checkpoints_are_pruned_before_and_after(tmp_path):

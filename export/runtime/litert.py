@@ -6,17 +6,17 @@ import tempfile
 
 import numpy as np
 
-from rc_keras import first_batch
-from rc_keras.export.runtime.weight_cache import open_with_cache, sha256
+from rc_keras.export.file_digest import sha256
+from rc_keras.export.runtime.network import Network
+from rc_keras.export.runtime.weight_cache import open_with_cache
 from rc_keras.export.tflite_file import TFLiteFile
-from rc_keras.names import unknown_name
 
 # Bits of XNNPACK's delegate in LiteRT: its defaults (signed and unsigned integers, dynamic fully connected layers), and
 # indirection buffers that are made for a run and not kept for every task: 50 MB less for five tasks at 256 x 256.
 _FLAGS = 1 | 2 | 8 | 32
 
 
-class LiteRTNetwork:
+class LiteRTNetwork(Network):
     """The tasks of a .tflite file.
 
     LiteRT packs weights anew for every task that reads them. Here the tasks share one file of packed weights, mapped
@@ -37,8 +37,6 @@ class LiteRTNetwork:
             cannot be written, a temporary one.
 
     Attributes:
-        tasks: names of the tasks.
-        metadata: what the file says about itself, see `rc_keras.export.metadata`.
         runtime: `"CompiledModel"` or `"Interpreter"`, by which the file is run.
 
     Raises:
@@ -53,49 +51,17 @@ class LiteRTNetwork:
             raise ValueError(f"`threads` must be a positive integer, or None. Received: threads={threads!r}")
         path = os.fspath(path)
         file = _read(path)
-        self.tasks, self.metadata = list(file.metadata["tasks"]), file.metadata
-        self._image_shape = tuple(file.metadata["input"]["shape"])
+        super().__init__(file.metadata)
         del file  # which holds all of it in memory
         model = None if None in self._image_shape else _open_compiled(path, threads, cache_dir)
         self.runtime = "Interpreter" if model is None else "CompiledModel"
         self._run = _Interpreted(path, threads) if model is None else _Compiled(model)
 
-    def run(self, image, task):
-        """Computes a task.
+    def _answers(self, images, task):
+        return np.concatenate([self._run(task, images[i : i + 1]) for i in range(len(images))])
 
-        Args:
-            image: uint8 or float, `(height, width, channels)` or `(batch, height, width, channels)`, in 0..255.
-            task: its name.
-
-        Returns:
-            The answer, described in `metadata["tasks"][task]`, with a leading axis if `image` has it.
-
-        Raises:
-            ValueError: for an unknown task, or an image of another size than the file takes.
-            RuntimeError: after `close`.
-        """
-        if self._run is None:
-            raise RuntimeError("The network is closed")
-        if task not in self.tasks:
-            raise unknown_name("task", task, self.tasks)
-        image = np.asarray(image)
-        batch = image[None] if image.ndim == 3 else image
-        first_batch.check_images(batch, self._image_shape)
-        if not len(batch):
-            raise ValueError("`image` must hold at least one image. Received: none")
-        frames = np.asarray(batch, "float32")
-        answers = np.concatenate([self._run(task, frames[i : i + 1]) for i in range(len(frames))])
-        return answers[0] if image.ndim == 3 else answers
-
-    def close(self):
-        """Frees the memory."""
+    def _free(self):
         self._run = None
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.close()
 
 
 def _read(path):

@@ -4,13 +4,15 @@ import os
 
 import numpy as np
 
-from rc_keras.export.onnx_folder import COMMON, graph_file, read_metadata, sha256
+from rc_keras.export.file_digest import sha256
+from rc_keras.export.onnx_folder import COMMON, graph_file, read_metadata
+from rc_keras.export.runtime.network import Network
 from rc_keras.names import unknown_name
 
 PREFERENCES = ("memory", "speed")
 
 
-class ONNXNetwork:
+class ONNXNetwork(Network):
     """Tasks that `rc_keras.export.onnx` wrote to a folder.
 
     Each task is a session of its own, opened when it is first run. All sessions map the same `bank.bin` into memory,
@@ -54,62 +56,23 @@ class ONNXNetwork:
         else:
             self._options.graph_optimization_level = levels.ORT_ENABLE_ALL
         self._folder = os.path.abspath(os.fspath(path))
-        self.metadata = _check_files(self._folder)
+        super().__init__(_check_files(self._folder))
         self._sessions = {}
-        self._closed = False
 
-    @property
-    def tasks(self):
-        """Names of the tasks."""
-        return list(self.metadata["tasks"])
-
-    def run(self, image, task):
-        """Computes the answer of a task.
-
-        Args:
-            image: RGB in 0..255, uint8 or float: `(height, width, channels)` or `(batch, height, width, channels)`.
-            task: its name.
-
-        Returns:
-            The answer, with a leading axis for the batch if the image has it.
-
-        Raises:
-            ValueError: for an unknown task, or an image of a wrong shape.
-            RuntimeError: if the network is closed.
-        """
+    def _answers(self, images, task):
         session = self._session(task)
-        images = np.asarray(image)
-        batch = images[None] if images.ndim == 3 else images
-        shape = session.get_inputs()[0].shape
-        fixed = shape[0] if isinstance(shape[0], int) else None
-        wanted = [n if isinstance(n, int) else None for n in shape[1:]]
-        fits = batch.ndim == 4 and all(n in (None, m) for n, m in zip(wanted, batch.shape[1:], strict=True))
-        if not fits or not len(batch) or len(batch) % (fixed or 1) or batch.dtype.kind not in "uif":
-            raise ValueError(
-                f"`image` must be numbers of shape {tuple(wanted)}, or batches of {fixed or 'any number'} of them. "
-                f"Received: shape {images.shape}, {images.dtype}"
-            )
-        parts = np.split(batch, len(batch) // fixed) if fixed else [batch]
-        answers = [session.run(None, {"image": part.astype("float32")})[0] for part in parts]
-        answer = answers[0] if len(answers) == 1 else np.concatenate(answers)
-        return answer[0] if images.ndim == 3 else answer
+        fixed = session.get_inputs()[0].shape[0]
+        if not isinstance(fixed, int):
+            return session.run(None, {"image": images})[0]
+        if len(images) % fixed:
+            raise ValueError(f"`image` must be batches of {fixed}. Received: {len(images)} images")
+        parts = np.split(images, len(images) // fixed)
+        return np.concatenate([session.run(None, {"image": part})[0] for part in parts])
 
-    def close(self):
-        """Frees the sessions; nothing can be run afterwards."""
+    def _free(self):
         self._sessions.clear()
-        self._closed = True
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *exception):
-        self.close()
 
     def _session(self, task):
-        if self._closed:
-            raise RuntimeError("The network must be open. Received: a closed one")
-        if task not in self.metadata["tasks"]:
-            raise unknown_name("task", task, self.tasks)
         if task not in self._sessions:
             path = os.path.join(self._folder, graph_file(task))
             session = _import_onnxruntime().InferenceSession(path, self._options, providers=self._providers)

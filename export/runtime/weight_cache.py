@@ -1,8 +1,9 @@
 """Files of packed weights, which several tasks map into memory instead of packing each its own."""
 
-import hashlib
 import os
 import tempfile
+
+from rc_keras.export.file_digest import sha256
 
 
 def open_with_cache(open_model, folder, key):
@@ -35,12 +36,6 @@ def open_with_cache(open_model, folder, key):
         if os.path.exists(path):
             os.replace(path, os.path.join(folder, _name(key, path)))
     return network
-
-
-def sha256(path):
-    """Of a file, as hexadecimal digits."""
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 _SUFFIX = ".xnnpack"

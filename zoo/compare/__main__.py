@@ -13,10 +13,10 @@ to `seed<seed>.log`. Finished cells are kept, wherever they were run, an interru
 and one that fails does not stop the others. After each cell `compare.md`, `compare.png` and `compare.json` are written
 again: every metric with its spread between seeds, Δm against `single_task`, and parameters.
 
-`incremental` adds the tasks one after the other, from low to high level and back, each step a run in
-`OUT/incremental/<method>/<order>/step<number>-<task>/`, and measures all tasks after each (steps name the model before
-them: OUT must not be moved halfway): `incremental.md`, `.png`,
-`.json`. `scaling` trains nothing and counts parameters: `scaling.md`, `.png`, `.json`.
+`incremental` adds the tasks one after the other, from low to high level and back, and measures all tasks after each
+step, a run in `OUT/incremental/<method>/<order>/step<number>-<task>/`; jointly trained methods train all tasks so far
+in each. A step knows the model before it by its path: OUT must not be moved halfway. Out come `incremental.md`, `.png`
+and `.json`. `scaling` trains nothing and counts parameters: `scaling.md`, `.png`, `.json`.
 
 Presets: ablation, baselines, incremental, scaling; `--methods` replaces a preset's. Ends with 1 if a cell failed.
 """
@@ -28,6 +28,7 @@ import sys
 
 from absl import app, flags, logging
 
+from rc_keras.diagrams import new_figure
 from rc_keras.zoo.command_line import (
     DATA_DIR,
     MANUAL_DIR,
@@ -65,7 +66,8 @@ def main(argv):
         recipe = resolve_recipe()
         plan = {"incremental": _incremental, "scaling": _scaling}.get(_PRESET.value, _grid)
         work = plan(recipe, methods, pathlib.Path(_OUT.value))
-    except ValueError as error:
+        new_figure(1, 1)  # where matplotlib is missing, this is said before the hours of training
+    except (ValueError, ImportError) as error:
         raise app.UsageError(str(error)) from error
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     _leave_gpus_to_cells()

@@ -9,12 +9,11 @@ same number of threads.
 """
 
 import hashlib
-import json
 import pathlib
 
 from absl import app, logging
 
-from rc_keras.whole_files import write_whole
+from rc_keras.whole_files import write_json
 from rc_keras.zoo.command_line import WORKDIR, prepared_data
 from rc_keras.zoo.recipes import Recipe
 
@@ -46,7 +45,7 @@ def main(argv):
     folder = pathlib.Path(WORKDIR.value)
     recipe = Recipe.load(folder / "recipe.json")
     digests = digest_predictions(folder / "model.keras", recipe, prepared_data(recipe))
-    write_whole(folder / FILE, (json.dumps(digests, indent=2) + "\n").encode())
+    write_json(folder / FILE, digests)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,8 @@
 """The figures of comparisons."""
 
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 
-from rc_keras.whole_files import whole_file
+from rc_keras.diagrams import new_figure, save
 from rc_keras.zoo.compare.scaling import TASK_COUNTS
 from rc_keras.zoo.compare.summary import BASELINE
 
@@ -21,7 +20,7 @@ def draw_comparison(path, summary, measures):
     """
     methods = list(next(iter(summary.tasks.values())))
     rows, lines = range(len(methods)), -(-(len(measures) + 1) // _COLUMNS)
-    figure = Figure(figsize=(3.6 * _COLUMNS, (0.8 + 0.3 * len(methods)) * lines), layout="constrained")
+    figure = new_figure(3.6 * _COLUMNS, (0.8 + 0.3 * len(methods)) * lines)
     panels = figure.subplots(lines, _COLUMNS, sharey=True).flat
     for axes in panels[len(measures) + 1 :]:
         axes.remove()
@@ -46,7 +45,7 @@ def draw_comparison(path, summary, measures):
         for row, method in enumerate(methods):
             axes.plot(measure.factor * statistics[method].mean, row, "D", ms=6, color=_colour(method))
             _whisker(axes, row, summary, statistics, method, measure.factor, _colour(method))
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_growth(path, growths):
@@ -56,7 +55,7 @@ def draw_growth(path, growths):
         path: of the PNG.
         growths: `{method: {part: Growth}}`.
     """
-    figure = Figure(figsize=(13.2, 3.8), layout="constrained")
+    figure = new_figure(13.2, 3.8)
     counts = [count for count in TASK_COUNTS if count <= 10]
     colours = _palette(growths)
     panels = {
@@ -73,7 +72,7 @@ def draw_growth(path, growths):
         axes.set_xticks(counts)
         axes.set_ylim(bottom=0)
     axes.legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def draw_steps(path, chains, measures, baseline):
@@ -88,7 +87,7 @@ def draw_steps(path, chains, measures, baseline):
     chains = [chain for chain in chains if chain.steps]
     orders = list(dict.fromkeys(chain.order for chain in chains))
     colours = _palette({chain.method: None for chain in chains})
-    figure = Figure(figsize=(3.2 * len(measures), 0.6 + 2.5 * len(orders)), layout="constrained")
+    figure = new_figure(3.2 * len(measures), 0.6 + 2.5 * len(orders))
     panels = figure.subplots(len(orders), len(measures), squeeze=False)
     for line, order in zip(panels, orders, strict=True):
         for axes, (task, measure) in zip(line, measures.items(), strict=True):
@@ -110,7 +109,7 @@ def draw_steps(path, chains, measures, baseline):
             axes.ticklabel_format(axis="y", useOffset=False)
         line[0].set_ylabel(order.replace("_", " "))
     panels[0][-1].legend(frameon=False, fontsize=8)
-    _save(figure, path)
+    save(figure, path)
 
 
 def _plain(axes, title):
@@ -143,8 +142,3 @@ def _whisker(axes, row, summary, statistics, method, factor, colour):
     if len(statistic.values) > 1:
         values = [factor * value for value in statistic.values.values()]
         axes.plot(values, [row] * len(values), ".", ms=5, color="white", mec=_INK, mew=0.7)
-
-
-def _save(figure, path):
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=160)

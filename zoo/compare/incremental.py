@@ -1,9 +1,14 @@
-"""Tasks added one after the other: what becomes of the earlier ones."""
+"""Tasks added one after the other: what becomes of the earlier ones.
+
+A step trains the new task alone. Methods that are trained jointly, `multi_task` and `squeeze_excite`, train all tasks
+so far with it: they need the data of all tasks again at each step.
+"""
 
 import dataclasses
 import json
 import pathlib
 
+from rc_keras.methods import get_method
 from rc_keras.zoo.compare import digest
 from rc_keras.zoo.compare.cells import Cell, CellError
 from rc_keras.zoo.compare.measures import directions
@@ -17,6 +22,11 @@ _LEVELS = ("edge", "normals", "depth", "saliency", "segmentation", "classificati
 @dataclasses.dataclass(frozen=True)
 class Step(Cell):
     """A cell that adds one task to the model of the step before, and then measures all tasks of the model."""
+
+    @property
+    def added(self):
+        """Name of the task."""
+        return self.recipe.tasks[-1]
 
     def is_finished(self):
         if not super().is_finished() or not (self.folder / digest.FILE).exists():
@@ -118,10 +128,12 @@ def plan_chain(folder, recipe, tasks):
         recipe: the `Recipe` that all share, with the method.
         tasks: names, in order.
     """
+    joint = get_method(recipe.method).joint_steps
     steps, before = [], None
     for number, task in enumerate(tasks, 1):
         own = pathlib.Path(folder) / f"step{number}-{task}"
-        steps.append(Step(own, dataclasses.replace(recipe, tasks=(task,), add_to=before)))
+        trained = tuple(tasks[:number]) if joint else (task,)
+        steps.append(Step(own, dataclasses.replace(recipe, tasks=trained, add_to=before)))
         before = str((own / "model.keras").resolve())
     return steps
 
@@ -135,5 +147,5 @@ def read_chain(method, order, steps, measures):
             break
         metrics = step.metrics()
         numbers = {task: metrics[task][measures[task].metric] for task in metrics}
-        measured.append(MeasuredStep(step.recipe.tasks[0], numbers, step.digests()))
-    return Chain(method, order, tuple(step.recipe.tasks[0] for step in steps), tuple(measured))
+        measured.append(MeasuredStep(step.added, numbers, step.digests()))
+    return Chain(method, order, tuple(step.added for step in steps), tuple(measured))

@@ -1,11 +1,10 @@
 """What tasks added one by one leave: `incremental.json`, `incremental.md` and `incremental.png`."""
 
 import dataclasses
-import json
 import pathlib
 import statistics
 
-from rc_keras.whole_files import write_whole
+from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare.incremental import read_chain
 from rc_keras.zoo.compare.machine import describe_machine
 from rc_keras.zoo.compare.markdown import table_lines
@@ -48,7 +47,7 @@ class IncrementalReport:
             "baseline": baseline,
             "chains": [self._content(chain, baseline) for chain in chains],
         }
-        write_whole(self.out / "incremental.json", (json.dumps(content, indent=2) + "\n").encode())
+        write_json(self.out / "incremental.json", content)
         write_whole(self.out / "incremental.md", tables.encode())
         if any(chain.steps for chain in chains):
             from rc_keras.zoo.compare.figures import draw_steps

@@ -1,10 +1,9 @@
 """What a comparison leaves: `compare.json`, `compare.md` and `compare.png`."""
 
 import dataclasses
-import json
 import pathlib
 
-from rc_keras.whole_files import write_whole
+from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare.machine import describe_machine
 from rc_keras.zoo.compare.measures import directions, measures_of
 from rc_keras.zoo.compare.runner import finished_cells
@@ -42,7 +41,7 @@ class Report:
         table = format_table(summary, measures, self._sizes) + self._origin(finished)
         self.out.mkdir(parents=True, exist_ok=True)
         content = self._content(finished, summary)
-        write_whole(self.out / "compare.json", (json.dumps(content, indent=2) + "\n").encode())
+        write_json(self.out / "compare.json", content)
         write_whole(self.out / "compare.md", table.encode())
         if finished:
             from rc_keras.zoo.compare.figures import draw_comparison

@@ -1,11 +1,10 @@
 """How parameters and multiply-accumulates grow with the number of tasks."""
 
 import dataclasses
-import json
 import pathlib
 
 import rc_keras
-from rc_keras.whole_files import write_whole
+from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.sizes import build_untrained
 from rc_keras.zoo.compare.summary import BASELINE
@@ -104,8 +103,7 @@ def write_growth(out, growths, recipe):
         for method, parts in growths.items()
     }
     settings = {name: getattr(recipe, name) for name in ("backbone", "crop", "decoder_width", "low_level_width")}
-    text = json.dumps({**settings, "methods": content}, indent=2)
-    write_whole(out / "scaling.json", (text + "\n").encode())
+    write_json(out / "scaling.json", {**settings, "methods": content})
     write_whole(out / "scaling.md", tables.encode())
     draw_growth(out / "scaling.png", growths)
     return tables

@@ -2,9 +2,8 @@
 
 import numpy as np
 from matplotlib import colormaps
-from matplotlib.figure import Figure
 
-from rc_keras.whole_files import whole_file
+from rc_keras.diagrams import new_figure, save
 from rc_keras.zoo.demo.training import metric_key
 
 MULTI, SINGLE, GREY = "#0b6e4f", "#c8553d", "#8a8f98"
@@ -29,7 +28,7 @@ def draw_curve(path, task, result, histories):
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.legend(frameon=False, fontsize=9)
-    _save(figure, path)
+    save(figure, path, dpi=200)
 
 
 def draw_energy(path, responses):
@@ -48,19 +47,14 @@ def draw_energy(path, responses):
     axes.set_xlabel("leading responses [% of the layer]")
     axes.set_ylim(0, 102)
     axes.legend(frameon=False, fontsize=9, loc="lower right")
-    _save(figure, path)
+    save(figure, path, dpi=200)
 
 
 def _chart():
-    figure = Figure(figsize=(5.2, 3.6), layout="constrained")
+    figure = new_figure(5.2, 3.6)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e6e3", lw=0.8)
     axes.set_axisbelow(True)
     axes.title.set_fontsize(10.5)
     return figure, axes
-
-
-def _save(figure, path):
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=200)

@@ -2,13 +2,12 @@
 
 import contextlib
 import dataclasses
-import json
 import pathlib
 import time
 
 import keras
 
-from rc_keras.whole_files import write_whole
+from rc_keras.whole_files import write_json
 from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
 from rc_keras.zoo.demo.baselines import measure_baseline
 from rc_keras.zoo.demo.data import Rooms
@@ -37,7 +36,7 @@ def run(config, out, data_dir=None):
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").unlink(missing_ok=True)
-    _write_json(out / "config.json", dataclasses.asdict(config))
+    write_json(out / "config.json", dataclasses.asdict(config))
     keras.utils.set_random_seed(config.seed)
     catalogue = {task.name: task for task in scenes_tasks()}
     tasks, added = [catalogue[name] for name in config.tasks], catalogue[config.added_task]
@@ -86,7 +85,7 @@ def run(config, out, data_dir=None):
         export=export,
         seconds=seconds,
     )
-    _write_json(out / "results.json", results.to_dict())
+    write_json(out / "results.json", results.to_dict())
     write_page(out, config, [model.task(name) for name in names], results, shown, answers)
     print(f"\nOn {config.validation_images} validation images\n{results}")
     print(
@@ -123,7 +122,3 @@ def _stage(title, name, seconds):
 
 def _plain(history):
     return {entry: [float(value) for value in values] for entry, values in history.items()}
-
-
-def _write_json(path, data):
-    write_whole(path, (json.dumps(data, indent=2) + "\n").encode())

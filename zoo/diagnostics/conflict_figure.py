@@ -1,6 +1,7 @@
 """The diagram of gradient conflict: cosines, and the share of batches in conflict."""
 
-from rc_keras.zoo.diagnostics.figures import draw_matrix, new_figure, save
+from rc_keras.diagrams import new_figure, save
+from rc_keras.zoo.diagnostics.matrix_figure import draw_matrix
 
 
 def draw_conflict(conflict, path):

@@ -5,11 +5,12 @@ import pathlib
 import keras
 import numpy as np
 
+from rc_keras.diagrams import new_figure
 from rc_keras.names import unknown_name
+from rc_keras.whole_files import write_json
 from rc_keras.zoo.diagnostics.conflict_figure import draw_conflict
-from rc_keras.zoo.diagnostics.figures import new_figure
 from rc_keras.zoo.diagnostics.gradient_conflict import gradient_conflict
-from rc_keras.zoo.diagnostics.json_file import write_json
+from rc_keras.zoo.diagnostics.plain_data import to_plain
 from rc_keras.zoo.diagnostics.representation_similarity import representation_similarity
 from rc_keras.zoo.diagnostics.response_spectra import response_spectra, spectra_to_dict
 from rc_keras.zoo.diagnostics.similarity_figure import draw_similarity
@@ -68,7 +69,7 @@ def diagnose(model, recipe, data, out, split="validation", images=64, only=DIAGN
         else:
             result = response_spectra(network, pixels)
             values, draw = spectra_to_dict(result), draw_spectra
-        write_json(out / f"{name}.json", {**source, **values})
+        write_json(out / f"{name}.json", to_plain({**source, **values}))
         draw(result, out / f"{name}.png")
         print(f"\n{result}\n{out}/{name}.json, {name}.png\n", flush=True)
         results[name] = result

@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from rc_keras.zoo.diagnostics.figures import draw_matrix, new_figure, save
+from rc_keras.diagrams import new_figure, save
+from rc_keras.zoo.diagnostics.matrix_figure import draw_matrix
 
 
 def draw_similarity(similarity, path):

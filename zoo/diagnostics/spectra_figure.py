@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rc_keras.zoo.diagnostics.figures import new_figure, save
+from rc_keras.diagrams import new_figure, save
 
 _ENERGY = 0.99
 _GREY = "#8a8f98"

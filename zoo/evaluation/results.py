@@ -1,9 +1,8 @@
 """What a model scored: JSON and a table."""
 
 import dataclasses
-import json
 
-from rc_keras.whole_files import write_whole
+from rc_keras.whole_files import write_json
 
 # How a metric is shown: factor, unit, decimals. Depth has four, for it is a few tenths of a metre.
 _SHARE, _DEGREES, _METRES, _PLAIN = (100, "%", 2), (1, "°", 2), (1, "m", 4), (1, "", 4)
@@ -40,7 +39,7 @@ class Results:
 
     def save(self, path):
         """Writes JSON."""
-        write_whole(path, (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
+        write_json(path, dataclasses.asdict(self))
 
     def to_markdown(self):
         """A table with a line for each metric."""

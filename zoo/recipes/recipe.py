@@ -8,7 +8,7 @@ import re
 import types
 import typing
 
-from rc_keras.whole_files import write_whole
+from rc_keras.whole_files import write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -39,8 +39,8 @@ class Recipe:
         momentum: of `rc_keras.optimizers.SGD`.
         l2: of the same.
         edge_tolerance: maxDist of the edge metric, part of the image's diagonal.
-        add_to: a saved model that the tasks are added to, instead of a new one: then `method`, `backbone`, `weights`,
-            the decoder and the responses are that model's.
+        add_to: a saved model of the same `method` to start from, instead of a new one: tasks that it has are trained
+            further, others added; backbone, weights, decoder and responses are that model's.
         seed: base of everything random.
 
     Raises:
@@ -91,7 +91,7 @@ class Recipe:
 
     def save(self, path):
         """Writes the recipe as JSON."""
-        write_whole(path, (json.dumps(dataclasses.asdict(self), indent=2) + "\n").encode())
+        write_json(path, dataclasses.asdict(self))
 
     @classmethod
     def load(cls, path):

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 
 import rc_keras
+from rc_keras.methods import get_method
 from rc_keras.zoo.preprocessing import write_contact_sheet
 from rc_keras.zoo.recipes.batches import (
     evaluation_stream,
@@ -74,8 +75,14 @@ def make_model(recipe, data):
                 f"The model of `add_to` must take images of shape {image_shape}, the recipe's crop. Received: "
                 f"{recipe.add_to}, which takes {model.image_shape}"
             )
+        own = model.bank.method.name
+        if get_method(recipe.method).name != own:
+            raise ValueError(
+                f"`method` must be that of the model of `add_to`, {own!r}. Received: method={recipe.method!r}"
+            )
         for task in tasks:
-            model.add_task(task)
+            if task.name not in model.tasks:
+                model.add_task(task)
         model.trainable_tasks = recipe.tasks
     else:
         model = rc_keras.build(

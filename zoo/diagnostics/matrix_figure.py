@@ -1,15 +1,4 @@
-"""What the diagrams have in common."""
-
-from rc_keras.whole_files import whole_file
-
-
-def new_figure(width, height, layout="constrained"):
-    """A matplotlib `Figure`, sizes in inches; raises `ImportError` that names what to install."""
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError("Drawing needs matplotlib: pip install rc_keras[viz]") from error
-    return Figure(figsize=(width, height), layout=layout)
+"""A square matrix as a diagram."""
 
 
 def draw_matrix(axes, matrix, names, title, limits, colours, written="{:.2f}"):
@@ -38,12 +27,6 @@ def draw_matrix(axes, matrix, names, title, limits, colours, written="{:.2f}"):
     axes.set_yticks(range(len(names)), names, fontsize=9)
     axes.tick_params(length=0)
     axes.spines[:].set_visible(False)
-
-
-def save(figure, path):
-    """Writes a figure; its suffix gives the format."""
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=150, bbox_inches="tight")
 
 
 def _entries(matrix):

@@ -1,0 +1,26 @@
+"""Diagrams: matplotlib, where it is installed."""
+
+from rc_keras.whole_files import whole_file
+
+
+def new_figure(width, height, layout="constrained"):
+    """A matplotlib `Figure`, sizes in inches; without a window, and without pyplot's list of open figures.
+
+    Raises:
+        ImportError: without matplotlib; names what to install.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError("Drawing needs matplotlib: pip install rc_keras[viz]") from error
+    return Figure(figsize=(width, height), layout=layout)
+
+
+def save(figure, path, dpi=150):
+    """Writes a figure; its suffix gives the format.
+
+    Raises:
+        OSError: if it cannot be written; what stood there before stays.
+    """
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, dpi=dpi)
