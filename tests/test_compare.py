@@ -235,7 +235,8 @@ def test_fields_are_read_as_they_are_written():
 
 def test_cells_are_run_reported_and_not_run_again(tmp_path, monkeypatch, capsys):
     rmse = {"single_task": 0.8, "rc": 0.9}
-    monkeypatch.setattr(Cell, "start", lambda cell, *_: pretend(cell, {"depth": rmse[cell.recipe.method]}))
+    seconds = (60.0, 5400.0)
+    monkeypatch.setattr(Cell, "start", lambda cell, *_: pretend(cell, {"depth": rmse[cell.recipe.method]}, seconds))
     cells = {cell.recipe.method: cell for cell in grid(tmp_path / "cells", RECIPE, {"single_task": (0,), "rc": (0,)})}
     cells["bogus"] = Cell(tmp_path / "cells/bogus/seed0", dataclasses.replace(RECIPE, method="bogus"))
     report = Report(tmp_path, RECIPE, TASKS[1:], cells)
@@ -246,7 +247,9 @@ def test_cells_are_run_reported_and_not_run_again(tmp_path, monkeypatch, capsys)
     assert set(content["tasks"]["depth"]) == {"single_task", "rc"} and content["not_finished"] == ["bogus"]
     assert content["cells"]["rc"]["metrics"]["depth"]["other"] == 0.5
     sizes = {method: size["parameters"] for method, size in content["sizes"].items()}
-    assert f"| rc | 1 | 0.9000 | **+12.50** | {sizes['rc']:,} | +1" in (tmp_path / "compare.md").read_text()
+    table = (tmp_path / "compare.md").read_text()
+    assert f"| rc | 1 | 0.9000 | **+12.50** | {sizes['rc']:,} | +1" in table
+    assert "Training took 3.0 h in all, evaluation 0.0 h." in table
     assert sizes["rc"] - sizes["single_task"] == 1_396_736  # its modulators; with one task nothing is saved
     assert Image.open(tmp_path / "compare.png").size[0] > 1000
     run_cells(cells, [], lambda: pytest.fail("nothing was to be run"))

@@ -50,10 +50,15 @@ class Report:
         return table
 
     def _origin(self, finished):
-        """On what, and which cells are missing."""
+        """On what, how long it took, and which cells are missing."""
         lines = [f"{n} images of `{split}`, {data}." for n, split, data in _images(finished)]
         recipe = self.recipe
-        lines.append(f"{recipe.backbone}, {recipe.steps} steps of {recipe.batch_size} images of {recipe.crop}.")
+        height, width = recipe.crop
+        lines.append(f"{recipe.backbone}, {recipe.steps} steps of {recipe.batch_size} images of {height}x{width}.")
+        if finished:
+            seconds = [cell.seconds() for cell in finished.values()]
+            hours = {what: sum(s[what] for s in seconds) / 3600 for what in ("training", "evaluation")}
+            lines.append(f"Training took {hours['training']:.1f} h in all, evaluation {hours['evaluation']:.1f} h.")
         missing = [name for name in self.cells if name not in finished]
         if missing:
             lines.append(f"Not finished: {'; '.join(missing)}.")
