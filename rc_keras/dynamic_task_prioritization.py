@@ -35,7 +35,8 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
             in it keep their loss weight.
         gamma: γ_t, a number or `{task: number}`, at least 0: how strongly easy tasks are put back.
         alpha: α, in 0..1, without 0.
-        update_every: steps between updates; `None`: at the end of each epoch, where validation entries are known too.
+        update_every: steps between updates, in units of `steps_per_execution`; `None`: at the end of each epoch, where
+            validation entries are known too.
 
     Raises:
         ValueError: if an argument is out of range, a task unknown, or a KPI missing in the logs or outside 0..1.

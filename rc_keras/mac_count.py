@@ -44,8 +44,8 @@ class MacReport:
     Attributes:
         image_shape: `(height, width, channels)`.
         tasks: `{task: TaskMacs}`. What several tasks share is counted in each.
-        total: of all tasks together. A bank convolution runs once for each task, only its weights are stored once; an
-            encoder that all tasks train runs once.
+        total: of all tasks together. The encoder of `multi_task` and `fine_tune` runs once. Otherwise it runs once for
+            each task, whatever weights it shares, for a task's own norms and modulators stand between.
     """
 
     image_shape: tuple

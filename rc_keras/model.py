@@ -74,9 +74,9 @@ class MultiTaskModel(TaskTrainer):
         return self._held.branches[self._known(name)]
 
     def joint_branch(self, names):
-        """The branches of several tasks as one model, `{task: raw prediction}`, with what they share computed once.
+        """The branches of several tasks as one model, `{task: raw prediction}`.
 
-        Only where tasks share an encoder that they train.
+        Only where tasks share an encoder that they train. With `multi_task` and `fine_tune` it is computed once.
         """
         joint = self._held.joint
         if tuple(names) not in joint:

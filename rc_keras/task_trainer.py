@@ -342,7 +342,7 @@ class TaskTrainer(keras.Model):
         return self._finish(names, images, losses)
 
     def _train_jointly(self, names, images, labels, sample_weight):
-        """One step on all tasks at once: what they share is computed once, and moves by the sum of their gradients."""
+        """One step on all tasks at once: what they share moves by the sum of their gradients."""
         branch, joint = self.joint_branch(names), self.jointly_trained
         groups = {JOINT: joint, **{name: self._own_variables(name) for name in names}}
         variables = [v for group in groups.values() for v in group]
@@ -375,7 +375,7 @@ class TaskTrainer(keras.Model):
         return losses, self._with_regularization(total, branch)
 
     def _test_jointly(self, names, images, labels, sample_weight):
-        """The losses and metrics of all tasks at once, what they share computed once."""
+        """The losses and metrics of all tasks at once."""
         branch = self.joint_branch(names)
         predictions = branch(images, training=False)
         losses, total = self._joint_losses(names, branch, predictions, labels, sample_weight)

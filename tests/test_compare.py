@@ -267,8 +267,12 @@ def test_what_is_there_is_accepted_or_refused(tmp_path):
         (cell.folder / "results.json").write_text(json.dumps({**results, **change}))
         assert not cell.is_finished()  # measured on something else afterwards
     (cell.folder / "results.json").write_text(json.dumps(results))
+    other = Cell(cell.folder, dataclasses.replace(RECIPE, l2=0.5))
     with pytest.raises(CellError, match="Received: l2=0.0001 there, 0.5 here"):
-        Cell(cell.folder, dataclasses.replace(RECIPE, l2=0.5)).is_finished()
+        other.is_finished()
+    (cell.folder / "model.keras").rename(tmp_path / "model.keras")
+    assert not other.is_finished()  # nothing was trained there
+    (tmp_path / "model.keras").rename(cell.folder / "model.keras")
     of_one_task = Cell(tmp_path / "rcm/seed1", dataclasses.replace(RECIPE, tasks=("edge", "depth"), seed=1))
     pretend(of_one_task, {"depth": 1.0})  # as `zoo.evaluate --tasks depth` leaves it
     assert not of_one_task.is_finished()
@@ -349,6 +353,18 @@ def test_the_command_twice(tmp_path, data):
     assert "nothing left to train" in (tmp_path / "cells/rc_nff/seed1.log").read_text()
 
 
+@pytest.mark.slow
+def test_the_command_adds_tasks(tmp_path, data):
+    """Every process of it is a real one, the digests' too."""
+    flags = ["--preset=incremental", "--methods=rcm,multi_task", "--tasks=depth,normals"]
+    done = command(tmp_path, data, *flags)
+    assert done.returncode == 0, done.stderr
+    chains = json.loads((tmp_path / "incremental.json").read_text())["chains"]
+    moved = {(chain["method"], chain["order"]): chain["unchanged"] for chain in chains}
+    for order, first in (("low_to_high", "normals"), ("high_to_low", "depth")):
+        assert moved["rcm", order] == {first: True} and moved["multi_task", order] == {first: False}
+
+
 def test_fields_of_single_cells_are_no_flags(tmp_path, data):
     done = command(tmp_path, data, "--methods=rcm", "--seed=1")
     assert done.returncode != 0 and "`--seed` is set by the comparison" in done.stderr + done.stdout
@@ -409,8 +425,10 @@ def test_tasks_are_added_and_the_earlier_ones_answer_the_same_bits(tmp_path, in_
     assert list(content["steps"][1]["numbers"]) == ["normals", "depth"]
     assert "| rcm | +0.00 | same bits |" in (tmp_path / "incremental.md").read_text()
     assert Image.open(tmp_path / "incremental.png").size[1] > 300
+    assert "cores" in (tmp_path / "incremental.md").read_text().splitlines()[-1]  # the machine
     (steps[1].folder / digest.FILE).unlink()  # killed between training and digest: nothing is trained again
     assert len(read_chain("rcm", "low_to_high", steps, measures_of(tasks)).steps) == 1
+    assert "Not finished: rcm, low_to_high, step2-depth." in report.write()
     again = []
     monkeypatch.setattr(Cell, "start", lambda cell, module, flags: again.append((module, flags)))
     steps[1].run(["--recipe=scenes", "--data_dir=d"])

@@ -20,6 +20,7 @@ from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
 from rc_keras.zoo.preprocessing import (
     Preprocessing,
     augmentation,
+    check_sizes,
     crop_back,
     evaluation_batches,
     steps_per_epoch,
@@ -398,6 +399,12 @@ def test_evaluation_image_larger_than_the_crop(quadrants):
     batches = evaluation_batches(quadrants, "train", TASKS, Preprocessing((25, 40)), 4)
     with pytest.raises(tf.errors.InvalidArgumentError, match=r"fit into the crop, \[25, 40\].*example-6.*\[26 34\]"):
         list(batches)
+    with pytest.raises(ValueError, match=r"fit in the crop, \(25, 40\).*Received: image \d of size \(26, 34\)"):
+        check_sizes(quadrants, "train", Preprocessing((25, 40)))
+    check_sizes(quadrants, "train", Preprocessing((60, 60)))
+    check_sizes(quadrants, "train", Preprocessing((25, 40), resize=(25, 40)))
+    with pytest.raises(ValueError, match=r"image 0 of size \(26, 40\)"):
+        check_sizes(quadrants, "train", Preprocessing((25, 40), resize=(26, 40)))
 
 
 # --- wrong input

@@ -26,7 +26,8 @@ def test_paper_scale_is_the_published_protocol():
     assert (nyud.steps, nyud.crop, nyud.edge_tolerance) == (19875, (425, 560), 0.011)
     pascal = get_recipe("pascal_context").recipe("paper")
     assert (pascal.steps, pascal.crop, pascal.edge_tolerance) == (37500, (512, 512), 0.0075)
-    assert get_recipe("pascal_context").recipe("paper", ("human_parts",)).steps == 13020
+    people = get_recipe("pascal_context").recipe("paper", ("human_parts",))
+    assert (people.steps, people.images_with) == (13020, "has_human_parts") and pascal.images_with is None
     for recipe in (nyud, pascal):
         assert (recipe.learning_rate, recipe.power, recipe.momentum, recipe.l2) == (0.005, 0.9, 0.9, 1e-4)
         assert recipe.batch_size == 8 and recipe.flip and recipe.resize is None

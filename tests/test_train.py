@@ -142,6 +142,29 @@ def test_another_recipe_is_refused(finished, data):
         run.train(dataclasses.replace(RECIPE, l2=0.5), data, finished, STRATEGY)
 
 
+def test_a_folder_in_which_nothing_was_trained_takes_another_recipe(data, tmp_path):
+    recipe = dataclasses.replace(RECIPE, tasks=("depth",), steps=1, checkpoint_every=1, validate_every=0)
+    with pytest.raises(FileNotFoundError, match="resnt18"):
+        run.train(dataclasses.replace(recipe, weights="resnt18.pth"), data, tmp_path, STRATEGY)
+    assert (tmp_path / "recipe.json").exists()
+    run.train(recipe, data, tmp_path, STRATEGY, verbose=0)
+    assert Recipe.load(tmp_path / "recipe.json") == recipe
+
+
+def test_images_larger_than_the_crop_are_found_before_training(data, tmp_path, monkeypatch):
+    monkeypatch.setattr(run, "make_model", lambda *_: pytest.fail("a model was built"))
+    with pytest.raises(ValueError, match=r"Images of `validation` must fit in the crop, \(32, 64\)"):
+        run.train(dataclasses.replace(RECIPE, crop=(32, 64)), data, tmp_path, STRATEGY)
+
+
+def test_the_folder_of_a_run_keeps_what_the_run_measured(finished):
+    before = (finished / "results.json").read_bytes()
+    command = [sys.executable, "-m", "rc_keras.zoo.evaluate", f"--workdir={finished}", "--split=train", "--tasks=depth"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode != 0 and "`--out` must be given" in done.stderr + done.stdout
+    assert "--split, --tasks" in done.stderr + done.stdout and (finished / "results.json").read_bytes() == before
+
+
 def test_a_foreign_or_damaged_checkpoint_is_refused(finished, data, tmp_path):
     folder = tmp_path / "checkpoints"
     folder.mkdir()

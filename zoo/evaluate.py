@@ -1,17 +1,19 @@
 """Measures a trained model with every metric of its tasks.
 
 Usage:
-    python -m rc_keras.zoo.evaluate --workdir RUN --manual_dir DIR [--split validation] [--edge_suppression=false]
+    python -m rc_keras.zoo.evaluate --workdir RUN --manual_dir DIR
+    python -m rc_keras.zoo.evaluate --workdir RUN --manual_dir DIR --split train --edge_suppression=false --out DIR
     python -m rc_keras.zoo.evaluate --model m.keras --recipe nyud --scale small --manual_dir DIR --out DIR
 
-The first form measures `RUN/model.keras` with the recipe of the run; fields given as flags replace the recipe's. Prints
-a table and writes `results.json`, `results.md` and `predictions.png` to RUN or `--out`.
+Measures `RUN/model.keras` with the recipe of the run, or another model or recipe; fields given as flags replace the
+recipe's. Prints a table and writes `results.json`, `results.md` and `predictions.png` to `--out`. RUN keeps what the
+run itself measured: only the first form writes there.
 """
 
 from absl import app, flags, logging
 
 from rc_keras.zoo.command_line import STRATEGY, field_values, prepared_data
-from rc_keras.zoo.trained_model import SPLIT, resolve_trained_model
+from rc_keras.zoo.trained_model import OUT, SPLIT, resolve_trained_model
 
 _SUPPRESSION = flags.DEFINE_bool(
     "edge_suppression", True, "Thin edges by non-maximum suppression before they are matched, as seism does."
@@ -22,6 +24,13 @@ def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     model, recipe, out = resolve_trained_model()
+    others = [name for name in ("model", "recipe", "split", "edge_suppression") if flags.FLAGS[name].present]
+    others += field_values()
+    if OUT.value is None and others:
+        raise app.UsageError(
+            "`--out` must be given, for the run's folder keeps what the run itself measured. Received: "
+            f"{', '.join(f'--{name}' for name in others)}"
+        )
 
     from rc_keras.zoo.evaluation.report import evaluate
     from rc_keras.zoo.strategy import make_strategy

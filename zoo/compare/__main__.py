@@ -15,8 +15,9 @@ again: every metric with its spread between seeds, Δm against `single_task`, an
 
 `incremental` adds the tasks one after the other, from low to high level and back, and measures all tasks after each
 step, a run in `OUT/incremental/<method>/<order>/step<number>-<task>/`; jointly trained methods train all tasks so far
-in each. A step knows the model before it by its path: OUT must not be moved halfway. Out come `incremental.md`, `.png`
-and `.json`. `scaling` trains nothing and counts parameters: `scaling.md`, `.png`, `.json`.
+in each. A step knows the model before it by its path: OUT must not be moved halfway, and who removes a step removes the
+later ones too. Out come `incremental.md`, `.png` and `.json`. `scaling` trains nothing and counts parameters:
+`scaling.md`, `.png`, `.json`.
 
 Presets: ablation, baselines, incremental, scaling; `--methods` replaces a preset's. Ends with 1 if a cell failed.
 """
@@ -87,7 +88,7 @@ def _grid(recipe, methods, out):
 
     seeds = parse_seeds(_SEEDS.value, methods)
     cells = _named_grid(recipe, seeds, out)
-    return _cells(cells, Report(out, recipe, _tasks(recipe), cells))
+    return _cells(Report(out, recipe, _tasks(recipe), cells))
 
 
 def _incremental(recipe, methods, out):
@@ -110,10 +111,7 @@ def _incremental(recipe, methods, out):
         for order in ORDERS
     }
     baselines = _named_grid(recipe, {BASELINE: seeds[BASELINE]}, out)
-    steps = {
-        f"{method}, {order}, {step.folder.name}": step for (method, order), steps in plans.items() for step in steps
-    }
-    return _cells({**baselines, **steps}, IncrementalReport(out, recipe, tasks, baselines, plans))
+    return _cells(IncrementalReport(out, recipe, tasks, baselines, plans))
 
 
 def _scaling(recipe, methods, out):
@@ -137,12 +135,12 @@ def _scaling(recipe, methods, out):
     return work
 
 
-def _cells(cells, report):
-    """Runs cells and writes the report after each."""
+def _cells(report):
+    """Runs the cells of a report, which is written after each."""
     from rc_keras.zoo.compare.runner import run_cells
 
     def work():
-        failed = run_cells(cells, _train_flags(), report.write) if _RUN.value else {}
+        failed = run_cells(report.cells, _train_flags(), report.write) if _RUN.value else {}
         print(f"\n{report.write()}\n{report.out}")
         return failed
 

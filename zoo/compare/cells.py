@@ -9,6 +9,7 @@ from rc_keras.methods import get_method
 from rc_keras.zoo.compare.logged_process import last_line, run_logged
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.recipe import format_field
+from rc_keras.zoo.training import run_folder
 from rc_keras.zoo.training.history import read_history
 
 
@@ -38,16 +39,11 @@ class Cell:
         Raises:
             CellError: if it holds a run of another recipe.
         """
-        path = self.folder / "recipe.json"
-        if not path.exists():
-            return False
         try:
-            differences = self.recipe.differences(Recipe.load(path))
+            if not run_folder.holds(self.folder, self.recipe):
+                return False
         except ValueError as error:
             raise CellError(str(error)) from error
-        if differences:
-            listed = ", ".join(f"{name}={there!r} there, {here!r} here" for name, (here, there) in differences.items())
-            raise CellError(f"`{self.folder}` must hold a run of this recipe. Received: {listed}")
         if not all((self.folder / name).exists() for name in ("model.keras", "results.json")):
             return False
         results = self._results()
@@ -89,6 +85,10 @@ class Cell:
         # Seconds count from the last start of the run.
         ends = {line.get("since", 0): line["seconds"] for line in read_history(self.folder / "history.jsonl")}
         return {"training": round(sum(ends.values()), 1), "evaluation": self._results()["details"]["seconds"]}
+
+    def machine(self):
+        """What it was trained and measured with, see `describe_machine`; `None` if it does not say."""
+        return self._results()["details"].get("machine")
 
     def images(self):
         """On what it was measured: `(how many images, split, data set)`."""

@@ -4,11 +4,12 @@ import dataclasses
 import pathlib
 import statistics
 
+from rc_keras.methods import get_method
 from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare.incremental import read_chain
-from rc_keras.zoo.compare.machine import describe_machine
 from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.measures import measures_of
+from rc_keras.zoo.compare.origin import describe_origin
 from rc_keras.zoo.compare.report import read_scores
 from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.compare.summary import BASELINE
@@ -23,12 +24,18 @@ class IncrementalReport:
         tasks: its `Task`s.
         baselines: `{name: Cell}` of the single-task runs.
         plans: `{(method, order): [Step, …]}`.
+
+    Attributes:
+        cells: `{name: Cell}`, the single-task runs and all steps.
     """
 
     def __init__(self, out, recipe, tasks, baselines, plans):
         self.out = pathlib.Path(out)
         self.recipe, self.baselines, self.plans = recipe, baselines, plans
         self.measures = measures_of(tasks)
+        self.cells = dict(baselines)
+        for (method, order), steps in plans.items():
+            self.cells |= {f"{method}, {order}, {step.folder.name}": step for step in steps}
 
     def write(self):
         """Writes the files from what is finished.
@@ -39,11 +46,11 @@ class IncrementalReport:
         chains = [read_chain(method, order, steps, self.measures) for (method, order), steps in self.plans.items()]
         scores = read_scores(finished_cells(self.baselines).values(), self.measures)
         baseline = _mean(list(scores[BASELINE].values())) if scores else None
-        tables = format_chains(chains, self.measures, baseline)
+        origin = describe_origin(self.recipe, self.cells)
+        tables = f"{format_chains(chains, self.measures, baseline)}\n{origin}"
         self.out.mkdir(parents=True, exist_ok=True)
         content = {
             "recipe": dataclasses.asdict(self.recipe),
-            "machine": describe_machine(),
             "baseline": baseline,
             "chains": [self._content(chain, baseline) for chain in chains],
         }
@@ -77,14 +84,17 @@ def format_chains(chains, measures, baseline):
         ours = [chain for chain in chains if chain.order == order]
         parts += [f"## {' → '.join(ours[0].tasks)}", "", *_forgetting(ours, measures, baseline), ""]
         parts += [*_metrics(ours, measures), ""]
-    parts.append(
+    notes = [
         "Forgetting: what a task lost between its own training and the last step, in percent of what it had; positive "
-        "is worse. One seed: what lies within the spread between seeds says nothing, but bits are bits.  \n"
+        "is worse. One seed: what lies within the spread between seeds says nothing, but bits are bits.",
         "Earlier answers: whether every earlier task answers the validation images after every later step with the "
-        "same bits as after its own training (sha256 of raw predictions).  \n"
-        f"Δm: mean relative drop over the tasks so far against {BASELINE}, the mean of its seeds; positive is worse."
-    )
-    return "\n".join(parts) + "\n"
+        "same bits as after its own training (sha256 of raw predictions).",
+        f"Δm: mean relative drop over the tasks so far against {BASELINE}, the mean of its seeds; positive is worse.",
+    ]
+    joint = [method for method in dict.fromkeys(chain.method for chain in chains) if get_method(method).joint_steps]
+    if joint:
+        notes.append(f"{', '.join(joint)}: every step trains all tasks so far, on the data of all.")
+    return "\n".join([*parts, "  \n".join(notes)]) + "\n"
 
 
 def _forgetting(chains, measures, baseline):

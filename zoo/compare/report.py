@@ -4,8 +4,8 @@ import dataclasses
 import pathlib
 
 from rc_keras.whole_files import write_json, write_whole
-from rc_keras.zoo.compare.machine import describe_machine
 from rc_keras.zoo.compare.measures import directions, measures_of
+from rc_keras.zoo.compare.origin import describe_origin
 from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.compare.sizes import measure_size
 from rc_keras.zoo.compare.summary import summarize
@@ -38,7 +38,7 @@ class Report:
         summary = summarize(read_scores(finished.values(), measures), directions(measures))
         for method in {cell.recipe.method for cell in finished.values()} - self._sizes.keys():
             self._sizes[method] = measure_size(dataclasses.replace(self.recipe, method=method), self.tasks)
-        table = format_table(summary, measures, self._sizes) + self._origin(finished)
+        table = f"{format_table(summary, measures, self._sizes)}\n{describe_origin(self.recipe, self.cells)}"
         self.out.mkdir(parents=True, exist_ok=True)
         content = self._content(finished, summary)
         write_json(self.out / "compare.json", content)
@@ -49,21 +49,6 @@ class Report:
             draw_comparison(self.out / "compare.png", summary, measures)
         return table
 
-    def _origin(self, finished):
-        """On what, how long it took, and which cells are missing."""
-        lines = [f"{n} images of `{split}`, {data}." for n, split, data in _images(finished)]
-        recipe = self.recipe
-        height, width = recipe.crop
-        lines.append(f"{recipe.backbone}, {recipe.steps} steps of {recipe.batch_size} images of {height}x{width}.")
-        if finished:
-            seconds = [cell.seconds() for cell in finished.values()]
-            hours = {what: sum(s[what] for s in seconds) / 3600 for what in ("training", "evaluation")}
-            lines.append(f"Training took {hours['training']:.1f} h in all, evaluation {hours['evaluation']:.1f} h.")
-        missing = [name for name in self.cells if name not in finished]
-        if missing:
-            lines.append(f"Not finished: {'; '.join(missing)}.")
-        return "\n" + "  \n".join(lines) + "\n"
-
     def _content(self, finished, summary):
         """Everything, as plain data."""
 
@@ -72,7 +57,6 @@ class Report:
 
         return {
             "recipe": dataclasses.asdict(self.recipe),
-            "machine": describe_machine(),
             "baseline": summary.baseline,
             "tasks": {task: numbers(statistics) for task, statistics in summary.tasks.items()},
             "delta_m_percent": numbers(summary.delta_m),
@@ -88,6 +72,7 @@ class Report:
                     "method": cell.recipe.method,
                     "seed": cell.recipe.seed,
                     "seconds": cell.seconds(),
+                    "machine": cell.machine(),
                     "metrics": cell.metrics(),
                 }
                 for name, cell in finished.items()
@@ -104,7 +89,3 @@ def read_scores(cells, measures):
         numbers = {task: metrics[task][measure.metric] for task, measure in measures.items()}
         scores.setdefault(cell.recipe.method, {})[cell.recipe.seed] = numbers
     return scores
-
-
-def _images(finished):
-    return list(dict.fromkeys(cell.images() for cell in finished.values()))

@@ -83,15 +83,20 @@ class Summary:
         return min(others, key=lambda name: self.delta_m[name].mean, default=None)
 
     def within_spread(self, method, other):
-        """Whether two methods' Δm differ by no more than √(s² + s'²); `None` where no spread is known.
+        """Whether two methods' Δm differ by no more than 2 √(s²/n + s'²/n'); `None` where no spread is known.
 
-        s and s' are the methods' own spreads or the pooled one, whichever is larger: two seeds may agree by chance.
+        s and s' are the methods' own spreads or the pooled one, whichever is larger, for two seeds may agree by chance;
+        n and n' how many seeds they have. Of equal methods about one pair in twenty differs by more, if the spreads
+        are right; they are rough where few methods have few seeds.
         """
         pooled = Pooled.of(self.delta_m)
         if pooled is None:
             return None
-        spreads = [max(self.delta_m[name].std or 0.0, pooled.std) for name in (method, other)]
-        return abs(self.delta_m[method].mean - self.delta_m[other].mean) <= math.hypot(*spreads)
+        errors = [
+            max(self.delta_m[m].std or 0.0, pooled.std) / math.sqrt(len(self.delta_m[m].values))
+            for m in (method, other)
+        ]
+        return abs(self.delta_m[method].mean - self.delta_m[other].mean) <= 2 * math.hypot(*errors)
 
 
 def summarize(scores, directions):

@@ -28,7 +28,8 @@ def format_table(summary, measures, sizes):
         cells.append(_delta_m(summary, method))
         cells += _size(sizes, method)
         rows.append(cells)
-    return "\n".join([*table_lines(heads, rows), "", *_notes(summary)]) + "\n"
+    notes = [*_notes(summary), "GMAC: multiply-accumulates of all tasks on one image, nothing folded."]
+    return "\n".join([*table_lines(heads, rows), "", "  \n".join(notes)]) + "\n"
 
 
 def _with_spread(summary, statistics, method, show):
@@ -75,13 +76,13 @@ def _notes(summary):
     if any(statistic.std is None for statistic in summary.delta_m.values()):
         notes.append(f"†: one seed; the spread is that of {_listed(pooled.methods)} together.")
     notes.append(
-        "Bold: the lowest Δm. ≈: not told apart from it, the difference is within √(s² + s'²) of their spreads, each "
-        "at least that of all together."
+        "Bold: the lowest Δm. ≈: not told apart from it, the difference is within 2 √(s²/n + s'²/n'), of spreads s and "
+        "numbers of seeds n, each s at least that of all together."
     )
     alike = [name for name in summary.delta_m if name != BASELINE and summary.within_spread(name, BASELINE)]
     if alike:
         notes.append(f"Not told apart from {BASELINE}: {_listed(alike)}.")
-    return ["  \n".join(notes)]
+    return notes
 
 
 def _listed(names):

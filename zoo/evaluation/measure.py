@@ -4,9 +4,9 @@ import time
 
 import keras
 
-import rc_keras
 from rc_keras.metrics import SegmentationScores
 from rc_keras.metrics.boundaries import BoundaryScores
+from rc_keras.zoo.evaluation.machine import describe_machine
 from rc_keras.zoo.evaluation.predictions import write_predictions
 from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.evaluation_metrics import evaluation_metrics
@@ -67,7 +67,7 @@ def measure(path, recipe, data, strategy, split="validation", tasks=None, suppre
         "edge_tolerance": recipe.edge_tolerance,
         "edge_suppression": suppress,
         "seconds": round(time.perf_counter() - begin, 1),
-        "versions": {"rc_keras": rc_keras.__version__, "keras": keras.__version__},
+        "machine": describe_machine(),
     }
     return Results(scores, classes, images, split, details)
 

@@ -1,12 +1,13 @@
 """From stored examples to the batches a model is trained and measured on."""
 
 from rc_keras.zoo.preprocessing.contact_sheet import write_contact_sheet
-from rc_keras.zoo.preprocessing.evaluation_stream import crop_back, evaluation_batches
+from rc_keras.zoo.preprocessing.evaluation_stream import check_sizes, crop_back, evaluation_batches
 from rc_keras.zoo.preprocessing.preprocessing import Preprocessing
 from rc_keras.zoo.preprocessing.training_stream import steps_per_epoch, training_batches, training_ids
 
 __all__ = [
     "Preprocessing",
+    "check_sizes",
     "crop_back",
     "evaluation_batches",
     "steps_per_epoch",

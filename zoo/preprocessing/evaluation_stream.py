@@ -4,6 +4,7 @@ import tensorflow as tf
 
 from rc_keras.zoo.preprocessing.augmentation import crop, pad
 from rc_keras.zoo.preprocessing.labelled_images import LabelledImages, stream_options
+from rc_keras.zoo.preprocessing.stored_examples import StoredExamples
 
 
 def evaluation_batches(builder, split, tasks, preprocessing, batch_size):
@@ -42,6 +43,31 @@ def evaluation_batches(builder, split, tasks, preprocessing, batch_size):
 
     batches = tf.data.Dataset.range(len(examples)).map(example, tf.data.AUTOTUNE).batch(batch_size)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(stream_options())
+
+
+def check_sizes(builder, split, preprocessing):
+    """Checks that every image of a split fits in the crop, where `evaluation_batches` would find out one by one.
+
+    Images are decoded for it, unless the data set or `resize` gives them all one size.
+
+    Raises:
+        ValueError: if one does not; names it.
+    """
+    stored = builder.info.features["image"].shape[:2]
+    if preprocessing.resize is not None or None not in stored:
+        sizes = [preprocessing.resize or stored]
+    else:
+        examples = StoredExamples(builder, split, ["image"])
+        shapes = tf.data.Dataset.range(len(examples)).map(
+            lambda index: tf.shape(examples.read(index)["image"])[:2], tf.data.AUTOTUNE
+        )
+        sizes = shapes.with_options(stream_options()).as_numpy_iterator()
+    for index, size in enumerate(sizes):
+        if any(side > limit for side, limit in zip(size, preprocessing.crop, strict=True)):
+            raise ValueError(
+                f"Images of `{split}` must fit in the crop, {preprocessing.crop}: `resize` makes them smaller. "
+                f"Received: image {index} of size {tuple(map(int, size))}"
+            )
 
 
 def crop_back(pixels, box):

@@ -23,14 +23,20 @@ def training_stream(recipe, data, start_step=0, drop_remainder=False):
         recipe.seed,
         start_step=start_step,
         drop_remainder=drop_remainder,
-        only=_only(recipe),
+        only=recipe.images_with,
     )
 
 
 def images_of_step(recipe, data, step, drop_remainder=False):
     """Ids of the images that a step of `training_stream` trains on."""
     return training_ids(
-        data.builder, "train", recipe.batch_size, recipe.seed, step, drop_remainder=drop_remainder, only=_only(recipe)
+        data.builder,
+        "train",
+        recipe.batch_size,
+        recipe.seed,
+        step,
+        drop_remainder=drop_remainder,
+        only=recipe.images_with,
     )
 
 
@@ -64,11 +70,6 @@ def response_images(recipe, data):
         return None
     plain = Preprocessing(recipe.crop, resize=recipe.resize, scales=(1.0,), flip=False)
     batches = training_batches(
-        data.builder, "train", data.select(recipe.tasks), plain, 1, recipe.seed, only=_only(recipe)
+        data.builder, "train", data.select(recipe.tasks), plain, 1, recipe.seed, only=recipe.images_with
     )
     return np.stack([images[0] for images, _ in batches.take(recipe.response_images).as_numpy_iterator()])
-
-
-def _only(recipe):
-    """The paper trains human parts on images with people."""
-    return "has_human_parts" if recipe.tasks == ("human_parts",) else None

@@ -22,9 +22,18 @@ SCALES = ("paper", "small")
 
 def recipe(scale, tasks=TASKS):
     """The `Recipe` at a scale, one of `SCALES`."""
-    epoch = 217 if tuple(tasks) == ("human_parts",) else 625  # steps
+    people_only = tuple(tasks) == ("human_parts",)
+    epoch = 217 if people_only else 625  # steps
+    images_with = "has_human_parts" if people_only else None
     if scale == "paper":
-        return Recipe("pascal_mt", tasks, crop=(512, 512), steps=60 * epoch, checkpoint_every=epoch)
+        return Recipe(
+            "pascal_mt",
+            tasks,
+            crop=(512, 512),
+            steps=60 * epoch,
+            checkpoint_every=epoch,
+            images_with=images_with,
+        )
     return Recipe(
         "pascal_mt",
         tasks,
@@ -35,4 +44,5 @@ def recipe(scale, tasks=TASKS):
         decoder_width=64,
         low_level_width=24,
         scales=(1.0, 1.25, 1.5),
+        images_with=images_with,
     )

@@ -33,6 +33,7 @@ class Recipe:
         resize: `(height, width)` everything is resized to first, or `None`: as stored.
         scales: factors of the random scale.
         flip: whether half of the training images are mirrored.
+        images_with: a boolean feature of the data set; images that lack it are not trained on. `None`: all are.
         batch_size: images in one step, over all replicas.
         learning_rate: at the first step; falls as (1 − step / steps) ** power.
         power: of the schedule.
@@ -63,6 +64,7 @@ class Recipe:
     resize: tuple[int, int] | None = None
     scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     flip: bool = True
+    images_with: str | None = None
     batch_size: int = 8
     learning_rate: float = 0.005
     power: float = 0.9

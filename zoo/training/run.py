@@ -8,7 +8,7 @@ import numpy as np
 
 import rc_keras
 from rc_keras.methods import get_method
-from rc_keras.zoo.preprocessing import write_contact_sheet
+from rc_keras.zoo.preprocessing import check_sizes, write_contact_sheet
 from rc_keras.zoo.recipes.batches import (
     evaluation_stream,
     images_of_step,
@@ -17,6 +17,7 @@ from rc_keras.zoo.recipes.batches import (
     response_images,
     training_stream,
 )
+from rc_keras.zoo.training import run_folder
 from rc_keras.zoo.training.checkpoints import Checkpoints, SaveCheckpoints
 from rc_keras.zoo.training.history import History
 from rc_keras.zoo.training.non_finite_loss import StopAtNonFiniteLoss
@@ -43,19 +44,25 @@ def train(recipe, data, workdir, strategy, verbose="auto"):
         The path of the trained model.
 
     Raises:
-        ValueError: if the folder holds a run of another recipe, or a damaged or foreign checkpoint.
+        ValueError: if the folder holds a run of another recipe, or a damaged or foreign checkpoint; if a validation
+            image does not fit in the crop.
         NonFiniteLossError: at a loss that is no number; names step, task and images.
         OSError: if a checkpoint cannot be written. The last good one stays.
     """
     workdir = pathlib.Path(workdir)
-    _take_folder(workdir, recipe, strategy)
+    workdir.mkdir(parents=True, exist_ok=True)
+    begun = run_folder.holds(workdir, recipe)
+    if strategy.is_chief and not begun:
+        recipe.save(workdir / "recipe.json")
     trained = workdir / "model.keras"
     if trained.exists():
         print(f"`{trained}` is there: nothing left to train.")
         return trained
-    if strategy.is_chief and not (workdir / "augmentation.png").exists():
+    if not begun:
         tasks, how = data.select(recipe.tasks), preprocessing(recipe)
-        write_contact_sheet(workdir / "augmentation.png", data.builder, "train", tasks, how, recipe.seed)
+        check_sizes(data.builder, "validation", how)
+        if strategy.is_chief:
+            write_contact_sheet(workdir / "augmentation.png", data.builder, "train", tasks, how, recipe.seed)
     checkpoints = Checkpoints(workdir / "checkpoints", strategy)
     model, step = _model(recipe, data, checkpoints, strategy)
     if step < recipe.steps:
@@ -101,19 +108,6 @@ def make_model(recipe, data):
     )
     model.compile(optimizer=rc_keras.optimizers.SGD(schedule, momentum=recipe.momentum, l2=recipe.l2))
     return model
-
-
-def _take_folder(workdir, recipe, strategy):
-    """Writes the recipe, or checks that the folder's is the same."""
-    workdir.mkdir(parents=True, exist_ok=True)
-    path = workdir / "recipe.json"
-    if path.exists():
-        differences = recipe.differences(type(recipe).load(path))
-        if differences:
-            listed = ", ".join(f"{name}={there!r} there, {here!r} here" for name, (here, there) in differences.items())
-            raise ValueError(f"`{workdir}` must hold a run of this recipe, or be another folder. Received: {listed}")
-    elif strategy.is_chief:
-        recipe.save(path)
 
 
 def _model(recipe, data, checkpoints, strategy):

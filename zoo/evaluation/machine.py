@@ -1,4 +1,4 @@
-"""What a comparison was made with."""
+"""What a model was trained and measured with."""
 
 import os
 import pathlib

@@ -1,0 +1,34 @@
+"""What the numbers of a comparison were obtained with, in words."""
+
+from rc_keras.zoo.compare.runner import finished_cells
+
+
+def describe_origin(recipe, cells):
+    """Markdown lines, ending with a line break: data, recipe, duration, machines, and which cells are missing.
+
+    Args:
+        recipe: the `Recipe` that all cells share.
+        cells: `{name: Cell}`.
+    """
+    finished = finished_cells(cells)
+    measured = dict.fromkeys(cell.images() for cell in finished.values())
+    height, width = recipe.crop
+    lines = [
+        *(f"{count} images of `{split}`, {data}." for count, split, data in measured),
+        f"{recipe.backbone}, {recipe.steps} steps of {recipe.batch_size} images of {height}x{width}.",
+    ]
+    if finished:
+        seconds = [cell.seconds() for cell in finished.values()]
+        hours = {what: sum(s[what] for s in seconds) / 3600 for what in ("training", "evaluation")}
+        lines.append(f"Training took {hours['training']:.1f} h in all, evaluation {hours['evaluation']:.1f} h.")
+        machines = dict.fromkeys(_in_words(cell.machine()) for cell in finished.values() if cell.machine())
+        lines += [f"On {'; '.join(machines)}."] if machines else []
+    missing = [name for name in cells if name not in finished]
+    if missing:
+        lines.append(f"Not finished: {'; '.join(missing)}.")
+    return "  \n".join(lines) + "\n"
+
+
+def _in_words(machine):
+    gpus = f", {', '.join(machine['gpus'])}" if machine["gpus"] else ""
+    return f"{machine['processor']}, {machine['cores']} cores{gpus}"
