@@ -16,11 +16,17 @@ def new_figure(width, height, layout="constrained"):
     return Figure(figsize=(width, height), layout=layout)
 
 
-def save(figure, path, dpi=150):
-    """Writes a figure; its suffix gives the format.
+def save(figure, path, dpi=150, trim=False):
+    """Writes a figure.
+
+    Args:
+        figure: the `Figure`.
+        path: the picture; its suffix gives the format.
+        dpi: pixels per inch.
+        trim: whether empty margins are cut off.
 
     Raises:
         OSError: if it cannot be written; what stood there before stays.
     """
     with whole_file(path) as temporary:
-        figure.savefig(temporary, dpi=dpi)
+        figure.savefig(temporary, dpi=dpi, bbox_inches="tight" if trim else None)

@@ -30,4 +30,4 @@ def draw_conflict(conflict, path):
     title = "batches with opposed gradients"
     draw_matrix(right, conflict.conflicts, conflict.tasks, title, (0.0, 1.0), "Reds", written="{:.0%}")
     figure.suptitle(f"Gradients on the weights two tasks train, {conflict.batches} batches", fontsize=11)
-    save(figure, path)
+    save(figure, path, trim=True)

@@ -27,4 +27,4 @@ def draw_similarity(similarity, path):
             axes.set_yticklabels([])
     features = "averaged over positions, " if similarity.pooled else ""
     figure.suptitle(f"Similarity of representations, {features}{similarity.images} images", fontsize=11)
-    save(figure, path)
+    save(figure, path, trim=True)
