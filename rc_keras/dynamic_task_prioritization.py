@@ -1,6 +1,7 @@
 """Loss weights that follow how hard the tasks are."""
 
 import math
+import warnings
 
 import keras
 
@@ -35,8 +36,9 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
             in it keep their loss weight.
         gamma: γ_t, a number or `{task: number}`, at least 0: how strongly easy tasks are put back.
         alpha: α, in 0..1, without 0.
-        update_every: steps between updates, in units of `steps_per_execution`; `None`: at the end of each epoch, where
-            validation entries are known too.
+        update_every: steps between updates, in units of `steps_per_execution`, with the logs of the epoch so far;
+            `None`: at the end of each epoch, where entries of validation (`val_…`) are known too. After an epoch
+            without validation (`validation_freq`) their tasks keep their weights.
 
     Raises:
         ValueError: if an argument is out of range, a task unknown, or a KPI missing in the logs or outside 0..1.
@@ -52,15 +54,19 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
             raise ValueError(f"`update_every` must be None or a positive int. Received: update_every={update_every!r}")
         if isinstance(gamma, dict) and set(gamma) != set(kpis):
             raise ValueError(f"`gamma` must have the tasks of `kpis`, {sorted(kpis)}. Received: {sorted(gamma)}")
+        validated = [kpi for kpi in kpis.values() if _is_validated(kpi)]
+        if validated and update_every is not None:
+            raise ValueError(
+                "`update_every` must be None for KPIs of validation, which are known after epochs. "
+                f"Received: update_every={update_every}, {validated}"
+            )
         self.gamma = {task: gamma[task] if isinstance(gamma, dict) else gamma for task in kpis}
         if not all(value >= 0 for value in self.gamma.values()):
             raise ValueError(f"`gamma` must be at least 0. Received: gamma={gamma}")
         self.kpis = dict(kpis)
         self.alpha = alpha
         self.update_every = update_every
-        self.averages = {}  # {task: k̄_t}
-        self.priorities = {}  # {task: w_t}
-        self._steps = 0
+        self._forget()
 
     def set_model(self, model):
         super().set_model(model)
@@ -68,6 +74,9 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
             model.task(task)
         self._weights = {task: weight for task, weight in model.variable_loss_weights().items() if task in self.kpis}
         self._own = {task: float(keras.ops.convert_to_numpy(weight)) for task, weight in self._weights.items()}
+
+    def on_train_begin(self, logs=None):
+        self._forget()
 
     def on_train_batch_end(self, batch, logs=None):
         self._steps += 1
@@ -80,13 +89,26 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
             self._update(logs)
         logs.update({f"{task}_priority": priority for task, priority in self.priorities.items()})
 
+    def on_train_end(self, logs=None):
+        unread = sorted(kpi for task, kpi in self.kpis.items() if _is_validated(kpi) and task not in self.averages)
+        if unread:
+            warnings.warn(f"Loss weights stayed as they were: the logs never had {unread}", stacklevel=2)
+
     def _update(self, logs):
+        validation = any(name.startswith("val_") for name in logs)
         for task, kpi in self.kpis.items():
+            if _is_validated(kpi) and not validation:
+                continue
             value = self._read(task, kpi, logs)
             average = self.alpha * value + (1 - self.alpha) * self.averages.get(task, value)
             self.averages[task] = average
             self.priorities[task] = priority(average, self.gamma[task])
-        self._assign({task: self._own[task] * self.priorities[task] for task in self.kpis})
+        self._assign({task: self._own[task] * weight for task, weight in self.priorities.items()})
+
+    def _forget(self):
+        self.averages = {}  # {task: k̄_t}
+        self.priorities = {}  # {task: w_t}
+        self._steps = 0
 
     def _assign(self, values):
         _ = self.model  # on JAX, variables can be set in the middle of an epoch once Keras has been asked for its model
@@ -101,6 +123,10 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
         if not 0 <= value <= 1:
             raise ValueError(f"The KPI of task {task!r} must be in 0..1. Received: {value}")
         return value
+
+
+def _is_validated(kpi):
+    return isinstance(kpi, str) and kpi.startswith("val_")
 
 
 def priority(average, gamma):

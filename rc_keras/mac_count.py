@@ -75,7 +75,7 @@ def mac_report(branches, image_shape, joint_branch=None):
     Counted are convolutions, dense layers and adapters; additions, norms, activations and resizing are not.
 
     Raises:
-        ValueError: if height or width is `None`.
+        ValueError: if height or width is `None`, or a layer has kernels that it is not known how to count.
     """
     image_shape = tuple(image_shape)
     if None in image_shape:
@@ -100,6 +100,12 @@ def _count(branch, image_shape):
         elif isinstance(layer, keras.layers.SeparableConv2D):
             kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
             counts[role] += _positions(outputs) * sum(math.prod(kernel.shape) for kernel in kernels)
+        elif any(len(weight.shape) > 1 for weight in layer.weights):
+            known = sorted(kind.__name__ for kind in (*_KERNELS, keras.layers.SeparableConv2D, *ADAPTERS))
+            raise ValueError(
+                f"Layers with kernels must be of {', '.join(known)} to be counted. Received: {layer.name!r}, of "
+                f"{type(layer).__name__}"
+            )
         return outputs
 
     image = keras.Input(image_shape)

@@ -27,7 +27,8 @@ class Method:
     | `fine_tune` | W; as `multi_task`, but every task trains it in steps of its own | W and norms, trained |
     | `squeeze_excite` | W, own norms, SE_t in each residual block; steps as `multi_task` | W, trained |
 
-    `squeeze_excite` is ASTMT (Maninis et al., CVPR 2019) without its adversary.
+    `squeeze_excite` has two parts of ASTMT (Maninis et al., CVPR 2019), squeeze-and-excitation and norms per task. It
+    leaves out its residual adapters, the squeeze-and-excitation in its decoder and its adversary.
 
     Attributes:
         name: the key in `METHODS`, with the rank of `low_rank`.

@@ -3,8 +3,11 @@
 import contextlib
 import filecmp
 import json
+import math
 import os
 import tempfile
+
+import numpy as np
 
 
 def write_whole(path, data):
@@ -18,8 +21,24 @@ def write_whole(path, data):
 
 
 def write_json(path, content):
-    """Writes plain data as indented JSON; see `write_whole`."""
-    write_whole(path, (json.dumps(content, indent=2) + "\n").encode())
+    """Writes data as indented JSON; see `write_whole`.
+
+    Args:
+        path: of the file.
+        content: nested dictionaries, lists, tuples, NumPy arrays, strings, booleans and numbers; those that are not
+            finite become `null`, for JSON has none.
+    """
+    write_whole(path, (json.dumps(_to_plain(content), indent=2, allow_nan=False) + "\n").encode())
+
+
+def _to_plain(value):
+    if isinstance(value, dict):
+        return {key: _to_plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray):
+        value = value.tolist()
+    if isinstance(value, (list, tuple)):
+        return [_to_plain(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 @contextlib.contextmanager

@@ -15,6 +15,7 @@ from PIL import Image
 from rc_keras.whole_files import write_whole
 from rc_keras.zoo.compare import digest
 from rc_keras.zoo.compare.cells import Cell, CellError, grid
+from rc_keras.zoo.compare.figures import draw_comparison
 from rc_keras.zoo.compare.incremental import Chain, MeasuredStep, order_tasks, plan_chain, read_chain
 from rc_keras.zoo.compare.incremental_report import IncrementalReport, format_chains
 from rc_keras.zoo.compare.logged_process import last_line, run_logged
@@ -88,7 +89,7 @@ def pretend(cell, numbers, seconds=(5.0, 10.0), since=None):
     cell.folder.mkdir(parents=True)
     cell.recipe.save(cell.folder / "recipe.json")
     (cell.folder / "model.keras").touch()
-    lines = [{"step": k, "seconds": s} for k, s in enumerate(seconds)]
+    lines = [{"step": k, "since": 0, "seconds": s, "loss": 9.0 - k} for k, s in enumerate(seconds)]
     if since is not None:
         lines = [{**line, "since": s} for line, s in zip(lines, since, strict=True)]
     history = "".join(json.dumps(line) + "\n" for line in lines)
@@ -120,13 +121,18 @@ def test_pooling_weighs_by_degrees_of_freedom():
     three, two = Statistic({0: 0.0, 1: 1.0, 2: 2.0}), Statistic({0: 0.0, 1: 4.0})  # variances 1 and 8
     pooled = Pooled.of({"a": three, "b": two, "c": Statistic({0: 9.0})})
     assert pooled.std == pytest.approx(math.sqrt((2 * 1 + 1 * 8) / 3)) and pooled.methods == ("a", "b")
+    assert pooled.freedom == 3
     assert Pooled.of({"c": Statistic({0: 9.0})}) is None
 
 
 def test_what_lies_within_the_spread_is_said():
     summary = summarize(SCORES, DIRECTIONS)
     assert summary.within_spread("rcm", "rc")  # 0.1 apart
-    assert not summary.within_spread("rcm", "single_task")  # 6 apart
+    # 6 apart. The pooled spread is √1.25, that of rcm √2; Student's t at two degrees of freedom is 4.303: 5.49.
+    assert not summary.within_spread("rcm", "single_task")
+    nearer = {**SCORES, "rcm": {0: {"edge": 0.45, "depth": 0.988}, 1: {"edge": 0.45, "depth": 1.028}}}
+    assert summarize(nearer, DIRECTIONS).delta_m["rcm"].mean == pytest.approx(5.4)
+    assert summarize(nearer, DIRECTIONS).within_spread("rcm", "single_task")
     # Two seeds that agree by chance do not make a method certain: the pooled spread holds at least.
     agreeing = {"single_task": SCORES["single_task"] | {2: {"edge": 0.6, "depth": 1.0}}}
     agreeing |= {
@@ -160,13 +166,30 @@ def test_table_without_several_seeds_or_baseline():
     assert "±" not in table and "≈" not in table and "No method has several seeds" in table
     assert "| rcm | 1 | 45.00 | 1.0000 | **+5.45** |" in table
     table = format_table(summarize({"rcm": SCORES["rcm"]}, DIRECTIONS), MEASURES, {})
-    assert "| — |" in table and "Δm: no run of single_task is finished." in table
+    assert "| — |" in table and "No Δm of rcm: no run of single_task is finished." in table
     assert format_table(summarize({}, DIRECTIONS), MEASURES, {}) == "No cell is finished.\n"
 
 
 def test_a_baseline_of_zero_costs_the_delta_m_only():
     nothing = {"single_task": {0: {"edge": 0.0, "depth": 1.0}}}
-    assert "must be positive" in format_table(summarize(nothing, DIRECTIONS), MEASURES, {})
+    assert "No Δm of single_task: `baseline` must be positive" in format_table(
+        summarize(nothing, DIRECTIONS), MEASURES, {}
+    )
+
+
+@pytest.mark.parametrize("broken", [math.nan, math.inf])
+def test_a_number_that_is_none_costs_its_method_the_delta_m(broken, tmp_path):
+    scores = SCORES | {"rc_nff": {seed: {"edge": 0.5, "depth": depth} for seed, depth in ((0, 1.0), (1, broken))}}
+    summary = summarize(scores, DIRECTIONS)
+    assert summary.delta_m == summarize(SCORES, DIRECTIONS).delta_m and list(summary.without_delta_m) == ["rc_nff"]
+    assert summary.tasks["depth"]["rc_nff"].std is None and summary.tasks["edge"]["rc_nff"].std == 0
+    table = format_table(summary, MEASURES, {})
+    assert "| rc_nff | 2 | 50.00 ± 0.00 | nan | — |" in table and "No Δm of rc_nff: Numbers must be finite" in table
+    draw_comparison(tmp_path / "a.png", summary, MEASURES)
+    assert Image.open(tmp_path / "a.png").size[0] > 1000
+    scores["single_task"] = {0: {"edge": broken, "depth": 1.0}}
+    table = format_table(summarize(scores, DIRECTIONS), MEASURES, {})
+    assert "No Δm of single_task, rcm, rc and rc_nff: Numbers must be finite" in table
 
 
 # Seeds
@@ -217,8 +240,11 @@ def test_methods_are_chosen():
     assert choose_methods("ablation", ["rc", "rcm"]) == ("rc", "rcm")
     with pytest.raises(ValueError, match="`--preset` or `--methods` must be given"):
         choose_methods(None, None)
-    with pytest.raises(ValueError, match="different names. Received: --methods=rcm,rcm"):
-        choose_methods(None, ["rcm", "rcm"])
+    for twice in ("rcm,rcm", r"low_rank,low_rank\(8\)"):
+        with pytest.raises(ValueError, match=f"different ones. Received: --methods={twice}"):
+            choose_methods(None, twice.replace("\\", "").split(","))
+    with pytest.raises(ValueError, match="paralel_adapter.*Did you mean 'parallel_adapter'"):
+        choose_methods(None, ["rcm", "paralel_adapter"])  # before hours of training
 
 
 def test_fields_are_read_as_they_are_written():
@@ -236,23 +262,29 @@ def test_fields_are_read_as_they_are_written():
 def test_cells_are_run_reported_and_not_run_again(tmp_path, monkeypatch, capsys):
     rmse = {"single_task": 0.8, "rc": 0.9}
     seconds = (60.0, 5400.0)
-    monkeypatch.setattr(Cell, "start", lambda cell, *_: pretend(cell, {"depth": rmse[cell.recipe.method]}, seconds))
-    cells = {cell.recipe.method: cell for cell in grid(tmp_path / "cells", RECIPE, {"single_task": (0,), "rc": (0,)})}
-    cells["bogus"] = Cell(tmp_path / "cells/bogus/seed0", dataclasses.replace(RECIPE, method="bogus"))
+
+    def start(cell, *_):
+        if cell.recipe.method not in rmse:
+            raise CellError("no memory")
+        pretend(cell, {"depth": rmse[cell.recipe.method]}, seconds)
+
+    monkeypatch.setattr(Cell, "start", start)
+    seeds = {"single_task": (0,), "rcm": (0,), "rc": (0,)}
+    cells = {cell.recipe.method: cell for cell in grid(tmp_path / "cells", RECIPE, seeds)}
     report = Report(tmp_path, RECIPE, TASKS[1:], cells)
-    failed = run_cells(cells, [], report.write)
-    assert list(failed) == ["bogus"] and "must be one of" in failed["bogus"]
-    assert not (tmp_path / "cells/bogus").exists()
+    assert run_cells(cells, [], report.write) == {"rcm": "no memory"}
     content = json.loads((tmp_path / "compare.json").read_text())
-    assert set(content["tasks"]["depth"]) == {"single_task", "rc"} and content["not_finished"] == ["bogus"]
+    assert list(content["tasks"]["depth"]) == list(content["sizes"]) == ["single_task", "rc"]
+    assert content["not_finished"] == ["rcm"]
     assert content["cells"]["rc"]["metrics"]["depth"]["other"] == 0.5
+    assert content["cells"]["rc"]["training_logs"] == {"loss": 8.0}
     sizes = {method: size["parameters"] for method, size in content["sizes"].items()}
     table = (tmp_path / "compare.md").read_text()
     assert f"| rc | 1 | 0.9000 | **+12.50** | {sizes['rc']:,} | +1" in table
     assert "Training took 3.0 h in all, evaluation 0.0 h." in table
     assert sizes["rc"] - sizes["single_task"] == 1_396_736  # its modulators; with one task nothing is saved
     assert Image.open(tmp_path / "compare.png").size[0] > 1000
-    run_cells(cells, [], lambda: pytest.fail("nothing was to be run"))
+    run_cells(cells, [], lambda: pytest.fail("nothing was to be run"))  # the failing one fails again
     assert "[1/3] single_task … there already" in capsys.readouterr().out
 
 
@@ -331,10 +363,12 @@ def command(tmp_path, data, *flags):
 
 
 def test_the_command(tmp_path, data):
-    """One cell in a process of its own, and one that fails."""
-    done = command(tmp_path, data, "--methods=bogus,single_task")
+    """One cell in a process of its own, and one whose folder is taken."""
+    taken = tmp_path / "cells/rcm/seed0"
+    pretend(Cell(taken, dataclasses.replace(RECIPE, l2=0.5)), {"depth": 1.0})
+    done = command(tmp_path, data, "--methods=rcm,single_task")
     assert done.returncode == 1, done.stderr
-    assert "Failed: bogus, seed 0: `method` must be one of" in done.stderr
+    assert f"Failed: rcm, seed 0: `{taken}` must hold a run of this recipe" in done.stderr
     assert "[2/2] single_task, seed 0 … " in done.stdout and "| single_task | 1 |" in done.stdout
     assert (tmp_path / "cells/single_task/seed0/results.json").exists()
     assert "$ " in (tmp_path / "cells/single_task/seed0.log").read_text()
@@ -365,9 +399,16 @@ def test_the_command_adds_tasks(tmp_path, data):
         assert moved["rcm", order] == {first: True} and moved["multi_task", order] == {first: False}
 
 
-def test_fields_of_single_cells_are_no_flags(tmp_path, data):
-    done = command(tmp_path, data, "--methods=rcm", "--seed=1")
-    assert done.returncode != 0 and "`--seed` is set by the comparison" in done.stderr + done.stdout
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--methods=rcm", "--seed=1"], "`--seed` is set by the comparison"),
+        (["--preset=incremental", "--seeds=0,1"], "Incremental runs have one seed, as in single_task:0,1;*:0."),
+    ],
+)
+def test_wrong_flags(flags, message, tmp_path, data):
+    done = command(tmp_path, data, *flags)
+    assert done.returncode != 0 and message in done.stderr + done.stdout
     assert not list(tmp_path.iterdir())
 
 
@@ -395,6 +436,21 @@ def test_forgetting_by_hand():
     assert "| rcm | +20.00 | +10.00 | moved: depth | +0.00 | +5.00 | +18.33 |" in table
     assert "| rcm | +depth | 45.00 | 1.0000 |  |" in table
     assert chain(*forgetful.steps[:1]).forgetting(measures) == {} and chain().forgetting(measures) == {}
+
+
+def test_steps_without_numbers_have_no_percent():
+    measures = measures_of(open_data("scenes/tiny").select(["edge", "depth", "normals"]))
+    broken = chain(
+        MeasuredStep("edge", {"edge": 0.0}, {"edge": "a"}),
+        MeasuredStep("depth", {"edge": 0.0, "depth": math.nan}, {"edge": "a", "depth": "b"}),
+        MeasuredStep("normals", {"edge": 0.0, "depth": 1.0, "normals": 30.0}, dict.fromkeys(measures, "c")),
+    )
+    assert broken.forgetting(measures) == {"edge": None, "depth": None}
+    baseline = {"edge": 0.5, "depth": 1.0, "normals": 30.0}
+    assert broken.delta_m(measures, baseline) == [100.0, None, pytest.approx(100 / 3)]
+    assert broken.delta_m(measures, baseline | {"normals": 0.0}) == [100.0, None, None]
+    table = format_chains([broken], measures, baseline)
+    assert "| rcm | — | — | moved: edge, depth | +100.00 | — | +33.33 |" in table and "| nan |" in table
 
 
 def test_a_task_that_moved_and_came_back_is_not_unchanged():
@@ -435,16 +491,26 @@ def test_tasks_are_added_and_the_earlier_ones_answer_the_same_bits(tmp_path, in_
     assert again == [("rc_keras.zoo.compare.digest", ["--data_dir=d"])]
 
 
-def test_joint_methods_train_all_tasks_so_far(tmp_path, in_process):
-    """Both train `normals` on its own first; then `fine_tune` leaves it alone, and `multi_task` takes it along."""
-    tasks = open_data("scenes/tiny").select(["normals", "depth"])
-    plans = {
+def joint_and_sequential(folder):
+    return {
         (method, "low_to_high"): plan_chain(
-            tmp_path / method, dataclasses.replace(RECIPE, method=method), ("normals", "depth")
+            folder / method, dataclasses.replace(RECIPE, method=method), ("normals", "depth")
         )
         for method in ("multi_task", "fine_tune")
     }
-    assert [steps[1].recipe.tasks for steps in plans.values()] == [("normals", "depth"), ("depth",)]
+
+
+def test_joint_methods_train_all_tasks_so_far(tmp_path):
+    for step in (0, 1):
+        joint, sequential = (steps[step].recipe.tasks for steps in joint_and_sequential(tmp_path).values())
+        assert joint == ("normals", "depth")[: step + 1] and sequential == (("normals",), ("depth",))[step]
+
+
+@pytest.mark.slow
+def test_joint_training_goes_on_with_the_earlier_tasks(tmp_path, in_process):
+    """Both train `normals` on its own first; then `fine_tune` leaves it alone, and `multi_task` takes it along."""
+    tasks = open_data("scenes/tiny").select(["normals", "depth"])
+    plans = joint_and_sequential(tmp_path)
     report = IncrementalReport(tmp_path, RECIPE, tasks, {}, plans)
     cells = {f"{method}, {step.added}": step for (method, _), steps in plans.items() for step in steps}
     assert not run_cells(cells, [], report.write)

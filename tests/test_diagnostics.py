@@ -17,12 +17,12 @@ from rc_keras.graft import SEPARATOR
 from rc_keras.whole_files import write_json
 from rc_keras.zoo.diagnostics import gradient_conflict, representation_similarity, response_spectra
 from rc_keras.zoo.diagnostics.conflict_figure import draw_conflict
-from rc_keras.zoo.diagnostics.plain_data import to_plain
 from rc_keras.zoo.diagnostics.similarity_figure import draw_similarity
 from rc_keras.zoo.diagnostics.spectra_figure import draw_spectra
 
 SIMILARITY = 1e-6  # the same float32 features on both sides
 COSINE = 1e-5  # float32 gradients
+STEP = 1e-3  # float32 weights before and after a step
 ENERGY = 1e-4  # float32 forward passes of a few layers
 
 
@@ -98,7 +98,7 @@ def test_constant_features_have_no_similarity(tmp_path):
     matrix = result.stages["low_relu"]
     assert np.isnan(matrix[1]).all() and np.isnan(matrix[:, 1]).all()
     assert not np.isnan(np.delete(np.delete(matrix, 1, 0), 1, 1)).any()
-    write_json(tmp_path / "r.json", to_plain(result.to_dict()))
+    write_json(tmp_path / "r.json", result.to_dict())
     assert json.loads((tmp_path / "r.json").read_text())["stages"]["low_relu"][1] == [None] * 4
 
 
@@ -163,6 +163,29 @@ def test_gradients_against_those_by_hand():
     expected[:2, :2] = [[0, np.mean(np.less(cosines, 0))], [np.mean(np.less(cosines, 0)), 0]]
     np.testing.assert_allclose(result.conflicts, expected)
     assert "nan" not in str(result)
+
+
+@pytest.mark.parametrize("method", ["multi_task", "squeeze_excite"])
+def test_gradients_point_where_training_goes(method):
+    """A step of plain SGD for one task moves the shared weights by its gradient."""
+    model, (images, labels) = tiny_model(TASKS[:2], method=method), tiny_data(4)
+    start, moves = model.get_weights(), []
+    first, second = ({id(v): v for v in model.branch(name).trainable_variables} for name in model.tasks)
+    shared = [v for key, v in first.items() if key in second]
+    for name in model.tasks:
+        model.set_weights(start)
+        model.trainable_tasks = [name]
+        model.compile(optimizer=keras.optimizers.SGD(1.0))
+        before = [np.array(keras.ops.convert_to_numpy(v)) for v in shared]
+        model.fit(images, {name: labels[name]}, batch_size=4, verbose=0)
+        after = [keras.ops.convert_to_numpy(v) for v in shared]
+        moves.append(np.concatenate([(b - a).ravel() for b, a in zip(before, after, strict=True)]).astype("float64"))
+    model.set_weights(start)
+    model.trainable_tasks = model.tasks
+    result = gradient_conflict(model, [(images, {name: labels[name] for name in model.tasks})])
+    assert result.shared_weights[0, 1] == moves[0].size > 1000
+    expected = moves[0] @ moves[1] / np.linalg.norm(moves[0]) / np.linalg.norm(moves[1])
+    assert result.cosine[0, 1] == pytest.approx(expected, abs=STEP) and abs(expected) < 0.9
 
 
 def test_gradients_leave_the_model_as_it_was():
@@ -278,7 +301,7 @@ def test_command(tmp_path, capsys):
         diagnose.main(["diagnose"])
     with flagsaver.flagsaver(**given, out=str(tmp_path / "out")):
         diagnose.main(["diagnose"])
-        with flagsaver.flagsaver(only=["response"]), pytest.raises(ValueError, match="Did you mean 'responses'"):
+        with flagsaver.flagsaver(only=["response"]), pytest.raises(app.UsageError, match="Did you mean 'responses'"):
             diagnose.main(["diagnose"])
     names = sorted(path.name for path in (tmp_path / "out").iterdir())
     assert names == [

@@ -15,8 +15,11 @@ def test_an_encoder_that_all_tasks_train_runs_once():
     one, other = macs.tasks.values()
     assert macs.total == one.total + other.decoder
     assert str(macs).splitlines()[-1].startswith("all")
-    macs = tiny_model(TASKS[:2], method="rcm").mac_report()
-    assert macs.total == sum(task.total for task in macs.tasks.values())
+    macs = tiny_model(TASKS[:2], method="fine_tune").mac_report()
+    assert macs.total == one.total + other.decoder
+    for method in ("rcm", "squeeze_excite"):  # norms of a task stand between the convolutions
+        macs = tiny_model(TASKS[:2], method=method).mac_report()
+        assert macs.total == sum(task.total for task in macs.tasks.values())
 
 
 def test_separable_and_transposed_convolutions():
@@ -25,6 +28,13 @@ def test_separable_and_transposed_convolutions():
     x = keras.layers.Conv2DTranspose(4, 2, strides=2)(x)
     macs = mac_report({"t": keras.Model(image, x, name="t")}, (16, 16, 3)).tasks["t"]
     assert macs.convolutions == 64 * (9 * 3 + 3 * 8) + 64 * (4 * 8 * 4)
+
+
+def test_layers_that_are_not_known_are_not_counted_as_nothing():
+    image = keras.Input((16, 16, 3))
+    network = keras.Model(image, keras.layers.EinsumDense("bhwc,cd->bhwd", (16, 16, 8), name="mix")(image), name="t")
+    with pytest.raises(ValueError, match="must be of .*Conv2D.* Received: 'mix', of EinsumDense"):
+        mac_report({"t": network}, (16, 16, 3))
 
 
 def test_resnet18_at_512():

@@ -147,8 +147,10 @@ def test_a_folder_in_which_nothing_was_trained_takes_another_recipe(data, tmp_pa
     with pytest.raises(FileNotFoundError, match="resnt18"):
         run.train(dataclasses.replace(recipe, weights="resnt18.pth"), data, tmp_path, STRATEGY)
     assert (tmp_path / "recipe.json").exists()
+    (tmp_path / "results.json").write_text("of a model that was deleted")
     run.train(recipe, data, tmp_path, STRATEGY, verbose=0)
     assert Recipe.load(tmp_path / "recipe.json") == recipe
+    assert not (tmp_path / "results.json").exists()  # else it would pass for that of this model
 
 
 def test_images_larger_than_the_crop_are_found_before_training(data, tmp_path, monkeypatch):
@@ -159,10 +161,12 @@ def test_images_larger_than_the_crop_are_found_before_training(data, tmp_path, m
 
 def test_the_folder_of_a_run_keeps_what_the_run_measured(finished):
     before = (finished / "results.json").read_bytes()
-    command = [sys.executable, "-m", "rc_keras.zoo.evaluate", f"--workdir={finished}", "--split=train", "--tasks=depth"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    assert done.returncode != 0 and "`--out` must be given" in done.stderr + done.stdout
-    assert "--split, --tasks" in done.stderr + done.stdout and (finished / "results.json").read_bytes() == before
+    for module in ("evaluate", "diagnose"):
+        command = [sys.executable, "-m", f"rc_keras.zoo.{module}", f"--workdir={finished}", "--split=train"]
+        done = subprocess.run([*command, "--tasks=depth"], capture_output=True, text=True, timeout=300)
+        assert done.returncode != 0 and "`--out` must be given" in done.stderr + done.stdout
+        assert "--split, --tasks" in done.stderr + done.stdout
+    assert (finished / "results.json").read_bytes() == before
 
 
 def test_a_foreign_or_damaged_checkpoint_is_refused(finished, data, tmp_path):

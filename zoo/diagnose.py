@@ -4,8 +4,9 @@ Usage:
     python -m rc_keras.zoo.diagnose --workdir RUN --manual_dir DIR [--images 64] [--only representation,responses]
     python -m rc_keras.zoo.diagnose --model m.keras --recipe nyud --scale small --manual_dir DIR --out DIR
 
-The first form looks at `RUN/model.keras` with the recipe of the run; fields given as flags replace the recipe's. Prints
-a table, and writes JSON and a diagram to RUN or `--out`, for each of
+Looks at `RUN/model.keras` with the recipe of the run, or at another model or recipe; fields given as flags replace the
+recipe's. Prints a table, and writes JSON and a diagram to RUN or, where it is not the run itself that is looked at,
+`--out`, for each of
 
 - `representation`: how alike the tasks, and the pretrained network, see the same images, stage by stage;
 - `gradients`: whether tasks pull the weights they share in opposite directions; on a frozen bank they share none;
@@ -28,8 +29,12 @@ def main(argv):
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     model, recipe, out = resolve_trained_model()
 
-    from rc_keras.zoo.diagnostics.report import diagnose
+    from rc_keras.zoo.diagnostics.report import check_names, diagnose
 
+    try:
+        check_names(_ONLY.value)
+    except ValueError as error:
+        raise app.UsageError(str(error)) from error
     logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
     options = {"images": _IMAGES.value, "only": _ONLY.value, "stages": _STAGES.value, "pooled": _POOLED.value}
     diagnose(model, recipe, prepared_data(recipe), out, split=SPLIT.value, **options)

@@ -13,7 +13,7 @@ run itself measured: only the first form writes there.
 from absl import app, flags, logging
 
 from rc_keras.zoo.command_line import STRATEGY, field_values, prepared_data
-from rc_keras.zoo.trained_model import OUT, SPLIT, resolve_trained_model
+from rc_keras.zoo.trained_model import SPLIT, resolve_trained_model
 
 _SUPPRESSION = flags.DEFINE_bool(
     "edge_suppression", True, "Thin edges by non-maximum suppression before they are matched, as seism does."
@@ -23,14 +23,7 @@ _SUPPRESSION = flags.DEFINE_bool(
 def main(argv):
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
-    model, recipe, out = resolve_trained_model()
-    others = [name for name in ("model", "recipe", "split", "edge_suppression") if flags.FLAGS[name].present]
-    others += field_values()
-    if OUT.value is None and others:
-        raise app.UsageError(
-            "`--out` must be given, for the run's folder keeps what the run itself measured. Received: "
-            f"{', '.join(f'--{name}' for name in others)}"
-        )
+    model, recipe, out = resolve_trained_model("edge_suppression")
 
     from rc_keras.zoo.evaluation.report import evaluate
     from rc_keras.zoo.strategy import make_strategy

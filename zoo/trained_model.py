@@ -13,14 +13,26 @@ OUT = flags.DEFINE_string("out", None, "Folder of the results; that of the run b
 SPLIT = flags.DEFINE_string("split", "validation", "Split of the data set, TFDS's slices included: train[:100].")
 
 
-def resolve_trained_model():
+def resolve_trained_model(*others):
     """What `--workdir`, or `--model`, `--recipe` and `--out`, name: `(path of the model, Recipe, output folder)`.
+
+    A run's folder keeps what is found of its own model, recipe and validation split: all else needs `--out`.
+
+    Args:
+        others: names of flags besides these that say what is looked at.
 
     Raises:
         absl.app.UsageError: if flags are missing or wrong, or the run has no recipe.
     """
     if WORKDIR.value is None and None in (MODEL.value, OUT.value, RECIPE.value):
         raise app.UsageError("`--workdir`, or `--model`, `--recipe` and `--out` must be given.")
+    changed = [name for name in ("model", "recipe", "split", *others) if flags.FLAGS[name].present]
+    changed += field_values()
+    if OUT.value is None and changed:
+        raise app.UsageError(
+            "`--out` must be given, for the run's folder keeps what belongs to the run itself. Received: "
+            f"{', '.join(f'--{name}' for name in changed)}"
+        )
     try:
         if RECIPE.value is not None:
             recipe = resolve_recipe()

@@ -5,7 +5,6 @@ import json
 import pathlib
 import sys
 
-from rc_keras.methods import get_method
 from rc_keras.zoo.compare.logged_process import last_line, run_logged
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.recipe import format_field
@@ -57,12 +56,8 @@ class Cell:
             flags: what `rc_keras.zoo.train` needs besides the recipe's fields.
 
         Raises:
-            CellError: if the method is unknown or the process fails.
+            CellError: if the process fails.
         """
-        try:
-            get_method(self.recipe.method)
-        except ValueError as error:
-            raise CellError(str(error)) from error
         fields = [f"--{name}={format_field(value)}" for name, value in vars(self.recipe).items()]
         self.start("rc_keras.zoo.train", [*flags, *fields])
 
@@ -85,6 +80,11 @@ class Cell:
         # Seconds count from the last start of the run.
         ends = {line.get("since", 0): line["seconds"] for line in read_history(self.folder / "history.jsonl")}
         return {"training": round(sum(ends.values()), 1), "evaluation": self._results()["details"]["seconds"]}
+
+    def training_logs(self):
+        """The last logs of the training of a finished cell: losses and metrics of the epoch, `{name: number}`."""
+        line = read_history(self.folder / "history.jsonl")[-1]
+        return {name: value for name, value in line.items() if name not in ("step", "since", "seconds")}
 
     def machine(self):
         """What it was trained and measured with, see `describe_machine`; `None` if it does not say."""

@@ -4,8 +4,8 @@ Usage:
     python -m rc_keras.zoo.compare.digest --workdir RUN --manual_dir DIR --data_dir DIR
 
 Writes `RUN/predictions.json`: for each task of `RUN/model.keras` the sha256 of its raw predictions on the validation
-images, in float32. Two models with the same digest answer the same bits, on machines with the same processor and the
-same number of threads.
+images, in float32. Two models with the same digest answer the same bits, on machines with the same processor or
+GPU and the same number of threads.
 """
 
 import hashlib
@@ -41,7 +41,7 @@ def main(argv):
     from rc_keras.zoo.training.determinism import make_deterministic
 
     logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
-    make_deterministic()
+    make_deterministic(on_gpus=True)
     folder = pathlib.Path(WORKDIR.value)
     recipe = Recipe.load(folder / "recipe.json")
     digests = digest_predictions(folder / "model.keras", recipe, prepared_data(recipe))

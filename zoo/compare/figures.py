@@ -33,8 +33,8 @@ def draw_comparison(path, summary, measures):
         if method in summary.delta_m:
             axes.barh(row, summary.delta_m[method].mean, height=0.62, color=_colour(method), alpha=0.85)
             _whisker(axes, row, summary, summary.delta_m, method, 1.0, _INK)
-    if not summary.delta_m:
-        axes.set_xlabel(summary.reason, fontsize=7)
+        else:
+            axes.annotate("none", (0, row), xytext=(3, 0), textcoords="offset points", fontsize=7, va="center")
     for axes, (task, measure) in zip(panels[1 : len(measures) + 1], measures.items(), strict=True):
         better = "left" if measure.lower_is_better else "right"
         _plain(axes, f"{task}: {measure.title} [{measure.unit}], {better} is better")
@@ -65,9 +65,12 @@ def draw_growth(path, growths):
     }
     for axes, (part, (title, unit)) in zip(figure.subplots(1, 3), panels.items(), strict=True):
         _plain(axes, title)
+        drawn = set()
         for method, parts in growths.items():
+            line = "--" if parts[part] in drawn else "-"  # over an equal one, so that both are seen
+            drawn.add(parts[part])
             values = [parts[part](count) / unit for count in counts]
-            axes.plot(counts, values, color=colours[method], lw=1.8, marker="o", ms=3.5, label=method)
+            axes.plot(counts, values, line, color=colours[method], lw=1.8, marker="o", ms=3.5, label=method)
         axes.set_xlabel("tasks")
         axes.set_xticks(counts)
         axes.set_ylim(bottom=0)

@@ -13,7 +13,7 @@ from rc_keras.zoo.compare import digest
 from rc_keras.zoo.compare.cells import Cell, CellError
 from rc_keras.zoo.compare.measures import directions
 from rc_keras.zoo.compare.runner import finished_cells
-from rc_keras.zoo.delta_m import delta_m, relative_drops
+from rc_keras.zoo.delta_m import delta_m
 
 ORDERS = ("low_to_high", "high_to_low")
 _LEVELS = ("edge", "normals", "depth", "saliency", "segmentation", "classification")  # of kinds, the lowest first
@@ -85,13 +85,11 @@ class Chain:
             measures: `{task: Measure}`.
 
         Returns:
-            `{task: percent}`; `None` where it was 0.
+            `{task: percent}`; `None` where it was 0, or a number is not finite.
         """
-        lost, ends = {}, self.steps[-1].numbers if self.steps else {}
-        for step in self.steps[:-1]:
-            own, end = {step.task: step.numbers[step.task]}, {step.task: ends[step.task]}
-            lost |= relative_drops(end, own, directions(measures)) if own[step.task] > 0 else {step.task: None}
-        return lost
+        return {
+            step.task: _drop(self.steps[-1].numbers, step.numbers, measures, [step.task]) for step in self.steps[:-1]
+        }
 
     def unchanged(self):
         """Whether each task but the last still answers the bits it answered after its own training, `{task: bool}`."""
@@ -105,16 +103,25 @@ class Chain:
 
         Args:
             measures: `{task: Measure}`.
-            baseline: `{task: number}` of single-task networks; all must be positive.
+            baseline: `{task: number}` of single-task networks.
+
+        Returns:
+            A list; `None` where the baseline of a task is 0, or a number is not finite.
         """
-        return [
-            delta_m(step.numbers, {task: baseline[task] for task in step.numbers}, directions(measures))
-            for step in self.steps
-        ]
+        return [_drop(step.numbers, baseline, measures, step.numbers) for step in self.steps]
+
+
+def _drop(numbers, reference, measures, tasks):
+    """Δm over some tasks, `None` where there is none."""
+    numbers, reference = ({task: of_all[task] for task in tasks} for of_all in (numbers, reference))
+    try:
+        return delta_m(numbers, reference, directions(measures))
+    except ValueError:
+        return None
 
 
 def order_tasks(tasks, order):
-    """Names of `Task`s from low to high level, such as edges to semantics, or back; equals as they come."""
+    """Names of `Task`s from low to high level, such as edges to semantics, or exactly the reverse."""
     levels = {task.name: _LEVELS.index(task.kind) for task in tasks}
     names = sorted(levels, key=levels.get)
     return tuple(names if order == "low_to_high" else reversed(names))

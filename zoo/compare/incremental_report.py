@@ -67,7 +67,7 @@ class IncrementalReport:
             **dataclasses.asdict(chain),
             "forgetting_percent": chain.forgetting(self.measures),
             "unchanged": chain.unchanged(),
-            "delta_m_percent": _delta_m(chain, self.measures, baseline),
+            "delta_m_percent": chain.delta_m(self.measures, baseline) if baseline else None,
         }
 
 
@@ -107,7 +107,7 @@ def _forgetting(chains, measures, baseline):
         cells = [chain.method, *(_signed(lost.get(task)) for task in tasks[:-1])]
         moved = [task for task, same in unchanged.items() if not same]
         cells.append("—" if not unchanged else f"moved: {', '.join(moved)}" if moved else "same bits")
-        drops = _delta_m(chain, measures, baseline) or []
+        drops = chain.delta_m(measures, baseline) if baseline else []
         cells += [_signed(drop) for drop in [*drops, *[None] * (len(tasks) - len(drops))]]
         rows.append(cells)
     return table_lines(heads, rows)
@@ -125,13 +125,6 @@ def _metrics(chains, measures):
 
 def _signed(percent):
     return "—" if percent is None else f"{round(percent, 2) + 0.0:+.2f}"
-
-
-def _delta_m(chain, measures, baseline):
-    """Δm after each step, or `None` where the baseline allows none."""
-    if baseline is None or min(baseline.values()) <= 0:
-        return None
-    return chain.delta_m(measures, baseline)
 
 
 def _mean(scores):

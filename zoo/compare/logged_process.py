@@ -37,5 +37,5 @@ def run_logged(command, log):
 
 def last_line(log):
     """The last line of a log that says something."""
-    lines = [line for line in pathlib.Path(log).read_text(encoding="utf-8", errors="replace").splitlines() if line]
-    return lines[-1].rpartition("\r")[2].strip() if lines else ""
+    lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
+    return next((line.strip() for line in reversed(lines) if line.strip()), "")

@@ -1,5 +1,7 @@
 """Which methods are compared."""
 
+from rc_keras.methods import get_method
+
 # Without `fine_tune`, which differs from `multi_task` where tasks come one after the other.
 _BASELINES = (
     "single_task",
@@ -29,11 +31,11 @@ def choose_methods(preset, methods):
         methods: list of names, or `None`.
 
     Raises:
-        ValueError: if neither is given, or a method twice.
+        ValueError: if neither is given, or a method is unknown or comes twice.
     """
     if preset is None and not methods:
         raise ValueError("`--preset` or `--methods` must be given.")
     methods = tuple(methods or PRESETS[preset])
-    if len(set(methods)) < len(methods):
-        raise ValueError(f"`--methods` must be different names. Received: --methods={','.join(methods)}")
+    if len({get_method(name).name for name in methods}) < len(methods):
+        raise ValueError(f"`--methods` must be different ones. Received: --methods={','.join(methods)}")
     return methods

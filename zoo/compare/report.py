@@ -36,8 +36,9 @@ class Report:
         finished = finished_cells(self.cells)
         measures = measures_of(self.tasks)
         summary = summarize(read_scores(finished.values(), measures), directions(measures))
-        for method in {cell.recipe.method for cell in finished.values()} - self._sizes.keys():
-            self._sizes[method] = measure_size(dataclasses.replace(self.recipe, method=method), self.tasks)
+        for method in dict.fromkeys(cell.recipe.method for cell in finished.values()):
+            if method not in self._sizes:
+                self._sizes[method] = measure_size(dataclasses.replace(self.recipe, method=method), self.tasks)
         table = f"{format_table(summary, measures, self._sizes)}\n{describe_origin(self.recipe, self.cells)}"
         self.out.mkdir(parents=True, exist_ok=True)
         content = self._content(finished, summary)
@@ -65,7 +66,7 @@ class Report:
             "within_spread_of_best": [m for m in summary.delta_m if summary.within_spread(m, summary.best)]
             if summary.best
             else [],
-            "reason": summary.reason,
+            "without_delta_m": summary.without_delta_m,
             "sizes": self._sizes,
             "cells": {
                 name: {
@@ -73,6 +74,7 @@ class Report:
                     "seed": cell.recipe.seed,
                     "seconds": cell.seconds(),
                     "machine": cell.machine(),
+                    "training_logs": cell.training_logs(),
                     "metrics": cell.metrics(),
                 }
                 for name, cell in finished.items()

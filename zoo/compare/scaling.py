@@ -4,6 +4,7 @@ import dataclasses
 import pathlib
 
 import rc_keras
+from rc_keras.methods import DEFAULT_RANK
 from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.sizes import build_untrained
@@ -88,11 +89,13 @@ def write_growth(out, growths, recipe):
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     tables = (
-        f"Parameters in millions, {recipe.backbone}, moving statistics not counted.\n\n"
+        f"Parameters in millions, {recipe.backbone}, moving statistics not counted; the rank of `low_rank` is "
+        f"{DEFAULT_RANK}.\n\n"
         f"Encoder:\n\n{format_growth(growths, 'encoder')}\n"
         f"Whole network, DeepLabv3+ of width {recipe.decoder_width} with one-channel heads:\n\n"
         f"{format_growth(growths, 'network')}\n"
-        f"Multiply-accumulates in billions for one image of {recipe.crop}, unfolded:\n\n"
+        f"Multiply-accumulates in billions for one image of {recipe.crop}, output stride {recipe.output_stride}, "
+        f"unfolded:\n\n"
         f"{format_growth(growths, 'macs', unit=1e9)}"
     )
     content = {
@@ -102,7 +105,8 @@ def write_growth(out, growths, recipe):
         }
         for method, parts in growths.items()
     }
-    settings = {name: getattr(recipe, name) for name in ("backbone", "crop", "decoder_width", "low_level_width")}
+    names = ("backbone", "output_stride", "crop", "decoder_width", "low_level_width")
+    settings = {name: getattr(recipe, name) for name in names}
     write_json(out / "scaling.json", {**settings, "methods": content})
     write_whole(out / "scaling.md", tables.encode())
     draw_growth(out / "scaling.png", growths)

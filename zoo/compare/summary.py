@@ -4,9 +4,12 @@ import dataclasses
 import math
 import statistics
 
+from scipy.special import stdtrit
+
 from rc_keras.zoo.delta_m import delta_m
 
 BASELINE = "single_task"
+CONFIDENCE = 0.95  # with which two methods are told apart
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,13 +19,18 @@ class Statistic:
     values: dict
 
     @property
+    def is_finite(self):
+        return all(map(math.isfinite, self.values.values()))
+
+    @property
     def mean(self):
-        return statistics.fmean(self.values.values())
+        """NaN if a number is not finite."""
+        return statistics.fmean(self.values.values()) if self.is_finite else math.nan
 
     @property
     def std(self):
-        """The sample standard deviation over the seeds, `None` of a single one."""
-        return statistics.stdev(self.values.values()) if len(self.values) > 1 else None
+        """The sample standard deviation over the seeds; `None` of a single one, or if a number is not finite."""
+        return statistics.stdev(self.values.values()) if len(self.values) > 1 and self.is_finite else None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,10 +43,12 @@ class Pooled:
 
     Attributes:
         std: s.
+        freedom: the degrees of freedom, the denominator.
         methods: names of the methods m.
     """
 
     std: float
+    freedom: int
     methods: tuple
 
     @classmethod
@@ -49,7 +59,7 @@ class Pooled:
             return None
         freedom = sum(len(s.values) - 1 for s in several.values())
         variance = sum((len(s.values) - 1) * s.std**2 for s in several.values()) / freedom
-        return cls(math.sqrt(variance), tuple(several))
+        return cls(math.sqrt(variance), freedom, tuple(several))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -58,22 +68,22 @@ class Summary:
 
     Attributes:
         tasks: `{task: {method: Statistic}}` of the tasks' metrics.
-        delta_m: `{method: Statistic}` in percent; empty without a baseline.
+        delta_m: `{method: Statistic}` in percent, of the methods that have one.
         baseline: `{task: number}`, the mean over all seeds of the single-task runs; `None` without one.
-        reason: why there is no Δm.
+        without_delta_m: `{method: why it has none}`.
     """
 
     tasks: dict
     delta_m: dict
     baseline: dict | None
-    reason: str
+    without_delta_m: dict
 
     def spread(self, statistics, method):
         """The spread of a method, `(number or None, whether it is that of other methods)`."""
         own = statistics[method].std
         if own is not None:
             return own, False
-        pooled = Pooled.of(statistics)
+        pooled = Pooled.of(statistics) if statistics[method].is_finite else None
         return (None, False) if pooled is None else (pooled.std, True)
 
     @property
@@ -83,11 +93,11 @@ class Summary:
         return min(others, key=lambda name: self.delta_m[name].mean, default=None)
 
     def within_spread(self, method, other):
-        """Whether two methods' Δm differ by no more than 2 √(s²/n + s'²/n'); `None` where no spread is known.
+        """Whether two methods' Δm differ by no more than t √(s²/n + s'²/n'); `None` where no spread is known.
 
         s and s' are the methods' own spreads or the pooled one, whichever is larger, for two seeds may agree by chance;
-        n and n' how many seeds they have. Of equal methods about one pair in twenty differs by more, if the spreads
-        are right; they are rough where few methods have few seeds.
+        n and n' how many seeds they have; t is Student's, two-sided, at `CONFIDENCE` and the degrees of freedom of the
+        pooled spread. Of equal methods about one pair in twenty differs by more, if all have the pooled spread.
         """
         pooled = Pooled.of(self.delta_m)
         if pooled is None:
@@ -96,7 +106,8 @@ class Summary:
             max(self.delta_m[m].std or 0.0, pooled.std) / math.sqrt(len(self.delta_m[m].values))
             for m in (method, other)
         ]
-        return abs(self.delta_m[method].mean - self.delta_m[other].mean) <= 2 * math.hypot(*errors)
+        quantile = float(stdtrit(pooled.freedom, (1 + CONFIDENCE) / 2))
+        return abs(self.delta_m[method].mean - self.delta_m[other].mean) <= quantile * math.hypot(*errors)
 
 
 def summarize(scores, directions):
@@ -123,13 +134,18 @@ def summarize(scores, directions):
         for task in directions
     }
     if BASELINE not in scores:
-        return Summary(tasks, {}, None, f"no run of {BASELINE} is finished")
+        return Summary(tasks, {}, None, dict.fromkeys(scores, f"no run of {BASELINE} is finished"))
     baseline = {task: methods[BASELINE].mean for task, methods in tasks.items()}
     try:
-        drops = {
-            method: Statistic({seed: delta_m(numbers, baseline, directions) for seed, numbers in seeds.items()})
-            for method, seeds in scores.items()
-        }
-    except ValueError as error:  # a baseline of 0, or a number that is none
-        return Summary(tasks, {}, baseline, str(error))
-    return Summary(tasks, drops, baseline, "")
+        delta_m(baseline, baseline, directions)
+    except ValueError as error:  # a baseline of 0, or of no number
+        return Summary(tasks, {}, baseline, dict.fromkeys(scores, str(error)))
+    drops, without = {}, {}
+    for method, seeds in scores.items():
+        try:
+            values = {seed: delta_m(numbers, baseline, directions) for seed, numbers in seeds.items()}
+        except ValueError as error:  # a number that is not finite
+            without[method] = str(error)
+        else:
+            drops[method] = Statistic(values)
+    return Summary(tasks, drops, baseline, without)

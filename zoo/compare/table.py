@@ -1,7 +1,7 @@
 """The table of a comparison, as Markdown."""
 
 from rc_keras.zoo.compare.markdown import table_lines
-from rc_keras.zoo.compare.summary import BASELINE, Pooled
+from rc_keras.zoo.compare.summary import BASELINE, CONFIDENCE, Pooled
 
 
 def format_table(summary, measures, sizes):
@@ -61,13 +61,19 @@ def _size(sizes, method):
 
 
 def _notes(summary):
-    if not summary.delta_m:
-        return [f"Δm: {summary.reason}."]
+    reasons = dict.fromkeys(summary.without_delta_m.values())
+    without = [
+        f"No Δm of {_listed([m for m, its in summary.without_delta_m.items() if its == reason])}: {reason}."
+        for reason in reasons
+    ]
+    if BASELINE not in summary.delta_m:
+        return without
     count = len(summary.delta_m[BASELINE].values)
     runs = f"the mean of its {count} seeds" if count > 1 else "its only seed"
     notes = [
         f"Δm: mean relative drop against {BASELINE}, {runs}; positive is worse. Of several seeds it is the mean of "
-        "their Δm."
+        "their Δm.",
+        *without,
     ]
     pooled = Pooled.of(summary.delta_m)
     if pooled is None:
@@ -76,8 +82,9 @@ def _notes(summary):
     if any(statistic.std is None for statistic in summary.delta_m.values()):
         notes.append(f"†: one seed; the spread is that of {_listed(pooled.methods)} together.")
     notes.append(
-        "Bold: the lowest Δm. ≈: not told apart from it, the difference is within 2 √(s²/n + s'²/n'), of spreads s and "
-        "numbers of seeds n, each s at least that of all together."
+        f"Bold: the lowest Δm but {BASELINE}'s. ≈: not told apart from it with {CONFIDENCE:.0%} confidence, the "
+        "difference is within t √(s²/n + s'²/n'), of spreads s and numbers of seeds n, each s at least that of all "
+        f"together, which has {pooled.freedom} degree{'s' if pooled.freedom > 1 else ''} of freedom."
     )
     alike = [name for name in summary.delta_m if name != BASELINE and summary.within_spread(name, BASELINE)]
     if alike:

@@ -10,7 +10,6 @@ from rc_keras.names import unknown_name
 from rc_keras.whole_files import write_json
 from rc_keras.zoo.diagnostics.conflict_figure import draw_conflict
 from rc_keras.zoo.diagnostics.gradient_conflict import gradient_conflict
-from rc_keras.zoo.diagnostics.plain_data import to_plain
 from rc_keras.zoo.diagnostics.representation_similarity import representation_similarity
 from rc_keras.zoo.diagnostics.response_spectra import response_spectra, spectra_to_dict
 from rc_keras.zoo.diagnostics.similarity_figure import draw_similarity
@@ -18,6 +17,13 @@ from rc_keras.zoo.diagnostics.spectra_figure import draw_spectra
 from rc_keras.zoo.recipes.batches import evaluation_stream
 
 DIAGNOSTICS = ("representation", "gradients", "responses")
+
+
+def check_names(only):
+    """Raises ValueError for a name that is none of `DIAGNOSTICS`."""
+    for name in only:
+        if name not in DIAGNOSTICS:
+            raise unknown_name("only", name, DIAGNOSTICS)
 
 
 def diagnose(model, recipe, data, out, split="validation", images=64, only=DIAGNOSTICS, stages=None, pooled=False):
@@ -40,9 +46,7 @@ def diagnose(model, recipe, data, out, split="validation", images=64, only=DIAGN
         ImportError: without matplotlib; names what to install.
         ValueError: if an argument is wrong.
     """
-    for name in only:
-        if name not in DIAGNOSTICS:
-            raise unknown_name("only", name, DIAGNOSTICS)
+    check_names(only)
     new_figure(1, 1)  # fails before the long work where nothing can be drawn
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
@@ -69,7 +73,7 @@ def diagnose(model, recipe, data, out, split="validation", images=64, only=DIAGN
         else:
             result = response_spectra(network, pixels)
             values, draw = spectra_to_dict(result), draw_spectra
-        write_json(out / f"{name}.json", to_plain({**source, **values}))
+        write_json(out / f"{name}.json", {**source, **values})
         draw(result, out / f"{name}.png")
         print(f"\n{result}\n{out}/{name}.json, {name}.png\n", flush=True)
         results[name] = result

@@ -53,7 +53,7 @@ def train(recipe, data, workdir, strategy, verbose="auto"):
     workdir.mkdir(parents=True, exist_ok=True)
     begun = run_folder.holds(workdir, recipe)
     if strategy.is_chief and not begun:
-        recipe.save(workdir / "recipe.json")
+        run_folder.begin(workdir, recipe)
     trained = workdir / "model.keras"
     if trained.exists():
         print(f"`{trained}` is there: nothing left to train.")

@@ -1,8 +1,10 @@
-"""The folder of a run: which recipe it holds, and whether anything is trained in it."""
+"""The folder of a run: which recipe it holds, and what is trained and measured in it."""
 
 import pathlib
 
 from rc_keras.zoo.recipes.recipe import Recipe
+
+_MEASUREMENTS = ("results.json", "results.md", "predictions.png", "predictions.json")
 
 
 def is_begun(folder):
@@ -25,3 +27,11 @@ def holds(folder, recipe):
         listed = ", ".join(f"{name}={there!r} there, {here!r} here" for name, (here, there) in differences.items())
         raise ValueError(f"`{folder}` must hold a run of this recipe, or be another folder. Received: {listed}")
     return True
+
+
+def begin(folder, recipe):
+    """Makes the folder one of a recipe, and removes what was measured of another run in it."""
+    folder = pathlib.Path(folder)
+    for name in _MEASUREMENTS:
+        (folder / name).unlink(missing_ok=True)
+    recipe.save(folder / "recipe.json")
