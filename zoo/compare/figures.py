@@ -28,6 +28,7 @@ def draw_comparison(path, summary, measures):
     axes.set_yticks(rows, methods)
     axes.set_ylim(len(methods) - 0.4, -0.6)
     _plain(axes, "Δm [%], left is better")
+    axes.locator_params(axis="x", nbins=6)
     axes.axvline(0, color=_INK, lw=0.8)
     for row, method in enumerate(methods):
         if method in summary.delta_m:
