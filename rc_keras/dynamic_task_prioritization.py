@@ -54,7 +54,7 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
             raise ValueError(f"`update_every` must be None or a positive int. Received: update_every={update_every!r}")
         if isinstance(gamma, dict) and set(gamma) != set(kpis):
             raise ValueError(f"`gamma` must have the tasks of `kpis`, {sorted(kpis)}. Received: {sorted(gamma)}")
-        validated = [kpi for kpi in kpis.values() if _is_validated(kpi)]
+        validated = [kpi for kpi in kpis.values() if isinstance(kpi, str) and kpi.startswith("val_")]
         if validated and update_every is not None:
             raise ValueError(
                 "`update_every` must be None for KPIs of validation, which are known after epochs. "
@@ -90,16 +90,16 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
         logs.update({f"{task}_priority": priority for task, priority in self.priorities.items()})
 
     def on_train_end(self, logs=None):
-        unread = sorted(kpi for task, kpi in self.kpis.items() if _is_validated(kpi) and task not in self.averages)
-        if unread:
-            warnings.warn(f"Loss weights stayed as they were: the logs never had {unread}", stacklevel=2)
+        never = sorted(self._without_validation - self.averages.keys())
+        if never:
+            warnings.warn(f"Loss weights stayed as they were, without validation, of tasks {never}", stacklevel=2)
 
     def _update(self, logs):
-        validation = any(name.startswith("val_") for name in logs)
         for task, kpi in self.kpis.items():
-            if _is_validated(kpi) and not validation:
-                continue
             value = self._read(task, kpi, logs)
+            if value is None:
+                self._without_validation.add(task)
+                continue
             average = self.alpha * value + (1 - self.alpha) * self.averages.get(task, value)
             self.averages[task] = average
             self.priorities[task] = priority(average, self.gamma[task])
@@ -108,6 +108,7 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
     def _forget(self):
         self.averages = {}  # {task: k̄_t}
         self.priorities = {}  # {task: w_t}
+        self._without_validation = set()
         self._steps = 0
 
     def _assign(self, values):
@@ -117,16 +118,19 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
 
     @staticmethod
     def _read(task, kpi, logs):
-        if not callable(kpi) and kpi not in logs:
-            raise ValueError(f"The KPI of task {task!r} must be one of the logs {sorted(logs)}. Received: {kpi!r}")
-        value = float(kpi(logs) if callable(kpi) else logs[kpi])
+        """The KPI, or `None` if it is one of validation and there was none."""
+        try:
+            value = float(kpi(logs) if callable(kpi) else logs[kpi])
+        except KeyError as error:
+            (name,) = error.args
+            if str(name).startswith("val_") and not any(entry.startswith("val_") for entry in logs):
+                return None
+            raise ValueError(
+                f"The KPI of task {task!r} must be one of the logs {sorted(logs)}. Received: {name!r}"
+            ) from error
         if not 0 <= value <= 1:
             raise ValueError(f"The KPI of task {task!r} must be in 0..1. Received: {value}")
         return value
-
-
-def _is_validated(kpi):
-    return isinstance(kpi, str) and kpi.startswith("val_")
 
 
 def priority(average, gamma):

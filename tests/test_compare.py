@@ -12,7 +12,7 @@ import keras
 import pytest
 from PIL import Image
 
-from rc_keras.whole_files import write_whole
+from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare import digest
 from rc_keras.zoo.compare.cells import Cell, CellError, grid
 from rc_keras.zoo.compare.figures import draw_comparison
@@ -97,7 +97,7 @@ def pretend(cell, numbers, seconds=(5.0, 10.0), since=None):
     metrics = {task: {MEASURES[task].metric: number, "other": 0.5} for task, number in numbers.items()}
     details = {"dataset": "scenes", "seconds": 2.0}
     results = {"tasks": metrics, "classes": {}, "images": 8, "split": "validation", "details": details}
-    (cell.folder / "results.json").write_text(json.dumps(results))
+    write_json(cell.folder / "results.json", results)
 
 
 # Arithmetic
@@ -190,6 +190,22 @@ def test_a_number_that_is_none_costs_its_method_the_delta_m(broken, tmp_path):
     scores["single_task"] = {0: {"edge": broken, "depth": 1.0}}
     table = format_table(summarize(scores, DIRECTIONS), MEASURES, {})
     assert "No Δm of single_task, rcm, rc and rc_nff: Numbers must be finite" in table
+
+
+def test_cells_without_numbers_are_reported(tmp_path):
+    """JSON has no NaN: what was written comes back."""
+    cells = {cell.recipe.method: cell for cell in grid(tmp_path / "cells", RECIPE, {"single_task": (0,), "rc": (0,)})}
+    for method, rmse in (("single_task", 1.0), ("rc", math.nan)):
+        pretend(cells[method], {"depth": rmse})
+    table = Report(tmp_path, RECIPE, TASKS[1:], cells).write()
+    assert "| rc | 1 | nan | — |" in table and "No Δm of rc: Numbers must be finite" in table
+    content = json.loads((tmp_path / "compare.json").read_text(), parse_constant=pytest.fail)
+    assert content["cells"]["rc"]["metrics"]["depth"]["rmse"] is None
+    steps = plan_chain(tmp_path / "chain", RECIPE, ("depth",))
+    pretend(steps[0], {"depth": math.inf})
+    write_json(steps[0].folder / digest.FILE, {"depth": "a"})
+    report = IncrementalReport(tmp_path, RECIPE, TASKS[1:], {}, {("rcm", "low_to_high"): steps})
+    assert "| rcm | +depth | nan |" in report.write()
 
 
 # Seeds

@@ -74,17 +74,18 @@ def test_updates_within_an_epoch():
     np.testing.assert_allclose(history["loss"][0], total / 2, rtol=10 * EXACT)
 
 
-def test_epochs_without_validation_keep_the_weights():
+@pytest.mark.parametrize("kpi", ["val_semseg_mean_iou", lambda logs: logs["val_semseg_mean_iou"]])
+def test_epochs_without_validation_keep_the_weights(kpi):
     model, (images, labels) = compiled(), tiny_data()
     labels = {name: labels[name] for name in model.tasks}
-    callback = DynamicTaskPrioritization({"semseg": "val_semseg_mean_iou"}, gamma=2.0, alpha=1.0)
+    callback = DynamicTaskPrioritization({"semseg": kpi}, gamma=2.0, alpha=1.0)
     options = {"batch_size": 4, "epochs": 3, "shuffle": False, "verbose": 0, "callbacks": [callback]}
     logs = model.fit(images, labels, validation_data=(images, labels), validation_freq=2, **options).history
     weights = np.array([1.0, 1.0, priority(logs["val_semseg_mean_iou"][0], 2.0)])
     assert callback.priorities == {"semseg": weights[-1]}
     expected = weights * logs["semseg_loss"] + 50.0 * np.array(logs["edge_loss"])
     np.testing.assert_allclose(logs["loss"], expected, rtol=10 * EXACT)
-    with pytest.warns(UserWarning, match="never had .*val_semseg_mean_iou"):
+    with pytest.warns(UserWarning, match=r"without validation, of tasks \['semseg'\]"):
         model.fit(images, labels, **options)
     assert callback.averages == {}  # what the first training knew is forgotten
 
@@ -110,6 +111,7 @@ def test_constant_weights_of_one_train_the_same():
         ({"kpis": {"semseg": "val_a"}, "update_every": 1}, "`update_every` must be None"),
         ({"kpis": {"semsge": "a"}}, "Did you mean 'semseg'"),
         ({"kpis": {"semseg": "semseg_iou"}}, "must be one of the logs .*semseg_mean_iou"),
+        ({"kpis": {"semseg": lambda logs: logs["iou"]}}, "must be one of the logs .*semseg_mean_iou.*Received: 'iou'"),
         ({"kpis": {"semseg": lambda logs: 1.5}}, "in 0..1. Received: 1.5"),
     ],
 )

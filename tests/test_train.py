@@ -147,10 +147,12 @@ def test_a_folder_in_which_nothing_was_trained_takes_another_recipe(data, tmp_pa
     with pytest.raises(FileNotFoundError, match="resnt18"):
         run.train(dataclasses.replace(recipe, weights="resnt18.pth"), data, tmp_path, STRATEGY)
     assert (tmp_path / "recipe.json").exists()
-    (tmp_path / "results.json").write_text("of a model that was deleted")
+    found = [tmp_path / name for name in ("results.json", "predictions.png", "responses.json")]
+    for path in found:
+        path.write_text("of a model that was deleted")
     run.train(recipe, data, tmp_path, STRATEGY, verbose=0)
     assert Recipe.load(tmp_path / "recipe.json") == recipe
-    assert not (tmp_path / "results.json").exists()  # else it would pass for that of this model
+    assert not any(path.exists() for path in found)  # else it would pass for that of this model
 
 
 def test_images_larger_than_the_crop_are_found_before_training(data, tmp_path, monkeypatch):
@@ -174,10 +176,14 @@ def test_a_foreign_or_damaged_checkpoint_is_refused(finished, data, tmp_path):
     folder.mkdir()
     shutil.copy(finished / "checkpoints" / "step_00000006.keras", folder)
     other = dataclasses.replace(RECIPE, tasks=("semseg",))
+    other.save(tmp_path / "recipe.json")
     with pytest.raises(ValueError, match=r"step_00000006.keras` must hold a model that trains \['semseg'\]"):
         run.train(other, data, tmp_path, STRATEGY)
     (folder / "step_00000006.keras").write_bytes((folder / "step_00000006.keras").read_bytes()[:1000])
     (tmp_path / "recipe.json").unlink()
+    with pytest.raises(ValueError, match=r"must hold a run with its recipe.json, or be another folder"):
+        run.train(RECIPE, data, tmp_path, STRATEGY)
+    RECIPE.save(tmp_path / "recipe.json")
     with pytest.raises(ValueError, match="step_00000006.keras` must be a checkpoint"):
         run.train(RECIPE, data, tmp_path, STRATEGY)
 
@@ -185,6 +191,7 @@ def test_a_foreign_or_damaged_checkpoint_is_refused(finished, data, tmp_path):
 def test_a_full_disk_keeps_the_last_checkpoint(finished, data, tmp_path, monkeypatch):
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     (tmp_path / "checkpoints" / "step_00000009.keras").unlink()
+    RECIPE.save(tmp_path / "recipe.json")
 
     def full(self, path, **kwargs):
         Path(path).write_bytes(b"half")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import pathlib
 import sys
 
@@ -72,8 +73,12 @@ class Cell:
             raise CellError(f"exit code {code}, see `{self.log}`: {last_line(self.log)}")
 
     def metrics(self):
-        """Every metric of a finished cell, `{task: {metric: number}}`."""
-        return self._results()["tasks"]
+        """Every metric of a finished cell, `{task: {metric: number}}`; NaN what was not finite."""
+        tasks = self._results()["tasks"]
+        return {
+            task: {name: math.nan if value is None else value for name, value in metrics.items()}
+            for task, metrics in tasks.items()
+        }
 
     def seconds(self):
         """How long a finished cell took, `{"training": …, "evaluation": …}`; stretches that were lost are not in it."""

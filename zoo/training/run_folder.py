@@ -4,7 +4,7 @@ import pathlib
 
 from rc_keras.zoo.recipes.recipe import Recipe
 
-_MEASUREMENTS = ("results.json", "results.md", "predictions.png", "predictions.json")
+_FOUND = ("results", "predictions", "representation", "gradients", "responses")  # as JSON, table and picture
 
 
 def is_begun(folder):
@@ -17,11 +17,13 @@ def holds(folder, recipe):
     """Whether the folder holds a run of a recipe that is begun.
 
     Raises:
-        ValueError: if it holds one of another recipe. A folder in which nothing is trained yet is free.
+        ValueError: if it holds one of another recipe, or of none. A folder in which nothing is trained yet is free.
     """
     path = pathlib.Path(folder) / "recipe.json"
-    if not is_begun(folder) or not path.exists():
+    if not is_begun(folder):
         return False
+    if not path.exists():
+        raise ValueError(f"`{folder}` must hold a run with its recipe.json, or be another folder. Received: none there")
     differences = recipe.differences(Recipe.load(path))
     if differences:
         listed = ", ".join(f"{name}={there!r} there, {here!r} here" for name, (here, there) in differences.items())
@@ -30,8 +32,9 @@ def holds(folder, recipe):
 
 
 def begin(folder, recipe):
-    """Makes the folder one of a recipe, and removes what was measured of another run in it."""
+    """Makes a folder in which nothing is trained one of a recipe, and removes what was found of a model before."""
     folder = pathlib.Path(folder)
-    for name in _MEASUREMENTS:
-        (folder / name).unlink(missing_ok=True)
+    for name in _FOUND:
+        for suffix in ("json", "md", "png"):
+            (folder / f"{name}.{suffix}").unlink(missing_ok=True)
     recipe.save(folder / "recipe.json")
