@@ -112,10 +112,9 @@ class Chain:
 
 
 def _drop(numbers, reference, measures, tasks):
-    """Δm over some tasks, `None` where there is none."""
-    numbers, reference = ({task: of_all[task] for task in tasks} for of_all in (numbers, reference))
+    """Δm over some tasks; `None` where the reference of one is 0, or a number is not finite."""
     try:
-        return delta_m(numbers, reference, directions(measures))
+        return delta_m({t: numbers[t] for t in tasks}, {t: reference[t] for t in tasks}, directions(measures))
     except ValueError:
         return None
 

@@ -22,9 +22,10 @@ def describe_origin(recipe, cells):
         hours = {what: sum(s[what] for s in seconds) / 3600 for what in ("training", "evaluation")}
         lines.append(f"Training took {hours['training']:.1f} h in all, evaluation {hours['evaluation']:.1f} h.")
         known = [cell.machine() for cell in finished.values() if cell.machine()]
-        unknown = f", not recorded for {len(finished) - len(known)} of {len(finished)} runs"
-        machines = dict.fromkeys(_in_words(machine) for machine in known)
-        lines += [f"On {'; '.join(machines)}{unknown if len(known) < len(finished) else ''}."] if known else []
+        machines = list(dict.fromkeys(map(_in_words, known)))
+        if 0 < len(known) < len(finished):
+            machines.append(f"not recorded for {len(finished) - len(known)} of {len(finished)} runs")
+        lines += [f"On {'; '.join(machines)}."] if machines else []
     missing = [name for name in cells if name not in finished]
     if missing:
         lines.append(f"Not finished: {'; '.join(missing)}.")

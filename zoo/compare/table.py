@@ -61,11 +61,10 @@ def _size(sizes, method):
 
 
 def _notes(summary):
-    reasons = dict.fromkeys(summary.without_delta_m.values())
-    without = [
-        f"No Δm of {_listed([m for m, its in summary.without_delta_m.items() if its == reason])}: {reason}."
-        for reason in reasons
-    ]
+    by_reason = {}
+    for method, reason in summary.without_delta_m.items():
+        by_reason.setdefault(reason, []).append(method)
+    without = [f"No Δm of {_listed(methods)}: {reason}." for reason, methods in by_reason.items()]
     if BASELINE not in summary.delta_m:
         return without
     count = len(summary.delta_m[BASELINE].values)
