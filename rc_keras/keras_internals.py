@@ -24,5 +24,5 @@ def copy_weight_decay_exclusions(source: keras.optimizers.Optimizer, target: ker
 
 
 def leave_gradients_to_us(optimizer: keras.optimizers.Optimizer) -> None:
-    """Keeps Keras on TensorFlow from summing gradients over replicas, which it does behind clipping and loss scaling."""
+    """Keeps Keras on TensorFlow from summing gradients over replicas, which it does after clipping and loss scaling."""
     optimizer._all_reduce_sum_gradients = list

@@ -36,7 +36,9 @@ def make_weights():
     generator = np.random.default_rng(0)
     shapes = {"kernel": (3, 2), "gamma": (2,), "kernel_scale": ()}
     return {
-        task: [keras.Variable(generator.normal(size=shape), dtype="float32", name=name) for name, shape in shapes.items()]
+        task: [
+            keras.Variable(generator.normal(size=shape), dtype="float32", name=name) for name, shape in shapes.items()
+        ]
         for task in ("depth", "height")
     }
 
@@ -132,7 +134,9 @@ def test_states_under_names_of_variables_are_read(name):
         state = model.optimizer.of(task, model.branch(task).trainable_variables)
         assert int(state.iterations) == iterations
         with h5py.File(WRITTEN_FIRST / f"{name}.weights.h5") as file:
-            written = {key.split(":")[2]: np.array(value) for key, value in file["optimizer/vars"].items() if task in key}
+            written = {
+                key.split(":")[2]: np.array(value) for key, value in file["optimizer/vars"].items() if task in key
+            }
         slots = {v.name: v for v in state.variables if v.name != "learning_rate"}
         product = [key for key in written if key.startswith("variable")]
         for key in product:
