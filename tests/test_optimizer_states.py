@@ -14,6 +14,7 @@ from optimizer_cases import CLASSES, OPTIONS
 from small import small_data, small_model
 from tiny import arrays, assert_same_bits
 
+from rc_keras.optimizer_copies import leaves
 from rc_keras.optimizer_slots import named_slots
 from rc_keras.per_task_optimizer import PerTaskOptimizer
 
@@ -159,3 +160,16 @@ def test_slots_of_another_optimizer_are_refused():
     other.load_own_variables(store)
     with pytest.raises(ValueError, match="missing: velocity:0"):
         other.of("depth", model.branch("depth").trainable_variables)
+
+
+@pytest.mark.parametrize("name", ["SGD", "MultiOptimizer"])
+def test_learning_rates_in_common_are_saved(name):
+    optimizer, resumed = (PerTaskOptimizer(optimizer_cases.make(name, "plain")) for _ in range(2))
+    steps(optimizer, make_weights(), ["depth", "height"], seed=1)
+    for rate, each in enumerate(leaves(optimizer.prototype), 1):
+        each.learning_rate = float(rate)
+    store = {}
+    optimizer.save_own_variables(store)
+    resumed.load_own_variables(store)
+    expected = [1.0, 2.0, 3.0] if name == "MultiOptimizer" else [1.0]
+    assert [float(each.learning_rate) for each in leaves(resumed.prototype)] == expected
