@@ -55,6 +55,9 @@ def test_states_are_taken_up_again(name, option):
     optimizer.save_own_variables(store)
     resumed = PerTaskOptimizer(optimizer_cases.make(name, option))  # Keras's automatic names have gone on
     resumed.load_own_variables(store)
+    unused = {}
+    resumed.save_own_variables(unused)  # a state that no step has used yet is not lost
+    assert_same_bits(unused, store)
     for task in weights:
         for variable, value in zip(again[task], weights[task], strict=True):
             variable.assign(value)
