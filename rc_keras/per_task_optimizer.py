@@ -1,8 +1,16 @@
 """One optimizer state for each task behind one optimizer."""
 
-import keras
+import types
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from typing import Any
 
+import keras
+import numpy as np
+
+from rc_keras import keras_internals
 from rc_keras.named_weights import assign_named
+from rc_keras.optimizer_copies import copier, leaves
+from rc_keras.optimizer_slots import named_slots, renamed
 
 JOINT = "all"  # no task may be named so: the state of what all tasks train jointly
 
@@ -17,28 +25,30 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
 
     Args:
         prototype: the `keras.optimizers.Optimizer` the user gave. It is never stepped itself.
+        when_rescheduled: called when the learning rate has become another schedule, which a step that was traced
+            before does not know.
     """
 
-    def __init__(self, prototype):
+    def __init__(self, prototype: keras.optimizers.Optimizer, when_rescheduled: Callable[[], None] = lambda: None):
         super().__init__(learning_rate=0.0, name="per_task_optimizer")
         # Neither Keras's tracking nor its saving may walk into these: states are saved by name below.
-        self._held = _Held(prototype)
+        self._held = _Held(prototype, when_rescheduled)
         self.built = True
 
     @property
-    def prototype(self):
+    def prototype(self) -> keras.optimizers.Optimizer:
         return self._held.prototype
 
     @property
-    def tasks(self):
+    def tasks(self) -> list[str]:
         """Names of the tasks that have a state, in the order of their first step."""
         return [task for task in self._held.states if task != JOINT]
 
-    def holds(self, optimizer):
+    def holds(self, optimizer: Any) -> bool:
         """Whether `optimizer` is the prototype, or what the prototype scales the loss for."""
-        return optimizer in (self.prototype, _innermost(self.prototype))
+        return optimizer in (self.prototype, getattr(self.prototype, "inner_optimizer", self.prototype))
 
-    def of(self, task, variables):
+    def of(self, task: str, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
         """The optimizer of one task, made at its first step.
 
         Args:
@@ -48,33 +58,28 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         Raises:
             ValueError: if the task had other trainable variables when its state was made.
         """
-        states = self._held.states
-        if task not in states:
-            state = self._held.copy()
-            state.build(variables)
-            # Gradients come summed over replicas, so that clipping and loss scaling act on those of the whole batch;
-            # Keras on TensorFlow would sum them again, behind the clipping.
-            _innermost(state)._all_reduce_sum_gradients = list
-            states[task] = state
+        held = self._held
+        if task not in held.states:
+            held.states[task] = _built(held.copy(), variables)
+            held.weights[task] = list(variables)
             self._take_loaded(task)
-        known = {id(v) for v in _innermost(states[task])._trainable_variables}
-        if {id(v) for v in variables} != known:
+        if {id(v) for v in variables} != {id(v) for v in held.weights[task]}:
             raise ValueError(
                 f"The trainable variables of task {task!r} changed after its optimizer state was made. Compile with a "
                 "new optimizer, which starts the state of every task anew, to train the new selection."
             )
-        return states[task]
+        return held.states[task]
 
-    def forget(self, task):
+    def forget(self, task: str) -> None:
         """Drops the state of a task."""
-        self._held.states.pop(task, None)
-        self._held.loaded.pop(task, None)
+        for mapping in (self._held.states, self._held.weights, self._held.loaded):
+            mapping.pop(task, None)
 
-    def activate(self, tasks):
+    def activate(self, tasks: Iterable[str]) -> None:
         """Says which tasks `fit` trains."""
         self._held.active = list(tasks)
 
-    def apply_task(self, task, gradients, variables):
+    def apply_task(self, task: str, gradients: Sequence[Any], variables: Sequence[keras.Variable]) -> None:
         """Applies one step to the variables of one task.
 
         Args:
@@ -93,117 +98,136 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
             variable.assign(value)
 
     @property
-    def variables(self):
-        variables = list(self.prototype.variables)
-        for state in self._held.states.values():
-            seen = {id(v) for v in variables}
-            variables += [v for v in state.variables if id(v) not in seen]
-        return variables
+    def variables(self) -> list[keras.Variable]:
+        optimizers = [self.prototype, *self._held.states.values()]
+        return list({id(v): v for optimizer in optimizers for v in optimizer.variables}.values())
+
+    # Learning rate
 
     @property
-    def learning_rate(self):
+    def learning_rate(self) -> Any:
         """The learning rate; with a schedule, that of the task trained longest."""
         return self._longest().learning_rate
 
     @learning_rate.setter
-    def learning_rate(self, value):
+    def learning_rate(self, value: Any) -> None:
         self.prototype.learning_rate = value
+        self.follow_schedules()
+
+    def follow_schedules(self) -> None:
+        """Has steps traced anew if the learning rate, set here or at the prototype, is another schedule than before."""
+        schedules = self._held.find_schedules()
+        if any(new is not old for new, old in zip(schedules, self._held.schedules, strict=True)):
+            self._held.schedules = schedules
+            self._held.when_rescheduled()
 
     @property
-    def iterations(self):
+    def iterations(self) -> Any:
         """Steps of the task trained longest."""
         return self._longest().iterations
 
-    def _longest(self):
+    def _longest(self) -> keras.optimizers.Optimizer:
         states = self._held.states.values()
         steps = [(float(keras.ops.convert_to_numpy(s.iterations)), s) for s in states]
         return max(steps, key=lambda pair: pair[0])[1] if steps else self.prototype
 
-    def build(self, variables):
+    # What callbacks of Keras ask for
+
+    @property
+    def optimizers(self) -> list[keras.optimizers.Optimizer]:
+        """With a `keras.optimizers.MultiOptimizer`: its optimizers, each with its learning rate for all tasks."""
+        return self.prototype.optimizers
+
+    @property
+    def inner_optimizer(self) -> types.SimpleNamespace:
+        """With `use_ema`: `optimizers`, those of the tasks that `fit` trains, for `keras.callbacks.SwapEMAWeights`."""
+        states = [self._held.states[task] for task in self._held.active if task in self._held.states]
+        optimizers = [leaf for optimizer in states or [self.prototype] for leaf in leaves(optimizer)]
+        if not any(optimizer.use_ema for optimizer in optimizers):
+            raise AttributeError("There are no averages without `use_ema`.")
+        return types.SimpleNamespace(optimizers=optimizers)
+
+    def build(self, variables: Any) -> None:
         """States are built task by task, see `of`."""
 
-    def finalize_variable_values(self, var_list):
+    def finalize_variable_values(self, var_list: Any) -> None:
         """Puts averaged weights (`use_ema`) in place at the end of `fit`, for the tasks it trained."""
         del var_list  # Keras names the variables of all tasks that could have been trained
         for task in self._held.active:
-            state = self._held.states[task]
-            state.finalize_variable_values(_innermost(state)._trainable_variables)
+            self._held.states[task].finalize_variable_values(self._held.weights[task])
 
-    def save_own_variables(self, store):
-        for name, variable in self._prototype_variables().items():
+    # Saving
+
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        for name, variable in self._rates().items():
             store[name] = keras.ops.convert_to_numpy(variable)
-        for task, state in self._held.states.items():
-            for name, variable in self._state_variables(task, state).items():
-                store[name] = keras.ops.convert_to_numpy(variable)
-        for arrays in self._held.loaded.values():
+        for task in self._held.states:
+            for name, variable in self._slots(task).items():
+                store[f"{task}:{name}"] = keras.ops.convert_to_numpy(variable)
+        for task, arrays in self._held.loaded.items():
             for name, array in arrays.items():
-                store[name] = array
+                store[f"{task}:{name}"] = array
 
-    def load_own_variables(self, store):
-        arrays = {name: store[name] for name in store.keys()}  # noqa: SIM118
-        for name, variable in self._prototype_variables().items():
-            if name in arrays:
-                variable.assign(arrays.pop(name))
-        for name, array in arrays.items():
-            self._held.loaded.setdefault(name.split(":")[0], {})[name] = array
-        for task in [task for task in self._held.loaded if task in self._held.states]:
+    def load_own_variables(self, store: MutableMapping[str, Any]) -> None:
+        arrays: dict[str, dict[str, np.ndarray]] = {}
+        for key in store.keys():  # noqa: SIM118
+            task, name = key.split(":", 1)
+            arrays.setdefault(task, {})[name] = store[key]
+        common = arrays.pop("", {})
+        for name, variable in self._rates().items():
+            if name[1:] in common:
+                variable.assign(common[name[1:]])
+        self._held.loaded |= arrays
+        for task in [task for task in arrays if task in self._held.states]:
             self._take_loaded(task)
 
-    def _take_loaded(self, task):
+    def _take_loaded(self, task: str) -> None:
         """Puts what a file held for a task into its state, all or nothing."""
         arrays = self._held.loaded.pop(task, None)
         if arrays is not None:
-            variables = self._state_variables(task, self._held.states[task])
-            assign_named(variables, arrays, f"the saved optimizer state of task {task!r}")
+            arrays = renamed(arrays, self._held.weights[task])
+            assign_named(self._slots(task), arrays, f"the saved optimizer state of task {task!r}")
 
-    def _prototype_variables(self):
-        return {f":{v.name}": v for v in self.prototype.variables}
+    def _rates(self) -> dict[str, keras.Variable]:
+        """The learning rates in common, where they are numbers, by the names they are saved under."""
+        return {f":learning_rate{f'_{i}' if i else ''}": rate for i, rate in enumerate(self._held.rates)}
 
-    def _state_variables(self, task, state):
-        shared = {id(v) for v in self.prototype.variables}
-        return {f"{task}:{i}:{v.name}": v for i, v in enumerate(state.variables) if id(v) not in shared}
+    def _slots(self, task: str) -> dict[str, keras.Variable]:
+        """What a task has for itself, by the names it is saved under."""
+        rates = {id(rate) for rate in self._held.rates}
+        slots = [v for v in self._held.states[task].variables if id(v) not in rates]
+        return named_slots(slots, self._held.weights[task])
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"prototype": keras.saving.serialize_keras_object(self.prototype)}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "PerTaskOptimizer":
         return cls(keras.saving.deserialize_keras_object(config["prototype"]))
 
 
 class _Held:
-    def __init__(self, prototype):
+    def __init__(self, prototype: keras.optimizers.Optimizer, when_rescheduled: Callable[[], None]):
         self.prototype = prototype
-        self.copy = _copier(prototype)
-        self.states = {}
-        self.loaded = {}  # {task: {name: array}}, from a file, for states that are not made yet
-        self.active = []  # the tasks `fit` trains
+        self.copy = copier(prototype)
+        self.when_rescheduled = when_rescheduled
+        self.schedules = self.find_schedules()
+        self.rates = [rate for rate in self.schedules if isinstance(rate, keras.Variable)]
+        self.states: dict[str, keras.optimizers.Optimizer] = {}
+        self.weights: dict[str, list[keras.Variable]] = {}  # what each state was built for
+        self.loaded: dict[str, dict[str, Any]] = {}  # {task: {name: array}}, from a file, for states not made yet
+        self.active: list[str] = []  # the tasks `fit` trains
+
+    def find_schedules(self) -> list[Any]:
+        """What stands behind the learning rate of each optimizer: a variable, a schedule or a function."""
+        return [keras_internals.learning_rate(leaf) for leaf in leaves(self.prototype)]
 
 
-def _innermost(optimizer):
-    return getattr(optimizer, "inner_optimizer", optimizer)
-
-
-def _copier(optimizer):
-    """A function that makes copies of an optimizer; a graph that is being traced cannot read the configuration."""
-    if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
-        copy_inner = _copier(optimizer.inner_optimizer)
-        scaling = {key: getattr(optimizer, key) for key in ("initial_scale", "dynamic_growth_steps")}
-        return lambda: keras.optimizers.LossScaleOptimizer(copy_inner(), **scaling)
-    config = optimizer.get_config()
-    config["learning_rate"] = lambda: 0.0  # so that a copy makes no learning rate of its own
-
-    def copy():
-        new = type(optimizer).from_config(dict(config))
-        new._learning_rate = optimizer._learning_rate
-        return _keep_exclusions(optimizer, new)
-
-    return copy
-
-
-def _keep_exclusions(optimizer, new):
-    """Carries over `exclude_from_weight_decay`, which is not part of an optimizer's configuration."""
-    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
-        if hasattr(optimizer, name):
-            setattr(new, name, getattr(optimizer, name))
-    return new
+def _built(state: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
+    state.build(list(variables))
+    for leaf in leaves(state):
+        # A loss scale builds its optimizer where Keras lists no variables that are attributes; a list of them it does.
+        leaf.single_slots = [value for value in vars(leaf).values() if isinstance(value, keras.Variable)]
+        # Gradients come summed over replicas, so that clipping and loss scaling act on those of the whole batch.
+        keras_internals.leave_gradients_to_us(leaf)
+    return state

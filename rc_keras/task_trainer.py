@@ -51,6 +51,8 @@ class TaskTrainer(keras.Model):
             metrics: `{task: [keras.metrics.Metric or name]}`, or `None`.
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: as in `keras.Model.compile`.
         """
+        if isinstance(optimizer, dict) and "class_name" not in optimizer:
+            raise ValueError(f"`optimizer` must be one for all tasks, or its name. Received: optimizer={optimizer!r}")
         overrides = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights}
         for argument, mapping in overrides.items():
             if mapping is not None and not isinstance(mapping, dict):
@@ -66,7 +68,7 @@ class TaskTrainer(keras.Model):
         options = {"run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
         super().compile(optimizer=optimizer, auto_scale_loss=auto_scale_loss, **options)
         in_place = isinstance(previous, PerTaskOptimizer) and previous.holds(optimizer)
-        self.optimizer = previous if in_place else PerTaskOptimizer(self.optimizer)
+        self.optimizer = previous if in_place else PerTaskOptimizer(self.optimizer, self._trace_training_anew)
         self._training.overrides = {argument: dict(mapping or {}) for argument, mapping in overrides.items()}
         self._training.options = options
         self._training.measures.clear()
@@ -176,6 +178,7 @@ class TaskTrainer(keras.Model):
             if self.jointly_trained:
                 self.optimizer.of(JOINT, self.jointly_trained)
         self.optimizer.activate([*names, JOINT] if self.jointly_trained else names)
+        self.optimizer.follow_schedules()
         self._training.trained = names
         self._make_measures()
 
@@ -202,6 +205,11 @@ class TaskTrainer(keras.Model):
             super().make_train_function(force)
             self.train_function = self._with_logs(self.train_function, lambda: self._training.trained)
         return self.train_function
+
+    def _trace_training_anew(self) -> None:
+        self.train_function = None
+        if self._training.running:
+            self.make_train_function()
 
     def make_test_function(self, force=False):
         """See `make_train_function`."""

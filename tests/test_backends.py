@@ -126,3 +126,10 @@ def test_methods_without_tensorflow(backend, tmp_path):
 def test_layers(backend):
     result = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "test_layers.py")], backend)
     assert result.returncode == 0, result.stdout[-4000:]
+
+
+@pytest.mark.slow
+def test_optimizers(backend):
+    files = [str(TESTS / f"test_{name}.py") for name in ("learning_rate", "averaged_weights", "optimizer_states")]
+    result = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", *files], backend)
+    assert result.returncode == 0, result.stdout[-4000:]
