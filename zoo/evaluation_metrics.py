@@ -4,9 +4,6 @@ import keras
 
 from rc_keras import Task, metrics
 
-# The mean without NYUD's last class, "otherprop", is taken too: one copy of the data lacks it in the training split.
-_WITHOUT = {("nyud_mt", "semseg"): (40,)}
-
 
 def evaluation_metrics(task: Task, dataset: str | None = None, padded: bool = False) -> list[keras.metrics.Metric]:
     """Fresh metrics of a task for raw predictions, all that its kind is published with.
@@ -18,7 +15,8 @@ def evaluation_metrics(task: Task, dataset: str | None = None, padded: bool = Fa
     and over 41, where it is a class. `mean_iou` of its `semseg` is the one that the task is trained for (`task.ignore`;
     of `rc_keras.nyud()` that over 40), and the other is reported beside it: `mean_iou_41`, or `mean_iou_40` where class
     0 is trained. Of a network that is never trained to answer 0, IoU of class 0 is 0, and what it answers where nothing
-    is labelled are false alarms. Padding has the label 0 too, so there is no `mean_iou_41` of padded images.
+    is labelled are false alarms. Padding has the label 0 too, so there is no `mean_iou_41` of padded images. A further
+    mean, `mean_iou_without_40`, leaves out the last class, "otherprop", which one copy of the data lacks in training.
 
     Args:
         task: the `Task`.
@@ -29,13 +27,14 @@ def evaluation_metrics(task: Task, dataset: str | None = None, padded: bool = Fa
         A list of `keras.metrics.Metric`.
     """
     if task.kind == "segmentation":
+        is_nyud = (dataset, task.name) == ("nyud_mt", "semseg")
         scores = metrics.SegmentationScores(
             task.channels,
             ignore=task.ignore,
-            without=_WITHOUT.get((dataset, task.name), ()),
+            without=(40,) if is_nyud else (),
             skip_unlabelled_images=task.skips_unlabelled_images,
         )
-        if (dataset, task.name) != ("nyud_mt", "semseg"):
+        if not is_nyud:
             return [scores]
         if task.ignore != 0:
             return [scores, metrics.MeanIoU(task.channels, ignore=0, name="mean_iou_40")]
