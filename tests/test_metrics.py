@@ -760,7 +760,7 @@ def fit_with(values, *callbacks):
 
 
 def kept_epoch(model):
-    return float(model.layers[-1].kernel[0, 0]) / 0.5 - 1
+    return float(ops.convert_to_numpy(model.layers[-1].kernel)[0, 0]) / 0.5 - 1
 
 
 @pytest.mark.parametrize(
