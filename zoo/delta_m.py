@@ -19,10 +19,10 @@ def select_measures(
 ) -> dict[str, float]:
     """The numbers that enter Δm, out of all metrics of an evaluation.
 
-    Of NYUD's `semseg` that is `mean_iou`, over the 40 named classes, which are what `rc_keras.nyud()` trains. RCM and
-    ASTMT publish the mean over 41, "unlabelled" being one: Δm with `names={"semseg": "mean_iou_41"}` has their number,
-    and their training too with the task `dataclasses.replace(task, ignore=255)`, of which `mean_iou` is over 41.
-    Others (Vandenhende, ATRC) publish the mean over 40.
+    Of NYUD's `semseg` that is `mean_iou`, over the 40 named classes, which are what `rc_keras.nyud()` trains, as
+    Vandenhende's survey and ATRC have it. RCM publishes the mean over 41 classes, of which "unlabelled" is one: with
+    `names={"semseg": "mean_iou_41"}` that enters. Its training has 41 classes too: for a Δm beside the paper's, train
+    the task `dataclasses.replace(task, ignore=255)`, of which `mean_iou` is over 41.
 
     Args:
         metrics: `{task: {metric: number}}` for tasks of `MEASURES`.

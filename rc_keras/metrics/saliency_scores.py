@@ -39,7 +39,7 @@ class SaliencyScores(MaxIoU):
     def add_counts(self, hits, predicted, positives, counted):
         super().add_counts(hits, predicted, positives, counted)
         for total, whole in ((self.precision, predicted), (self.recall, positives)):
-            total.add(ops.sum(share_of(hits, whole) * counted, axis=0))
+            total.add(ops.sum(share_of(hits, whole), axis=0))  # 0 of an image that is not counted
 
     def result(self):
         images = ops.maximum(self.images.value(), 1.0)
