@@ -74,5 +74,5 @@ def make_adapters(method, convolution):
     if convolution.use_bias and method.adapter != "modulator":
         layers.append(Bias(dtype=dtype, name=f"{name}_bias"))
     if convolution.activation is not keras.activations.linear:
-        layers.append(keras.layers.Activation(convolution.activation, name=f"{name}_activation"))
+        layers.append(keras.layers.Activation(convolution.activation, dtype=dtype, name=f"{name}_activation"))
     return layers

@@ -131,7 +131,10 @@ def is_shared(layer, method):
 
 
 def copy_layer(layer, name=None):
-    """A fresh layer with the configuration of `layer`, in the class with the faster path where there is one."""
+    """A fresh layer with the configuration of `layer`, in the class of this package where there is one.
+
+    It computes the same; but see `rc_keras.layers.BatchNormalization` for the moving variance.
+    """
     faster = {keras.layers.Conv2D: Conv2D, keras.layers.BatchNormalization: BatchNormalization}
     config = layer.get_config()
     if name is not None:

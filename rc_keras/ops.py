@@ -5,6 +5,7 @@ Everything else in the package is written with `keras.ops`. TensorFlow is import
 
 import contextlib
 import functools
+from typing import Any
 
 import keras
 from keras import ops
@@ -144,7 +145,7 @@ def resize_bilinear(inputs, size):
     return ops.cast(tf.image.resize(inputs, size), inputs.dtype)
 
 
-def supports_fused_batch_norm(inputs):
+def supports_fused_batch_norm(inputs: Any) -> bool:
     """Whether `fused_batch_norm` can take `inputs`, a 4D tensor with channels last."""
     return (
         _ON_TENSORFLOW
@@ -153,7 +154,9 @@ def supports_fused_batch_norm(inputs):
     )
 
 
-def fused_batch_norm(inputs, gamma, beta, mean, variance, epsilon, training):
+def fused_batch_norm(
+    inputs: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float, training: bool
+) -> tuple[Any, Any, Any]:
     """Batch normalization in one TensorFlow kernel, statistics in float32.
 
     Args:
@@ -164,8 +167,9 @@ def fused_batch_norm(inputs, gamma, beta, mean, variance, epsilon, training):
         training: whether to normalize with the statistics of this batch.
 
     Returns:
-        `(outputs, mean, variance)`: outputs in the dtype of `inputs`, and the statistics that were used; the variance
-        is the biased one (divided by n), as everywhere in Keras.
+        `(outputs, mean, variance)`: outputs in the dtype of `inputs`, and the statistics of the batch (or the given
+        ones). The variance of a batch is the unbiased one, divided by n - 1 (by 1 where n is 1); the outputs are
+        normalized with the biased one.
     """
     import tensorflow as tf
 
@@ -178,12 +182,7 @@ def fused_batch_norm(inputs, gamma, beta, mean, variance, epsilon, training):
     outputs, mean, variance, *_ = tf.raw_ops.FusedBatchNormV3(
         x=inputs, scale=gamma, offset=beta, mean=empty, variance=empty, epsilon=epsilon, is_training=True
     )
-    # The kernel returns the unbiased variance, divided by n - 1 (by 1 where n is 1).
-    n = inputs.shape[:-1].num_elements()
-    if n is not None:
-        return outputs, mean, variance * (max(n - 1, 1) / n)
-    n = tf.cast(tf.reduce_prod(tf.shape(inputs)[:-1]), "float32")
-    return outputs, mean, variance * (tf.maximum(n - 1.0, 1.0) / n)
+    return outputs, mean, variance
 
 
 def replica_count():

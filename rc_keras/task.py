@@ -259,12 +259,18 @@ class Task:
             return losses.DepthL1()
         return losses.MaskedCrossentropy(ignore=self.ignore)
 
+    @property
+    def skips_unlabelled_images(self) -> bool:
+        """Whether metrics leave out images of background alone, as is published of segmentation named `human_parts`."""
+        return self.kind == "segmentation" and self.name == "human_parts"
+
     def make_metrics(self):
         """A list of fresh `keras.metrics.Metric` for raw predictions."""
         if self.metrics is not None:
             return [_copy(metric) for metric in self.metrics]
         if self.kind == "segmentation":
-            return [metrics.MeanIoU(self.channels, ignore=self.ignore)]
+            skip = self.skips_unlabelled_images
+            return [metrics.MeanIoU(self.channels, ignore=self.ignore, skip_unlabelled_images=skip)]
         if self.kind == "edge":
             return [metrics.MaxF(ignore=self.ignore)]
         if self.kind == "saliency":

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+import rc_keras
 from rc_keras.named_weights import named_variables
 from rc_keras.zoo.strategy import make_strategy
 
@@ -33,6 +34,29 @@ def batches():
     labels["depth"][1::BATCH, 5:] = 0
     labels["semseg"][: BATCH // 2] = 255  # a whole replica in the first step
     return tf.data.Dataset.from_tensor_slices((images, labels)).batch(BATCH, drop_remainder=True)
+
+
+def moving_statistics():
+    """Those of one norm after one batch of 8 pooled maps, of which the first replica has 3, with and without a mask."""
+    values = tf.constant(np.random.default_rng(0).normal(2.0, 3.0, (BATCH, 1, 1, 5)), "float32")
+    mask = tf.reshape(tf.range(BATCH) % 4 > 0, (BATCH, 1, 1))
+    with STRATEGY.scope():
+        norms = {name: rc_keras.layers.BatchNormalization(momentum=0.9) for name in ("norm", "masked_norm")}
+        for norm in norms.values():
+            norm.build(values.shape)
+        strategy = tf.distribute.get_strategy()
+
+    @tf.function
+    def step():
+        context = tf.distribute.get_replica_context()
+        start = 3 * context.replica_id_in_sync_group
+        part = slice(start, BATCH if context.num_replicas_in_sync == 1 else 3 + 5 * start // 3)
+        norms["norm"](values[part], training=True)
+        norms["masked_norm"](values[part], mask=mask[part], training=True)
+
+    strategy.run(step)
+    weights = {f"{name}/{weight.name}": weight for name, norm in norms.items() for weight in norm.weights}
+    return {name: keras.ops.convert_to_numpy(weight) for name, weight in weights.items()}
 
 
 class Logs(keras.callbacks.Callback):
@@ -62,6 +86,7 @@ def main():
         for value in values[1:]:
             np.testing.assert_array_equal(value, values[0], err_msg=f"{name} differs between replicas")
         out[f"weight/{name}"] = values[0]
+    out |= moving_statistics()
     out["predictions"] = np.array(model.predict(tiny_data(4, seed=1)[0], verbose=0, batch_size=4)["depth"])
     path = sys.argv[3]
     STRATEGY.save_once(model.save, path.replace(".npz", ".keras"))

@@ -5,6 +5,7 @@ import math
 import subprocess
 import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,9 +13,15 @@ from scipy import ndimage, sparse
 from scipy.sparse.csgraph import maximum_bipartite_matching
 
 from rc_keras.metrics.boundaries import BoundaryScores, match_boundaries, suppress_non_maxima, thin
+from rc_keras.metrics.boundaries.boundary_scores import average_precision
+from rc_keras.metrics.boundaries.counts import boundary_counts
 from rc_keras.metrics.boundaries.matching import BoundaryMatching
 
 ABSOLUTE = 1e-12  # float64, of values up to 1
+CURVE = Path(__file__).with_name("bsds500_gpb_ucm_curve.txt")
+PUBLISHED_AP = 0.726626
+PUBLISHED = 1e-6  # six digits are published
+OF_ROUNDED = 3e-6  # F of precision and recall of six digits
 SCORES = ["ods_f", "ods_threshold", "ods_precision", "ods_recall", "ois_f", "ap"]
 
 
@@ -109,19 +116,14 @@ def naive_scores(cases, thresholds, max_distance, suppress):
     best = sum(max(enumerate(c), key=lambda kc: (f(kc[1]), kc[0]))[1] for c in counts)
     points = {}
     for matched, predicted, true in total:
-        if predicted:
-            points[matched / true] = max(points.get(matched / true, 0.0), matched / predicted)
+        points[matched / true] = matched / predicted if predicted else 0.0
     recalls = sorted(points)
     precisions = []
     for recall in np.linspace(0, 1, 101):
-        if recall > recalls[-1]:
-            precisions.append(0.0)
-        elif recall <= recalls[0]:
-            precisions.append(points[recalls[0]])
-        else:
+        if recalls[0] <= recall <= recalls[-1]:
             high = next(r for r in recalls if r >= recall)
-            low = recalls[recalls.index(high) - 1]
-            share = (recall - low) / (high - low)
+            low = recalls[max(recalls.index(high) - 1, 0)]
+            share = (recall - low) / (high - low) if high > low else 1.0
             precisions.append(points[low] + share * (points[high] - points[low]))
     return {
         "ods_f": f(total[ods]),
@@ -129,8 +131,66 @@ def naive_scores(cases, thresholds, max_distance, suppress):
         "ods_precision": total[ods][0] / total[ods][1],
         "ods_recall": total[ods][0] / total[ods][2],
         "ois_f": f(best),
-        "ap": np.mean(precisions),
+        "ap": sum(precisions) * 0.01,
     }, counts.sum(axis=0)
+
+
+def test_average_precision_is_the_published_one():
+    _, recall, precision, f = np.loadtxt(CURVE).T
+    assert average_precision(precision, recall) == pytest.approx(PUBLISHED_AP, rel=0, abs=PUBLISHED)
+    np.testing.assert_allclose(2 * precision * recall / (precision + recall), f, rtol=0, atol=OF_ROUNDED)
+
+
+@pytest.mark.parametrize(
+    ("recalls", "precisions", "expected"),
+    [
+        ([0.5], [1.0], 0.0),
+        ([0.5, 0.5], [0.4, 1.0], 0.0),
+        ([0.75, 0.25], [1.0, 1.0], 0.51),
+        ([1.0, 0.0], [1.0, 1.0], 1.01),
+        ([0.75, 0.25, 0.25], [1.0, 0.2, 1.0], 0.51),
+    ],
+    ids=["one", "equal", "nothing_beyond", "whole", "highest_threshold"],
+)
+def test_average_precision_counts_measured_recalls_alone(recalls, precisions, expected):
+    assert average_precision(np.array(precisions), np.array(recalls)) == pytest.approx(expected, abs=ABSOLUTE)
+
+
+LAYOUTS = {
+    "fortran": np.asfortranarray,
+    "transposed": lambda x: np.ascontiguousarray(x.T).T,
+    "strided": lambda x: x.repeat(2, axis=0).repeat(3, axis=1)[::2, ::3],
+    "reversed": lambda x: np.ascontiguousarray(x[::-1, ::-1])[::-1, ::-1],
+    "reversed_fortran": lambda x: np.asfortranarray(x[::-1])[::-1],
+    "read_only": lambda x: np.frombuffer(x.tobytes(), x.dtype).reshape(x.shape),
+}
+
+
+@pytest.mark.parametrize("arrange", LAYOUTS.values(), ids=LAYOUTS)
+def test_memory_order_changes_nothing(arrange):
+    label, probability = random_case(5)
+    binary = probability > 0.3
+    arranged_label, arranged, arranged_binary = map(arrange, (label, probability, binary))
+    np.testing.assert_array_equal(arranged, probability)
+    for kind in (bool, "uint8", "float64"):
+        np.testing.assert_array_equal(thin(arrange(binary.astype(kind))), naive_thin(binary))
+    np.testing.assert_array_equal(suppress_non_maxima(arranged), suppress_non_maxima(probability))
+    expected = full_solve(binary, label, 2.5)
+    assert match_boundaries(arranged_binary, arranged_label, 2.5) == expected
+    assert match_boundaries(arranged_binary, label, 2.5) == match_boundaries(binary, arranged_label, 2.5) == expected
+    matching = BoundaryMatching(arranged_label, 2.5)
+    assert matching.update(arrange(probability > 0.6)) == full_solve(probability > 0.6, label, 2.5)
+    assert matching.update(arranged_binary) == expected
+    np.testing.assert_array_equal(
+        boundary_counts(arranged_label, arranged, (0.2, 0.5), 0.06, True),
+        boundary_counts(label, probability, (0.2, 0.5), 0.06, True),
+    )
+    wanted = BoundaryScores(0.06, thresholds=(0.2, 0.5), workers=0)
+    wanted.add(label, probability)
+    for workers in (0, 2):
+        with BoundaryScores(0.06, thresholds=(0.2, 0.5), workers=workers) as scores:
+            scores.add(arranged_label, arranged)
+            np.testing.assert_array_equal(scores.counts, wanted.counts)
 
 
 @pytest.mark.parametrize("suppress", [False, True])
@@ -139,7 +199,8 @@ def test_equal_maps_score_one(suppress):
     scores = BoundaryScores(suppress=suppress, workers=0)
     scores.add(label, label * 0.6)
     result = scores.result()
-    assert (result["ods_f"], result["ois_f"], result["ap"]) == (1.0, 1.0, 1.0)
+    assert (result["ods_f"], result["ois_f"]) == (1.0, 1.0)
+    assert result["ap"] == pytest.approx(0.505)  # on the line from (0, 0), where nothing is predicted, to (1, 1)
     assert (result["ods_precision"], result["ods_recall"]) == (1.0, 1.0)
     assert list(result) == SCORES
 
@@ -150,7 +211,8 @@ def test_a_line_counts_up_to_the_tolerance(shift, expected):
     scores = BoundaryScores(max_distance=5 / math.hypot(*label.shape), suppress=False, workers=0)
     scores.add(label, straight_line(40 + shift).astype(float))
     result = scores.result()
-    assert (result["ods_f"], result["ois_f"], result["ap"]) == (expected,) * 3
+    assert (result["ods_f"], result["ois_f"]) == (expected,) * 2
+    assert result["ap"] == 0.0  # of a single measured recall
 
 
 def test_matching_is_maximum_on_small_cases():

@@ -78,6 +78,9 @@ def test_table():
 def test_measures_of_an_evaluation():
     metrics = {"semseg": {"pixel_accuracy": 0.9, "mean_iou": 0.6}, "depth": {"rmse": 0.5, "delta_1": 0.8}}
     assert select_measures(metrics) == {"semseg": 0.6, "depth": 0.5}
+    assert select_measures(metrics, {"semseg": "pixel_accuracy"}) == {"semseg": 0.9, "depth": 0.5}
+    with pytest.raises(ValueError, match="`metrics` must hold 'mean_iou_41' for task 'semseg'"):
+        select_measures(metrics, {"semseg": "mean_iou_41"})
     with pytest.raises(ValueError, match="`metrics` must hold 'rmse' for task 'depth'.*Received"):
         select_measures({"depth": {"delta_1": 0.8}})
     with pytest.raises(ValueError, match="task 'flow'"):

@@ -91,6 +91,14 @@ def test_graft_rule(layer, channels, shared):
     assert not is_shared(layer, get_method("single_task"))
 
 
+@pytest.fixture
+def policy():
+    """A policy that is global while networks are grafted; the one before comes back."""
+    before = keras.config.dtype_policy()
+    yield "mixed_bfloat16"
+    keras.config.set_dtype_policy(before)
+
+
 def small_vgg():
     """Biases, fused activations, groups, a convolution that is called twice, and dropout."""
     image = keras.Input((SIZE, SIZE, 3))
@@ -113,6 +121,18 @@ def test_a_users_own_network(method):
     branch = graft(bank, "depth")
     assert relative_difference(outputs_of(branch, images), outputs_of(backbone, images)) <= OUTPUT_RANGE
     assert sum(isinstance(layer, (Modulator, SeriesAdapter, ParallelAdapter)) for layer in branch.layers) == 3
+
+
+def test_adapters_compute_in_the_dtype_of_their_convolution(policy):
+    backbone = small_vgg()
+    expected = outputs_of(backbone, tiny_data(2)[0].astype("float32"))
+    keras.config.set_dtype_policy(policy)
+    for method in ("rc_identity", "series_adapter", "parallel_adapter", "channel_modulation", "low_rank(2)"):
+        branch = graft(FilterBank(backbone, method), "depth")
+        layers = [layer for layer in branch.layers if not isinstance(layer, keras.layers.InputLayer)]
+        assert {layer.name for layer in layers if layer.compute_dtype != "float32"} == set()
+        outputs = outputs_of(branch, tiny_data(2)[0].astype("float32"))
+        assert relative_difference(outputs, expected) <= OUTPUT_RANGE
 
 
 def test_everything_random_derives_from_names():

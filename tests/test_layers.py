@@ -282,42 +282,6 @@ class _Nothing:
         return False
 
 
-@pytest.mark.parametrize("training", [True, False])
-@pytest.mark.parametrize("shape", [(4, 6, 5, 3), (2, 1, 1, 3)])
-def test_norm_is_keras_norm(training, shape):
-    generator = np.random.default_rng(0)
-    image = generator.normal(2.0, 3.0, size=shape).astype("float32")
-    weight = generator.normal(size=shape).astype("float32")
-    results = []
-    for layer_class in (BatchNormalization, keras.layers.BatchNormalization):
-        layer = layer_class(momentum=0.9, epsilon=1e-5)
-        layer.build(shape)
-        for variable, value in zip(layer.weights, generator.spawn(1)[0].uniform(0.5, 2.0, (4, 3)), strict=True):
-            variable.assign(value)
-        generator = np.random.default_rng(1)
-        x = keras.Variable(image)
-
-        def loss(layer=layer, x=x):
-            y = layer(keras.ops.convert_to_tensor(x), training=training)
-            return keras.ops.sum(keras.ops.multiply(y, weight)), y
-
-        if keras.backend.backend() == "jax":  # its scope keeps updates apart
-            y, gradients, moving = layer(image, training=training), [], layer.non_trainable_weights
-        else:
-            y, gradients = _gradients(loss, [x, layer.gamma, layer.beta])
-            moving = layer.non_trainable_weights
-        results.append([keras.ops.convert_to_numpy(t) for t in (y, *gradients, *moving)])
-        generator = np.random.default_rng(0)
-    for ours, theirs in zip(*results, strict=True):
-        np.testing.assert_allclose(ours, theirs, rtol=GRADIENT, atol=GRADIENT)
-
-
-@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="Keras synchronizes norms on TensorFlow only")
-def test_synchronized_norm_is_left_to_keras():
-    layer = BatchNormalization(synchronized=True)
-    assert not layer._is_fused(np.zeros((1, 2, 2, 3), "float32"), None, training=True)
-
-
 def test_resize_has_half_pixel_centres():
     image = np.arange(4, dtype="float32").reshape(1, 1, 4, 1).repeat(2, axis=1)
     resized = ResizeTo()(image, np.zeros((1, 2, 8, 1)))

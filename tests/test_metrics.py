@@ -1,6 +1,8 @@
 """Metrics: equal to plain NumPy loops, exact over long epochs, and safe to compile."""
 
+import dataclasses
 import functools
+import math
 import os
 import subprocess
 import sys
@@ -121,7 +123,7 @@ def saliency_scores(y_true, y_pred):
                 continue
             mask, truth = (probability > threshold)[valid], (label == 1)[valid]
             if not mask.any() and not truth.any():
-                rows.append((1, 1, 1))
+                rows.append((1, 0, 0))
                 continue
             tp = np.sum(mask & truth)
             precision = tp / mask.sum() if mask.any() else 0
@@ -259,6 +261,11 @@ CASES = {
 }
 
 
+@pytest.fixture
+def sklearn_metrics():
+    return pytest.importorskip("sklearn.metrics")
+
+
 @pytest.fixture(params=CASES)
 def case(request):
     make, loop, labels, channels, ignored = CASES[request.param]
@@ -300,12 +307,14 @@ def test_channel_axis_of_labels_is_optional(case):
         assert run(make(), [y[..., None] for y in y_true], y_pred) == expected
 
 
-def test_nothing_valid_is_zero_and_changes_nothing(case):
+def test_scores_of_nothing_are_zero_errors_nan_and_nothing_changes(case):
     make, _, y_true, y_pred, ignored = case
     empty = np.full_like(y_true[0], ignored)
     metric = make()
-    nothing = run(metric, [empty], y_pred[:1])
-    assert nothing == (dict.fromkeys(nothing, 0.0) if isinstance(nothing, dict) else 0.0)
+    worst = math.nan if isinstance(metric, (metrics.RMSE, metrics.MeanAngle)) else 0.0
+    for nothing in (plain(metric.result()), run(metric, [empty], y_pred[:1])):
+        expected = dict.fromkeys(nothing, worst) if isinstance(nothing, dict) else worst
+        assert nothing == pytest.approx(expected, abs=0.0, nan_ok=True)
     alone = run(make(), y_true, y_pred)
     assert run(metric, y_true, y_pred) == alone
 
@@ -472,8 +481,19 @@ def test_saliency_without_foreground_scores_one():
         either.update_state(np.zeros((1, 2, 2)), np.full((1, 2, 2, 1), -9.0, "float32"))
     assert float(metric.result()) == 1.0
     assert plain(scores.result()) == tolerance(
-        {"max_iou": 1.0, "max_iou_threshold": 0.2, "max_f": 1.0, "max_f_threshold": 0.2}
+        {"max_iou": 1.0, "max_iou_threshold": 0.2, "max_f": 0.0, "max_f_threshold": 0.2}
     )
+
+
+def test_images_without_foreground_score_zero_in_f():
+    # 24 images, 4 of them empty in label and prediction; P and R are 1 in the others.
+    truth = np.zeros((24, 2, 3))
+    truth[4:, 0] = 1
+    z = np.where(truth == 1, 9.0, -9.0).astype("float32")[..., None]
+    metric = metrics.SaliencyScores()
+    metric.update_state(truth, z)
+    assert float(metric.result()["max_f"]) == tolerance(20 / 24)
+    assert float(metric.result()["max_iou"]) == 1.0
 
 
 def test_precision_and_recall_are_averaged_before_f():
@@ -579,14 +599,36 @@ def test_depth_that_is_not_positive_is_a_billionth_in_logarithms_and_ratios():
     assert result["delta_3"] == 0.0
 
 
+@pytest.mark.parametrize("make", [metrics.MeanIoU, metrics.SegmentationScores])
+@pytest.mark.parametrize("name", ["mean_iou", "scores"])
+def test_skipping_is_configured(make, name):
+    config = make(3, skip_unlabelled_images=True, name=name).get_config()
+    assert config["skip_unlabelled_images"] and make.from_config(config).skip_unlabelled_images
+    assert not make(3).skip_unlabelled_images
+
+
+def test_human_parts_are_one_number_in_training_and_evaluation():
+    rng = np.random.default_rng(4)
+    labels = np.stack([human_parts(rng) for _ in range(2)]).reshape(-1, *SHAPE[1:]) % 255
+    z = rng.normal(size=(*labels.shape, 7)).astype("float32")
+    task = Task.get("human_parts")
+    (training,), (evaluation,) = task.make_metrics(), evaluation_metrics(task)
+    assert run(training, [labels], [z]) == run(evaluation, [labels], [z])["mean_iou"]
+    counting_all = metrics.MeanIoU(7)
+    assert run(counting_all, [labels], [z]) < run(training, [labels], [z])
+    assert not dataclasses.replace(task, name="parts").make_metrics()[0].skip_unlabelled_images
+
+
 def test_human_parts_skip_images_without_people():
     labels = np.zeros((3, 2, 2))
     labels[0] = [[1, 0], [0, 0]]
     labels[2, 0] = 255  # padded
     z = np.eye(2, dtype="float32")[np.ones((3, 2, 2), int)]  # all is person
     skipping, plainly = metrics.SegmentationScores(2, skip_unlabelled_images=True), metrics.SegmentationScores(2)
-    for metric in (skipping, plainly):
+    mean = metrics.MeanIoU(2, skip_unlabelled_images=True)
+    for metric in (skipping, plainly, mean):
         metric.update_state(labels, z)
+    assert plain(mean.result()) == tolerance(1 / 8)
     assert plain(skipping.result()) == tolerance({"mean_iou": 1 / 8, "pixel_accuracy": 1 / 4})
     assert plain(plainly.result()) == tolerance({"mean_iou": 1 / 20, "pixel_accuracy": 1 / 10})
 
@@ -597,11 +639,38 @@ def test_classes_to_go_without_must_exist_and_leave_some(without):
         metrics.SegmentationScores(CLASSES, without=without)
 
 
-@pytest.mark.parametrize("make", [metrics.MaxF, metrics.MaxIoU])
-def test_diverged_predictions_do_not_crash(make):
+@pytest.mark.parametrize("make", [metrics.MaxF, metrics.MaxIoU, metrics.SaliencyScores])
+@pytest.mark.parametrize("label", [0, 1])
+def test_foreground_that_is_nan_is_wrong(make, label):
     metric = make()
-    metric.update_state(np.ones((1, 2, 2)), np.full((1, 2, 2, 1), np.nan, "float32"))
-    assert float(metric.result()) == 0.0
+    metric.update_state(np.full((1, 2, 2), label), np.full((1, 2, 2, 1), np.nan, "float32"))
+    result = metric.result()
+    scores = [result] if not isinstance(result, dict) else [result["max_iou"], result["max_f"]]
+    assert all(float(score) == 0.0 for score in scores)
+
+
+def test_a_nan_pixel_is_a_false_alarm_or_a_miss():
+    rng = np.random.default_rng(6)
+    labels, z = binary_maps(rng), rng.normal(size=(*SHAPE, 1)).astype("float32")
+    nan = rng.random(SHAPE) < 0.2
+    wrong = np.where(nan, np.where(labels == 1, -9, 9), z[..., 0]).astype("float32")[..., None]
+    broken = np.where(nan, np.nan, z[..., 0]).astype("float32")[..., None]
+    for make in (metrics.MaxF, metrics.MaxIoU, metrics.SaliencyScores):
+        assert run(make(), [labels], [broken]) == run(make(), [labels], [wrong])
+
+
+@pytest.mark.parametrize("channel", [0, 1, 2, slice(None)])
+def test_classes_that_are_nan_are_wrong(channel):
+    labels = np.array([[[0, 0, 1, 1]]])
+    z = np.eye(3, dtype="float32")[labels]
+    z[0, 0, (0, 2), channel] = np.nan
+    expected = {"mean_iou": (0.5 + 0.5 + 0) / 3, "pixel_accuracy": 0.5}  # hits 1 of 2, and no false alarm
+    assert run(metrics.SegmentationScores(3), [labels], [z]) == tolerance(expected)
+    assert run(metrics.MeanIoU(3), [labels], [z]) == tolerance(expected["mean_iou"])
+    assert run(metrics.MaskedAccuracy(), [labels[0, 0]], [z[0, 0]]) == tolerance(0.5)
+    labels[0, 0, 0] = 255  # an ignored pixel may be anything
+    assert run(metrics.SegmentationScores(3), [labels], [z]) == tolerance({"mean_iou": 0.5, "pixel_accuracy": 2 / 3})
+    assert run(metrics.MaskedAccuracy(ignore=255), [labels[0, 0]], [z[0, 0]]) == tolerance(2 / 3)
 
 
 def test_diverged_predictions_do_not_score():
@@ -630,8 +699,90 @@ def test_evaluation_measures_what_training_watches():
         assert {metric.name for metric in task.make_metrics()} <= set(numbers)
     human_parts, semseg = (evaluation_metrics(task)[0] for task in (Task.get("human_parts"), nyud()[1]))
     assert human_parts.skip_unlabelled_images and not semseg.skip_unlabelled_images
-    assert "mean_iou_without_40" in semseg.result() and "mean_iou_without_40" not in human_parts.result()
     assert evaluation_metrics(nyud()[1])[0] is not semseg
+
+
+def test_means_of_nyud_are_of_that_data_set_alone():
+    own = Task("semseg", 41, "segmentation")
+    for task, dataset in ((own, None), (own, "folder"), (nyud()[1], None), (nyud()[0], "nyud_mt")):
+        results = evaluation_metrics(task, dataset)[0].result()
+        assert not isinstance(results, dict) or list(results) == ["mean_iou", "pixel_accuracy"]
+        assert len(evaluation_metrics(task, dataset)) == 1
+
+
+def test_nyud_is_reported_over_40_and_41_classes(sklearn_metrics):
+    rng = np.random.default_rng(8)
+    labels = rng.integers(0, 41, (2, 40, 41))
+    predicted = np.where(rng.random(labels.shape) < 0.6, labels, rng.integers(0, 41, labels.shape))
+    z = np.eye(41, dtype="float32")[predicted]
+    for ignore in (0, 255):
+        task = dataclasses.replace(nyud()[1], ignore=ignore)
+        results = {}
+        for metric in evaluation_metrics(task, "nyud_mt"):
+            value = run(metric, [labels], [z])
+            results |= value if isinstance(value, dict) else {metric.name: value}
+        all_classes = sklearn_metrics.jaccard_score(labels.ravel(), predicted.ravel(), average="macro")
+        named = labels > 0
+        ious = sklearn_metrics.jaccard_score(
+            labels[named], predicted[named], labels=range(1, 41), average=None, zero_division=0
+        )
+        assert results["mean_iou_without_40"] == tolerance(
+            np.mean(ious[:-1])
+            if ignore == 0
+            else np.mean(
+                sklearn_metrics.jaccard_score(labels.ravel(), predicted.ravel(), labels=range(40), average="macro")
+            )
+        )
+        own, other = ("mean_iou", "mean_iou_41") if ignore == 0 else ("mean_iou_40", "mean_iou")
+        assert results[own] == tolerance(np.mean(ious))
+        assert results[other] == tolerance(all_classes)
+    assert len(evaluation_metrics(nyud()[1], "nyud_mt", padded=True)) == 1
+    assert len(evaluation_metrics(dataclasses.replace(nyud()[1], ignore=255), "nyud_mt", padded=True)) == 2
+
+
+class Epochs(keras.callbacks.Callback):
+    """Puts numbers of a metric into the logs, as `evaluate` would."""
+
+    def __init__(self, values):
+        super().__init__()
+        self.values = values
+
+    def on_epoch_end(self, epoch, logs=None):
+        logs["val_depth_rmse"] = self.values[epoch]
+
+
+def fit_with(values, *callbacks):
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1, use_bias=False, kernel_initializer="zeros")])
+    model.compile(keras.optimizers.SGD(0.5), "mae")  # the weight grows by 0.5 each epoch
+    x = np.ones((1, 1), "float32")
+    model.fit(x, 100 * x, epochs=len(values), verbose=0, callbacks=[Epochs(values), *callbacks])
+    return model
+
+
+def kept_epoch(model):
+    return float(ops.convert_to_numpy(model.layers[-1].kernel)[0, 0]) / 0.5 - 1
+
+
+@pytest.mark.parametrize(
+    ("values", "start", "best"),
+    [([None, None, 0.7, None, 0.9], math.inf, 2), ([0.7, None, 0.9, 0.5, None], None, 3), ([0.7, None], None, 0)],
+)
+def test_callbacks_do_not_keep_an_epoch_that_measured_nothing(values, start, best, tmp_path):
+    nothing = float(metrics.RMSE().result())
+    values = [nothing if value is None else value for value in values]
+    settings = {"monitor": "val_depth_rmse", "mode": "min"}
+    path = tmp_path / "best.weights.h5"
+    callbacks = [
+        keras.callbacks.ModelCheckpoint(
+            path, save_best_only=True, save_weights_only=True, initial_value_threshold=start, **settings
+        )
+    ]
+    if start is None:  # EarlyStopping has no such argument: it takes any first epoch for the best so far
+        callbacks.append(keras.callbacks.EarlyStopping(patience=9, restore_best_weights=True, **settings))
+    model = fit_with(values, *callbacks)
+    assert kept_epoch(model) == (best if start is None else len(values) - 1)
+    model.load_weights(path)
+    assert kept_epoch(model) == best
 
 
 REPLICAS = """

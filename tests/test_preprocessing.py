@@ -23,6 +23,7 @@ from rc_keras.zoo.preprocessing import (
     check_sizes,
     crop_back,
     evaluation_batches,
+    is_padded,
     steps_per_epoch,
     training_batches,
     training_ids,
@@ -405,6 +406,15 @@ def test_evaluation_image_larger_than_the_crop(quadrants):
     check_sizes(quadrants, "train", Preprocessing((25, 40), resize=(25, 40)))
     with pytest.raises(ValueError, match=r"image 0 of size \(26, 40\)"):
         check_sizes(quadrants, "train", Preprocessing((25, 40), resize=(26, 40)))
+
+
+def test_padded_is_what_does_not_fill_the_crop(quadrants, scenes):
+    assert is_padded(quadrants, "train", Preprocessing((60, 60)))
+    assert is_padded(quadrants, "train", Preprocessing((26, 34)))  # some of the images are smaller
+    assert is_padded(quadrants, "train", Preprocessing((60, 60), resize=(60, 59)))
+    assert not is_padded(quadrants, "train", Preprocessing((60, 59), resize=(60, 59)))
+    assert is_padded(scenes, "validation", Preprocessing((64, 65)))
+    assert not is_padded(scenes, "validation", Preprocessing((64, 64)))
 
 
 # --- wrong input

@@ -246,7 +246,7 @@ def test_saliency_scores(rng, missing, sklearn_metrics):
 
 def foreground_scores(sklearn_metrics, truth, mask):
     if not truth.any() and not mask.any():
-        return 1.0, 1.0, 1.0
+        return 1.0, 0.0, 0.0
     return (
         sklearn_metrics.jaccard_score(truth, mask, zero_division=0),
         sklearn_metrics.precision_score(truth, mask, zero_division=0),
@@ -317,8 +317,10 @@ METRICS = {
 
 
 @pytest.mark.parametrize("name", METRICS)
-def test_metrics_without_labels_are_zero(name, rng):
+def test_scores_without_labels_are_zero_and_errors_nan(name, rng):
     make, data = METRICS[name]
     labels, prediction, _ = data(rng, (np.ones(SHAPE, bool), False))
     result = measured(make(), labels, prediction)
-    assert set(result.values() if isinstance(result, dict) else [result]) == {0.0}
+    values = list(result.values() if isinstance(result, dict) else [result])
+    is_error = name in ("mean_angle", "normals", "rmse", "depth")
+    np.testing.assert_array_equal(values, np.full(len(values), np.nan if is_error else 0.0))

@@ -1,6 +1,7 @@
 """Δm: how much a multi-task model loses against single-task networks, in one number."""
 
 import math
+from collections.abc import Mapping
 
 # What of a task enters Δm, and whether lower is better. `rc_keras.metrics` and the boundary scores use these names.
 MEASURES = {
@@ -13,11 +14,19 @@ MEASURES = {
 }
 
 
-def select_measures(metrics):
+def select_measures(
+    metrics: Mapping[str, Mapping[str, float]], names: Mapping[str, str] | None = None
+) -> dict[str, float]:
     """The numbers that enter Δm, out of all metrics of an evaluation.
+
+    Of NYUD's `semseg` that is `mean_iou`, over the 40 named classes, which are what `rc_keras.nyud()` trains, as
+    Vandenhende's survey and ATRC have it. RCM publishes the mean over 41 classes, of which "unlabelled" is one: with
+    `names={"semseg": "mean_iou_41"}` that enters. Its training has 41 classes too: for a Δm beside the paper's, train
+    the task `dataclasses.replace(task, ignore=255)`, of which `mean_iou` is over 41.
 
     Args:
         metrics: `{task: {metric: number}}` for tasks of `MEASURES`.
+        names: `{task: metric}` to take instead of that of `MEASURES`.
 
     Returns:
         `{task: number}`.
@@ -27,7 +36,7 @@ def select_measures(metrics):
     """
     numbers = {}
     for task, values in metrics.items():
-        key, _ = _measure(task)
+        key = (names or {}).get(task, _measure(task)[0])
         if key not in values:
             raise ValueError(f"`metrics` must hold {key!r} for task {task!r}. Received: {sorted(values)}")
         numbers[task] = values[key]

@@ -1,31 +1,44 @@
 """Every metric that is reported of a task."""
 
-from rc_keras import metrics
+import keras
 
-# The mean without NYUD's last class, "otherprop", is taken too: one copy of the data lacks it in the training split.
-_WITHOUT = {("segmentation", 41): (40,)}
+from rc_keras import Task, metrics
 
 
-def evaluation_metrics(task):
+def evaluation_metrics(task: Task, dataset: str | None = None, padded: bool = False) -> list[keras.metrics.Metric]:
     """Fresh metrics of a task for raw predictions, all that its kind is published with.
 
     Edges have only `MaxF` here: `rc_keras.metrics.boundaries` measures them on the host. Images without people are left
-    out of a task named `human_parts`.
+    out of a task named `human_parts`, as in training.
+
+    Mean IoU of NYUD is published in two forms that do not compare: over 40 classes, where 0, "unlabelled", is ignored,
+    and over 41, where it is a class. `mean_iou` of its `semseg` is the one that the task is trained for (`task.ignore`;
+    of `rc_keras.nyud()` that over 40), and the other is reported beside it: `mean_iou_41`, or `mean_iou_40` where class
+    0 is trained. Of a network that is never trained to answer 0, IoU of class 0 is 0, and what it answers where nothing
+    is labelled are false alarms. Padding has the label 0 too, so there is no `mean_iou_41` of padded images. A further
+    mean, `mean_iou_without_40`, leaves out the last class, "otherprop", which one copy of the data lacks in training.
 
     Args:
         task: the `Task`.
+        dataset: name of the data set, as the TFDS builder has it; `None`: another one.
+        padded: whether some image is measured with padding around it, or beside images that fill up a batch.
 
     Returns:
         A list of `keras.metrics.Metric`.
     """
     if task.kind == "segmentation":
+        is_nyud = (dataset, task.name) == ("nyud_mt", "semseg")
         scores = metrics.SegmentationScores(
             task.channels,
             ignore=task.ignore,
-            without=_WITHOUT.get((task.kind, task.channels), ()),
-            skip_unlabelled_images=task.name == "human_parts",
+            without=(40,) if is_nyud else (),
+            skip_unlabelled_images=task.skips_unlabelled_images,
         )
-        return [scores]
+        if not is_nyud:
+            return [scores]
+        if task.ignore != 0:
+            return [scores, metrics.MeanIoU(task.channels, ignore=0, name="mean_iou_40")]
+        return [scores] if padded else [scores, metrics.MeanIoU(task.channels, ignore=255, name="mean_iou_41")]
     if task.kind == "saliency":
         return [metrics.SaliencyScores(ignore=task.ignore)]
     if task.kind == "normals":

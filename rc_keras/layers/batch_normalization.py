@@ -1,4 +1,7 @@
-"""Keras's batch normalization with the fused kernel."""
+"""Keras's batch normalization with the fused kernel and the moving variance of the published networks."""
+
+import math
+from typing import Any
 
 import keras
 from keras import ops
@@ -10,15 +13,43 @@ from rc_keras import ops as rc_ops
 class BatchNormalization(keras.layers.BatchNormalization):
     """`keras.layers.BatchNormalization`, same arguments and weights; one fused kernel on TensorFlow.
 
+    The moving variance follows the unbiased variance of each batch, sum (x - mean)² / (n - 1) over its n = batch x
+    height x width values a channel, as `torch.nn.BatchNorm2d` and TensorFlow's fused kernel keep it, on every backend.
+    Keras's own layer divides by n. The two differ by n / (n - 1), which is seen where n is small: behind a global
+    pooling n is the batch size. Outputs in training are the same, for they are normalized with the biased variance
+    everywhere. Where n is 1 the variance is 0, as in TensorFlow's kernel (PyTorch refuses to train so).
+
     Several replicas of `tf.distribute` are always synchronized, or each would keep its own moving statistics, of which
-    those of the first are saved. The fused kernel cannot do that: there, and wherever else it does not apply (other
-    backends, masks, renormalization, an axis that is not the last), Keras's own implementation runs.
+    those of the first are saved; n is then the sum over the replicas. Only renormalization (`renorm=True`), which
+    follows deviations instead of variances, is left to Keras as it is.
     """
 
-    def call(self, inputs, training=None, mask=None):
+    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
         training = bool(training) and self.trainable
-        if not self._is_fused(inputs, mask, training):
+        if self._is_fused(inputs, mask, training):
+            return self._fused_call(inputs, training)
+        if not training or self.renorm:
             return super().call(inputs, training=training, mask=mask)
+        if mask is not None and len(mask.shape) != len(inputs.shape) - 1:
+            raise ValueError(
+                "`mask` must have one axis less than the inputs. "
+                f"Received: mask.shape={tuple(mask.shape)}, inputs.shape={tuple(inputs.shape)}"
+            )
+        x = ops.cast(inputs, keras.backend.result_type(inputs.dtype, "float32"))
+        mean, variance, n = self._batch_statistics(x, mask)
+        self._move(mean, variance * (n / ops.maximum(n - 1.0, 1.0)))
+        outputs = ops.batch_normalization(
+            x,
+            mean,
+            variance,
+            axis=self.axis,
+            offset=ops.cast(self.beta, x.dtype) if self.center else None,
+            scale=ops.cast(self.gamma, x.dtype) if self.scale else None,
+            epsilon=self.epsilon,
+        )
+        return ops.cast(outputs, self.compute_dtype)
+
+    def _fused_call(self, inputs: Any, training: bool) -> Any:
         outputs, mean, variance = rc_ops.fused_batch_norm(
             inputs,
             ops.cast(self.gamma, "float32"),
@@ -29,17 +60,29 @@ class BatchNormalization(keras.layers.BatchNormalization):
             training,
         )
         if training:
-            for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
-                step = (ops.cast(batch, moving.dtype) - moving) * (1.0 - self.momentum)
-                moving.assign_add(step)
+            self._move(mean, variance)
         return ops.cast(outputs, self.compute_dtype)
 
-    def _moments(self, inputs, mask):
-        if mask is None and rc_ops.in_replica():
-            return ops.moments(inputs, axes=self._reduction_axes, synchronized=True)
-        return super()._moments(inputs, mask)
+    def _move(self, mean: Any, variance: Any) -> None:
+        for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
+            moving.assign_add((ops.cast(batch, moving.dtype) - moving) * (1.0 - self.momentum))
 
-    def _is_fused(self, inputs, mask, training):
+    def _batch_statistics(self, x: Any, mask: Any) -> tuple[Any, Any, Any]:
+        """Mean and biased variance of each channel over the batch of all replicas, and the number of values."""
+        axes = [axis for axis in range(len(x.shape)) if axis != self.axis % len(x.shape)]
+        if mask is None:
+            n = ops.cast(math.prod(ops.shape(x)[axis] for axis in axes), x.dtype)
+            mean, variance = ops.moments(x, axes=axes, synchronized=self.synchronized or rc_ops.in_replica())
+            return mean, variance, rc_ops.sum_over_replicas(n)
+        present = ops.broadcast_to(ops.cast(ops.expand_dims(mask, -1), "bool"), ops.shape(x))
+        sums = [ops.sum(ops.where(present, values, 0.0), axes, keepdims=True) for values in (ops.ones_like(x), x)]
+        n, total = rc_ops.sum_over_replicas(sums)
+        mean = total / ops.maximum(n, 1.0)
+        squares = ops.sum(ops.square(ops.where(present, x - mean, 0.0)), axes, keepdims=True)
+        variance = rc_ops.sum_over_replicas(squares) / ops.maximum(n, 1.0)
+        return ops.squeeze(mean, axes), ops.squeeze(variance, axes), ops.squeeze(n, axes)
+
+    def _is_fused(self, inputs: Any, mask: Any, training: bool) -> bool:
         return (
             mask is None
             and not (training and rc_ops.in_replica())

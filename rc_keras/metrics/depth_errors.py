@@ -27,7 +27,7 @@ class DepthErrors(RMSE):
 
     The published code takes rmse per image and the median of log_rmse, and counts unlabelled pixels as 1e-9 m; here
     they are left out, so numbers differ where labels are missing. Images without any label are not counted. A NaN is
-    within no ratio, counts as 24 in the median, and makes the others NaN. All are 0 when nothing is labelled.
+    within no ratio, counts as 24 in the median, and makes the others NaN. All are NaN when nothing is labelled.
 
     Args:
         name: Name of the metric.
@@ -70,11 +70,11 @@ class DepthErrors(RMSE):
         self.image_log_rmse.add(histogram(bins_of(log_rmse, BIN, _BINS), counted, _BINS))
 
     def result(self):
-        count = ops.maximum(self.count.value(), 1.0)
+        count = self.count.value()
         within = self.within.value() / count
         return {
             "rmse": super().result(),
-            "rmse_per_image": self.image_rmse.value() / ops.maximum(self.images.value(), 1.0),
+            "rmse_per_image": self.image_rmse.value() / self.images.value(),
             "log_rmse": ops.sqrt(self.log_squares.value() / count),
             "log_rmse_median": histogram_median(self.image_log_rmse.value(), BIN),
             "abs_rel": self.relative.value() / count,

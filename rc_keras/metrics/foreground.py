@@ -10,7 +10,9 @@ FIRST, THRESHOLDS, STEPS = 4, 15, 20
 
 
 def count_foreground(y_true, y_pred, ignore, kept):
-    """How many pixels are foreground in prediction and label; a predicted one has sigmoid(z) > τ.
+    """How many pixels are foreground in prediction and label.
+
+    A predicted one has sigmoid(z) > τ; where z is NaN the prediction is wrong at every τ.
 
     Args:
         y_true: Maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
@@ -24,12 +26,11 @@ def count_foreground(y_true, y_pred, ignore, kept):
     """
     labels = label_map(y_true, y_pred)
     valid = (labels != ignore) & (labels >= 0.0) & (labels <= 1.0) & kept
-    probability = ops.sigmoid(ops.squeeze(y_pred, axis=-1))
-    passed = thresholds_exceeded(probability, steps=STEPS, first=FIRST, count=THRESHOLDS)
-    positive = ops.cast(labels >= 0.5, "float32")
+    positive = labels >= 0.5
+    passed = thresholds_exceeded(ops.squeeze(y_pred, axis=-1), positive, STEPS, FIRST, THRESHOLDS)
     batch = ops.shape(labels)[0]
     image = ops.reshape(ops.arange(batch, dtype="float32"), (-1, 1, 1))
-    bins = (image * 2.0 + positive) * (THRESHOLDS + 1) + passed
+    bins = (image * 2.0 + ops.cast(positive, "float32")) * (THRESHOLDS + 1) + passed
     counts = histogram(bins, valid, batch * 2 * (THRESHOLDS + 1))
     counts = ops.cast(ops.reshape(counts, (-1, 2, THRESHOLDS + 1)), "float32")
 

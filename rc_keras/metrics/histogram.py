@@ -1,13 +1,16 @@
 """Counting over bins and thresholds, in one pass whatever their number."""
 
+from typing import Any
+
 from keras import ops
 
 
-def thresholds_exceeded(probability, steps, first, count):
-    """How many of the thresholds (first + k) / steps, k = 0 … count - 1, are exceeded.
+def thresholds_exceeded(logits: Any, positive: Any, steps: int, first: int, count: int) -> Any:
+    """How many of the thresholds (first + k) / steps, k = 0 … count - 1, are exceeded by sigmoid(z).
 
     Args:
-        probability: Float32 tensor in 0 … 1; NaN exceeds nothing.
+        logits: Float32 tensor z; a NaN is wrong at every threshold: it exceeds none where positive, all elsewhere.
+        positive: Boolean tensor of the same shape, whether the label is 1.
         steps: Thresholds per unit.
         first: Numerator of the lowest threshold.
         count: Number of thresholds.
@@ -15,8 +18,9 @@ def thresholds_exceeded(probability, steps, first, count):
     Returns:
         Float32 tensor of whole numbers in 0 … count, of the same shape.
     """
-    exceeded = ops.ceil(probability * steps) - first
-    return ops.where(exceeded > 0.0, ops.minimum(exceeded, float(count)), 0.0)
+    exceeded = ops.clip(ops.ceil(ops.sigmoid(logits) * steps) - first, 0.0, float(count))
+    wrong = ops.where(positive, 0.0, float(count))
+    return ops.where(ops.isnan(logits), wrong, exceeded)
 
 
 def histogram(bins, valid, size):
@@ -63,7 +67,7 @@ def histogram_median(counts, width):
         width: Width of a bin.
 
     Returns:
-        Float32 scalar, 0 when nothing was counted.
+        Float32 scalar, NaN when nothing was counted.
     """
     ends = ops.cumsum(counts)
     total = ends[-1]
@@ -76,4 +80,4 @@ def histogram_median(counts, width):
         return (below + ops.clip(offset / ops.maximum(inside, 1.0), 0.0, 1.0)) * width
 
     ranks = ops.floor((total - 1.0) / 2.0), ops.floor(total / 2.0)
-    return ops.where(total > 0.0, (value_of_rank(ranks[0]) + value_of_rank(ranks[1])) / 2.0, 0.0)
+    return ops.where(total > 0.0, (value_of_rank(ranks[0]) + value_of_rank(ranks[1])) / 2.0, float("nan"))

@@ -4,7 +4,7 @@ import keras
 from keras import ops
 
 from rc_keras.losses.pixels import label_map
-from rc_keras.metrics.masked_metric import MaskedMetric
+from rc_keras.metrics.masked_metric import MaskedMetric, undecided
 from rc_keras.metrics.running_sum import RunningSum
 
 
@@ -33,7 +33,7 @@ class MaskedAccuracy(MaskedMetric):
     def update_pixels(self, y_true, y_pred, kept):
         labels = label_map(y_true, y_pred)
         valid = (labels != self.ignore) & (labels >= 0) & (labels < y_pred.shape[-1]) & kept
-        correct = ops.cast(ops.argmax(y_pred, axis=-1), "float32") == labels
+        correct = (ops.cast(ops.argmax(y_pred, axis=-1), "float32") == labels) & ~undecided(y_pred)
         self.correct.add(ops.sum(ops.cast(correct & valid, "float32")))
         self.count.add(ops.sum(ops.cast(valid, "float32")))
 

@@ -1,5 +1,7 @@
 """What all training metrics of this package share."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
@@ -11,6 +13,11 @@ class MaskedMetric(keras.metrics.Metric):
 
     Its state is a few float32 sums of fixed shape, so it runs inside compiled train steps on every
     backend, and states of several replicas are merged by adding them.
+
+    Without any pixel that counts, a score is 0, the worst, and an error (`RMSE`, `MeanAngle`, `NormalsErrors`,
+    `DepthErrors`) is NaN, which Keras's callbacks do not take for an improvement, unless it comes first: then
+    `ModelCheckpoint` needs `initial_value_threshold=float("inf")`. A prediction that is NaN is never a class and never
+    right: in scores its pixel counts as wrong, and it makes a mean error NaN.
 
     A subclass implements `update_pixels(y_true, y_pred, kept)`, with float32 tensors and a boolean
     map of the pixels the caller wants counted (or True for all).
@@ -41,3 +48,8 @@ class MaskedMetric(keras.metrics.Metric):
 
     def get_config(self):
         return {"name": self.name}
+
+
+def undecided(logits: Any) -> Any:
+    """Whether a pixel has a NaN among its logits `(…, C)`: a boolean map `(…)`."""
+    return ops.any(ops.isnan(logits), axis=-1)

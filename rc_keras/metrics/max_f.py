@@ -39,10 +39,10 @@ class MaxF(MaskedMetric):
     def update_pixels(self, y_true, y_pred, kept):
         labels = label_map(y_true, y_pred)
         valid = (labels != self.ignore) & (labels >= 0.0) & (labels <= 1.0) & kept
-        probability = ops.sigmoid(ops.squeeze(y_pred, axis=-1))
-        passed = thresholds_exceeded(probability, steps=100, first=1, count=THRESHOLDS)
-        positive = ops.cast(labels >= 0.5, "float32")
-        counts = histogram(positive * (THRESHOLDS + 1) + passed, valid, 2 * (THRESHOLDS + 1))
+        positive = labels >= 0.5
+        passed = thresholds_exceeded(ops.squeeze(y_pred, axis=-1), positive, steps=100, first=1, count=THRESHOLDS)
+        bins = ops.cast(positive, "float32") * (THRESHOLDS + 1) + passed
+        counts = histogram(bins, valid, 2 * (THRESHOLDS + 1))
         self.counts.add(ops.reshape(counts, (2, THRESHOLDS + 1)))
 
     def result(self):

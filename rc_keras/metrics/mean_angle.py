@@ -13,7 +13,8 @@ from rc_keras.metrics.running_sum import RunningSum
 class MeanAngle(MaskedMetric):
     """Angle between predicted and labelled normals in degrees, mean over all pixels with a label.
 
-    Both sides are normalized first; pixels with a zero label are left out. 0 when there are none.
+    Both sides are normalized first; pixels with a zero label are left out. NaN when nothing is
+    labelled.
 
     Args:
         name: Name of the metric.
@@ -36,4 +37,4 @@ class MeanAngle(MaskedMetric):
         self.count.add(ops.sum(ops.cast(valid, "float32")))
 
     def result(self):
-        return self.angle.value() / ops.maximum(self.count.value(), 1.0)
+        return self.angle.value() / self.count.value()

@@ -1,11 +1,13 @@
 """Mean intersection over union of semantic segmentation and human parts."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.histogram import histogram
-from rc_keras.metrics.masked_metric import MaskedMetric
+from rc_keras.metrics.masked_metric import MaskedMetric, undecided
 from rc_keras.metrics.running_sum import RunningSum
 
 
@@ -19,12 +21,14 @@ class MeanIoU(MaskedMetric):
     that is neither labelled nor predicted anywhere contributes 0. (`keras.metrics.MeanIoU` leaves
     such classes out.) When `ignore` is itself one of the classes (NYUD's 0, unlabelled), that
     class is no part of the mean; predicting it is still a miss of the true class. Labels outside
-    0 … C − 1 count as ignored.
+    0 … C − 1 count as ignored. A pixel with a NaN among its logits is a miss of its class.
 
     Args:
         num_classes: C.
         ignore: Label of the pixels to leave out.
         name: Name of the metric.
+        skip_unlabelled_images: Leave out images whose labels are all 0 or ignored, as the published protocol does
+            for human parts: it skips a label of only 0 or only 255. Padding, being ignored, does not matter here.
 
     Call arguments:
         y_true: Class ids, `(B, H, W)` or `(B, H, W, 1)`.
@@ -32,24 +36,32 @@ class MeanIoU(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    def __init__(self, num_classes, ignore=255, name="mean_iou"):
+    def __init__(
+        self, num_classes: int, ignore: int = 255, name: str = "mean_iou", skip_unlabelled_images: bool = False
+    ) -> None:
         super().__init__(name=name)
         self.num_classes = num_classes
         self.ignore = ignore
+        self.skip_unlabelled_images = skip_unlabelled_images
         self.confusion = RunningSum(self, (num_classes, num_classes), "confusion")
+        self.undecided = RunningSum(self, (num_classes,), "undecided")
 
-    def update_pixels(self, y_true, y_pred, kept):
-        labels = label_map(y_true, y_pred)
+    def update_pixels(self, y_true: Any, y_pred: Any, kept: Any) -> None:
+        classes, labels = self.num_classes, label_map(y_true, y_pred)
+        valid = (labels != self.ignore) & (labels >= 0) & (labels < classes) & kept
+        if self.skip_unlabelled_images:
+            valid = valid & ops.any(valid & (labels > 0), axis=(1, 2), keepdims=True)
+        nan = undecided(y_pred)
         predicted = ops.cast(ops.argmax(y_pred, axis=-1), "float32")
-        valid = (labels != self.ignore) & (labels >= 0) & (labels < self.num_classes) & kept
-        counts = histogram(labels * self.num_classes + predicted, valid, self.num_classes**2)
-        self.confusion.add(ops.reshape(counts, (self.num_classes, self.num_classes)))
+        counts = histogram(labels * classes + predicted, valid & ~nan, classes**2)
+        self.confusion.add(ops.reshape(counts, (classes, classes)))
+        self.undecided.add(histogram(labels, valid & nan, classes))
 
-    def class_iou(self):
+    def class_iou(self) -> Any:
         """Intersection over union of each class, `(C,)`."""
         confusion = self.confusion.value()
         hits = ops.diagonal(confusion)
-        union = ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) - hits
+        union = ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) + self.undecided.value() - hits
         return hits / ops.maximum(union, 1e-8)
 
     def result(self):
@@ -57,4 +69,9 @@ class MeanIoU(MaskedMetric):
         return ops.mean(ops.take(self.class_iou(), classes, axis=0))
 
     def get_config(self):
-        return {**super().get_config(), "num_classes": self.num_classes, "ignore": self.ignore}
+        return {
+            **super().get_config(),
+            "num_classes": self.num_classes,
+            "ignore": self.ignore,
+            "skip_unlabelled_images": self.skip_unlabelled_images,
+        }

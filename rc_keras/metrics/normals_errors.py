@@ -20,7 +20,7 @@ class NormalsErrors(MeanAngle):
 
     The median is read off a histogram with bins of 0.01 degrees, and is off by less than that. The shares of pixels
     below 11.25, 22.5 and 30 degrees are counted exactly. A NaN counts as 180 degrees in the median, and makes mean and
-    RMSE NaN. All are 0 when nothing is labelled.
+    RMSE NaN. All are NaN when nothing is labelled.
 
     Args:
         name: Name of the metric.
@@ -49,7 +49,7 @@ class NormalsErrors(MeanAngle):
         self.angles.add(histogram(bins_of(angle, BIN, _BINS), valid, _BINS))
 
     def result(self):
-        count = ops.maximum(self.count.value(), 1.0)
+        count = self.count.value()
         within = self.within.value() / count
         return {
             "mean_angle": super().result(),

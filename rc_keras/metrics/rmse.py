@@ -15,7 +15,7 @@ class RMSE(MaskedMetric):
         RMSE = sqrt(Σ_{t≠0} (p − t)² / N_v)
 
     Pooled means one root over all images; RCM's own code takes a root per image and averages them
-    (and counts unlabelled pixels), so the two are not comparable. 0 when nothing is labelled.
+    (and counts unlabelled pixels), so the two are not comparable. NaN when nothing is labelled.
 
     Args:
         name: Name of the metric.
@@ -39,4 +39,4 @@ class RMSE(MaskedMetric):
         self.count.add(ops.sum(ops.cast(valid, "float32")))
 
     def result(self):
-        return ops.sqrt(self.squares.value() / ops.maximum(self.count.value(), 1.0))
+        return ops.sqrt(self.squares.value() / self.count.value())

@@ -15,9 +15,9 @@ class SaliencyScores(MaxIoU):
         P(τ) = 1/N Σ_i TP_i / predicted_i      R(τ) = 1/N Σ_i TP_i / true_i
         max_f = max_τ 2 P R / (P + R),         τ = 0.20, 0.25, …, 0.90
 
-    β² is 1, as in the published protocol, not the 0.3 that is usual elsewhere. An image where neither label nor
-    prediction has foreground counts 1 in both means; otherwise a quotient over nothing is 0. (The protocol says so of
-    IoU; of P and R it says nothing.)
+    β² is 1, as in the published protocol, not the 0.3 that is usual elsewhere. A quotient over nothing is 0, so an
+    image where neither label nor prediction has foreground counts 0 in both means, though 1 in that of IoU: the
+    published code scores the two so.
 
     Args:
         ignore: Label of the pixels to leave out.
@@ -38,10 +38,8 @@ class SaliencyScores(MaxIoU):
 
     def add_counts(self, hits, predicted, positives, counted):
         super().add_counts(hits, predicted, positives, counted)
-        nothing = (predicted == 0.0) & (positives == 0.0)
         for total, whole in ((self.precision, predicted), (self.recall, positives)):
-            quotient = ops.where(nothing, 1.0, share_of(hits, whole))
-            total.add(ops.sum(quotient * counted, axis=0))
+            total.add(ops.sum(share_of(hits, whole), axis=0))  # 0 of an image that is not counted
 
     def result(self):
         images = ops.maximum(self.images.value(), 1.0)

@@ -3,7 +3,6 @@
 import keras
 from keras import ops
 
-from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.mean_iou import MeanIoU
 
 
@@ -19,8 +18,7 @@ class SegmentationScores(MeanIoU):
         ignore: Label of the pixels to leave out.
         without: Class ids that the second mean leaves out, for classes that a split lacks; empty: no second mean.
             Their pixels stay valid: they are false alarms of the classes that they are taken for.
-        skip_unlabelled_images: Leave out images whose labels are all 0 or ignored, as the published protocol does
-            for human parts: it skips a label of only 0 or only 255. Padding, being ignored, does not matter here.
+        skip_unlabelled_images: See `MeanIoU`.
         name: Name of the metric.
 
     Call arguments:
@@ -35,7 +33,7 @@ class SegmentationScores(MeanIoU):
     """
 
     def __init__(self, num_classes, ignore=255, without=(), skip_unlabelled_images=False, name="scores"):
-        super().__init__(num_classes, ignore=ignore, name=name)
+        super().__init__(num_classes, ignore=ignore, skip_unlabelled_images=skip_unlabelled_images, name=name)
         unknown = set(without) - set(range(num_classes))
         if unknown or not set(range(num_classes)) - {ignore, *without}:
             raise ValueError(
@@ -43,14 +41,6 @@ class SegmentationScores(MeanIoU):
                 f"Received: without={tuple(without)}, ignore={ignore}"
             )
         self.without = tuple(without)
-        self.skip_unlabelled_images = skip_unlabelled_images
-
-    def update_pixels(self, y_true, y_pred, kept):
-        if self.skip_unlabelled_images:
-            labels = label_map(y_true, y_pred)
-            named = (labels != self.ignore) & (labels > 0) & (labels < self.num_classes) & kept
-            kept = kept & ops.any(named, axis=(1, 2), keepdims=True)
-        super().update_pixels(y_true, y_pred, kept)
 
     def result(self):
         confusion = self.confusion.value()
@@ -59,13 +49,9 @@ class SegmentationScores(MeanIoU):
             left = [c for c in range(self.num_classes) if c != self.ignore and c not in self.without]
             key = "_".join(map(str, self.without))
             results[f"mean_iou_without_{key}"] = ops.mean(ops.take(self.class_iou(), left, axis=0))
-        hits = ops.sum(ops.diagonal(confusion))
-        results["pixel_accuracy"] = hits / ops.maximum(ops.sum(confusion), 1.0)
+        pixels = ops.sum(confusion) + ops.sum(self.undecided.value())
+        results["pixel_accuracy"] = ops.sum(ops.diagonal(confusion)) / ops.maximum(pixels, 1.0)
         return results
 
     def get_config(self):
-        return {
-            **super().get_config(),
-            "without": list(self.without),
-            "skip_unlabelled_images": self.skip_unlabelled_images,
-        }
+        return {**super().get_config(), "without": list(self.without)}

@@ -1,5 +1,6 @@
 """The builder `nyud_mt` reads the archive, and says what is wrong with a broken one."""
 
+import dataclasses
 import shutil
 import zipfile
 
@@ -8,8 +9,15 @@ import pytest
 import scipy.io
 import tensorflow_datasets as tfds
 from PIL import Image
+from tiny import SIZE, tiny_model
 
+import rc_keras
 from rc_keras.zoo.datasets import nyud_mt
+from rc_keras.zoo.evaluation.measure import measure
+from rc_keras.zoo.recipes.batches import evaluation_stream
+from rc_keras.zoo.recipes.data import Data
+from rc_keras.zoo.recipes.recipe import Recipe
+from rc_keras.zoo.strategy import make_strategy
 
 DUMMY = nyud_mt.Builder.code_path.parent / "dummy_data"
 UNIT_TOLERANCE = 1e-6
@@ -292,3 +300,24 @@ def test_real_archive(test_data, tmp_path):
     builder = prepare(test_data, tmp_path)
     assert builder.info.splits["train"].num_examples == 795
     assert builder.info.splits["validation"].num_examples == 654
+
+
+def test_both_means_are_reported_where_nothing_is_padded(tmp_path):
+    builder, semseg = prepare(DUMMY, tmp_path / "data"), rc_keras.nyud()[1]
+    model = tiny_model([semseg])
+    model.save(tmp_path / "m.keras")
+    data = Data(builder, {"semseg": semseg}, DUMMY)
+    recipe = Recipe("nyud_mt", ("semseg",), crop=(SIZE, SIZE), resize=(SIZE, SIZE), steps=1, checkpoint_every=1)
+    scores = measure(tmp_path / "m.keras", recipe, data, make_strategy("none")).tasks["semseg"]
+    assert list(scores) == ["mean_iou", "mean_iou_without_40", "pixel_accuracy", "mean_iou_41"]
+    (images, labels, _), *_ = evaluation_stream(recipe, data, [semseg])
+    labels, predicted = labels["semseg"][..., 0].numpy(), np.argmax(model(images)["semseg"], axis=-1)
+    assert (labels == 0).any() and (labels > 0).any()
+    for key, kept, classes in (("mean_iou", labels > 0, range(1, 41)), ("mean_iou_41", labels >= 0, range(41))):
+        ious = []
+        for c in classes:
+            true, taken = kept & (labels == c), kept & (predicted == c)
+            ious.append((true & taken).sum() / max((true | taken).sum(), 1))
+        assert scores[key] == pytest.approx(np.mean(ious), abs=UNIT_TOLERANCE)
+    padded = dataclasses.replace(recipe, resize=(SIZE, SIZE - 1))
+    assert "mean_iou_41" not in measure(tmp_path / "m.keras", padded, data, make_strategy("none")).tasks["semseg"]

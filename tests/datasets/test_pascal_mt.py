@@ -12,10 +12,12 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import rc_keras
+from rc_keras.metrics.boundaries import thin
 from rc_keras.zoo.datasets import pascal_mt
-from rc_keras.zoo.datasets.pascal_mt.edges import boundaries
+from rc_keras.zoo.datasets.pascal_mt.edges import boundaries, evaluation_boundaries
 from rc_keras.zoo.datasets.pascal_mt.human_parts import read_human_parts
 from rc_keras.zoo.datasets.pascal_mt.normals_classes import normals_classes
+from rc_keras.zoo.preprocessing import Preprocessing, crop_back, evaluation_batches, training_batches
 
 pytest.importorskip("dill", reason="tfds.testing needs dill")
 
@@ -120,6 +122,8 @@ def check_example(example, root):
     np.testing.assert_array_equal(example["saliency"][..., 0], saliency.astype(np.uint8), strict=True)
     label_map = scipy.io.loadmat(root / f"Context/trainval/{name}.mat")["LabelMap"]
     np.testing.assert_array_equal(example["edge"][..., 0], boundaries(label_map), strict=True)
+    expected = evaluation_boundaries(label_map)
+    np.testing.assert_array_equal(example["edge_for_evaluation"][..., 0], expected, strict=True)
 
     n = pixels(root / f"NormalsDistill/{name}.png") / 127.5 - 1
     # floor, person and tvmonitor count, sky does not.
@@ -139,7 +143,7 @@ def test_examples_are_the_files_in_both_layouts(root, tmp_path):
         for name, example in received.items():
             check_example(example, DUMMY / "PASCAL_MT")
             assert set(example) == {task.name for task in rc_keras.pascal_context()} | {
-                *("id", "image", "has_human_parts")
+                *("id", "image", "has_human_parts", "edge_for_evaluation")
             }
             for feature in example:
                 np.testing.assert_array_equal(other[name][feature], example[feature], strict=True)
@@ -189,6 +193,47 @@ def test_boundaries_of_two_regions():
     assert edge.dtype == np.uint8 and set(np.flatnonzero(edge.any(0))) <= {3, 4}
     assert (edge.sum(1) <= 1).all() and edge[1:-1].sum() == 4, "one pixel wide, no gap"
     assert not boundaries(np.full((6, 8), 7)).any()
+
+
+def seg2bmap(label_map):
+    """Pixel by pixel: another label to the right, below, or below to the right."""
+    height, width = label_map.shape
+    differs = np.zeros((height, width), bool)
+    for i, j in np.ndindex(height, width):
+        around = [(i, j + 1), (i + 1, j), (i + 1, j + 1)]
+        differs[i, j] = any(a < height and b < width and label_map[a, b] != label_map[i, j] for a, b in around)
+    return differs
+
+
+@pytest.mark.parametrize("arrange", [np.ascontiguousarray, np.asfortranarray])
+def test_boundaries_to_evaluate_are_those_of_seism(arrange):
+    blobs = np.random.default_rng(0).integers(0, 460, (5, 6)).repeat(4, axis=0).repeat(3, axis=1).astype(np.uint16)
+    blobs[7, 7] = 459  # a region of one pixel
+    noise = np.random.default_rng(1).integers(0, 2, (9, 11)).astype(np.uint16)
+    for label_map in (blobs, noise, blobs[:1], blobs[:, :1]):
+        edge = evaluation_boundaries(arrange(label_map))
+        assert edge.dtype == np.uint8
+        np.testing.assert_array_equal(edge, thin(seg2bmap(label_map)))
+    label_map = np.zeros((6, 8), np.uint16)
+    label_map[:, 4:] = 459
+    assert set(np.flatnonzero(evaluation_boundaries(label_map).any(0))) == {3}, "on the left of where regions meet"
+    assert not evaluation_boundaries(np.full((6, 8), 7)).any()
+
+
+def test_edges_are_measured_with_the_boundaries_of_seism(tmp_path):
+    builder, (edge, *_) = prepare(DUMMY, tmp_path), rc_keras.pascal_context()
+    stored = examples(builder, "validation")
+    for _, labels, info in evaluation_batches(builder, "validation", [edge], Preprocessing((18, 20)), 1):
+        label = crop_back(labels["edge"][0].numpy(), info["box"][0].numpy())
+        example = stored[info["id"][0].numpy().decode()]
+        np.testing.assert_array_equal(label, example["edge_for_evaluation"])
+        assert not np.array_equal(label, example["edge"])
+    plain = Preprocessing(SIZE, scales=(1.0,), flip=False)
+    trained = [
+        labels["edge"][0].numpy() for _, labels in training_batches(builder, "train", [edge], plain, 1, 0).take(3)
+    ]
+    for example in examples(builder, "train").values():
+        assert any(np.array_equal(example["edge"], label) for label in trained)
 
 
 def test_classes_of_the_normals(tmp_path):

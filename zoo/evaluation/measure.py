@@ -10,8 +10,8 @@ from rc_keras.zoo.evaluation.machine import describe_machine
 from rc_keras.zoo.evaluation.predictions import write_predictions
 from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.evaluation_metrics import evaluation_metrics
-from rc_keras.zoo.preprocessing import crop_back
-from rc_keras.zoo.recipes.batches import evaluation_stream, measured_pairs
+from rc_keras.zoo.preprocessing import crop_back, is_padded
+from rc_keras.zoo.recipes.batches import evaluation_stream, measured_pairs, preprocessing
 
 SHOWN_IMAGES = 6
 
@@ -37,7 +37,8 @@ def measure(path, recipe, data, strategy, split="validation", tasks=None, suppre
         model = keras.saving.load_model(path)
         names = [name for name in tasks or model.tasks if tasks or name in data.tasks]
         selected = data.select(names)
-        metrics = {task.name: evaluation_metrics(task) for task in selected}
+        padded = strategy.num_replicas > 1 or is_padded(data.builder, split, preprocessing(recipe))
+        metrics = {task.name: evaluation_metrics(task, data.builder.name, padded) for task in selected}
         model.compile(optimizer="sgd", metrics=metrics)
     batches = evaluation_stream(recipe, data, selected, split)
     pairs = measured_pairs(batches, selected, recipe.batch_size, strategy.num_replicas)

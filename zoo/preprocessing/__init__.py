@@ -1,7 +1,7 @@
 """From stored examples to the batches a model is trained and measured on."""
 
 from rc_keras.zoo.preprocessing.contact_sheet import write_contact_sheet
-from rc_keras.zoo.preprocessing.evaluation_stream import check_sizes, crop_back, evaluation_batches
+from rc_keras.zoo.preprocessing.evaluation_stream import check_sizes, crop_back, evaluation_batches, is_padded
 from rc_keras.zoo.preprocessing.preprocessing import Preprocessing
 from rc_keras.zoo.preprocessing.training_stream import steps_per_epoch, training_batches, training_ids
 
@@ -10,6 +10,7 @@ __all__ = [
     "check_sizes",
     "crop_back",
     "evaluation_batches",
+    "is_padded",
     "steps_per_epoch",
     "training_batches",
     "training_ids",

@@ -1,9 +1,14 @@
 """The batches a model is measured on."""
 
+from collections.abc import Iterable, Sequence
+
+import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
 from rc_keras.zoo.preprocessing.augmentation import crop, pad
 from rc_keras.zoo.preprocessing.labelled_images import LabelledImages, stream_options
+from rc_keras.zoo.preprocessing.preprocessing import Preprocessing
 from rc_keras.zoo.preprocessing.stored_examples import StoredExamples
 
 
@@ -17,7 +22,8 @@ def evaluation_batches(builder, split, tasks, preprocessing, batch_size):
 
     Returns:
         `tf.data.Dataset` of `(images, {task: labels}, info)`, images and labels as from `training_batches`, labels
-        `Task.ignore` in the padding. `info["id"]` is the string `(batch,)` of the feature `id`, or the place in the
+        `Task.ignore` in the padding. Labels come from the feature `<task>_for_evaluation` where the data set has one.
+        `info["id"]` is the string `(batch,)` of the feature `id`, or the place in the
         split where there is none; `info["box"]` is int32 `(batch, 4)`: top, left, height and width of what is not
         padding, see `crop_back`.
 
@@ -27,7 +33,7 @@ def evaluation_batches(builder, split, tasks, preprocessing, batch_size):
     """
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
-    examples = LabelledImages(builder, split, tasks, preprocessing.resize)
+    examples = LabelledImages(builder, split, tasks, preprocessing.resize, for_evaluation=True)
     target = preprocessing.crop
 
     def example(index):
@@ -53,21 +59,32 @@ def check_sizes(builder, split, preprocessing):
     Raises:
         ValueError: if one does not; names it.
     """
-    stored = builder.info.features["image"].shape[:2]
-    if preprocessing.resize is not None or None not in stored:
-        sizes = [preprocessing.resize or stored]
-    else:
-        examples = StoredExamples(builder, split, ["image"])
-        shapes = tf.data.Dataset.range(len(examples)).map(
-            lambda index: tf.shape(examples.read(index)["image"])[:2], tf.data.AUTOTUNE
-        )
-        sizes = shapes.with_options(stream_options()).as_numpy_iterator()
-    for index, size in enumerate(sizes):
+    for index, size in enumerate(_sizes(builder, split, preprocessing)):
         if any(side > limit for side, limit in zip(size, preprocessing.crop, strict=True)):
             raise ValueError(
                 f"Images of `{split}` must fit in the crop, {preprocessing.crop}: `resize` makes them smaller. "
                 f"Received: image {index} of size {tuple(map(int, size))}"
             )
+
+
+def is_padded(builder: tfds.core.DatasetBuilder, split: str, preprocessing: Preprocessing) -> bool:
+    """Whether `evaluation_batches` pads an image of a split; decodes images like `check_sizes`."""
+    crop_size = tuple(preprocessing.crop)
+    return any(tuple(size) != crop_size for size in _sizes(builder, split, preprocessing))
+
+
+def _sizes(
+    builder: tfds.core.DatasetBuilder, split: str, preprocessing: Preprocessing
+) -> Iterable[Sequence[int] | np.ndarray]:
+    """(height, width) of each image before it is padded; one for all of them where that is known."""
+    stored = builder.info.features["image"].shape[:2]
+    if preprocessing.resize is not None or None not in stored:
+        return [preprocessing.resize or stored]
+    examples = StoredExamples(builder, split, ["image"])
+    shapes = tf.data.Dataset.range(len(examples)).map(
+        lambda index: tf.shape(examples.read(index)["image"])[:2], tf.data.AUTOTUNE
+    )
+    return shapes.with_options(stream_options()).as_numpy_iterator()
 
 
 def crop_back(pixels, box):

@@ -1,8 +1,12 @@
 """Stored examples as images with the labels of some tasks."""
 
+from collections.abc import Iterable
+
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
+from rc_keras import Task
 from rc_keras.zoo.preprocessing import augmentation
 from rc_keras.zoo.preprocessing.stored_examples import StoredExamples
 
@@ -15,17 +19,28 @@ class LabelledImages:
         split: name of a split, or a part of one.
         tasks: list of `rc_keras.Task`.
         size: (height, width) everything is resized to, or None: as stored.
+        for_evaluation: whether a task's labels come from the feature `<task>_for_evaluation` where there is one.
 
     Raises:
         ValueError: if the data set has no labels of a task, or they are of a type that the task's kind cannot have.
     """
 
-    def __init__(self, builder, split, tasks, size=None):
+    def __init__(
+        self,
+        builder: tfds.core.DatasetBuilder,
+        split: str,
+        tasks: Iterable[Task],
+        size: tuple[int, int] | None = None,
+        for_evaluation: bool = False,
+    ) -> None:
         self.tasks = list(tasks)
         self._size = size
-        _check_features(builder.info.features, self.tasks)
-        self._has_id = "id" in builder.info.features
-        names = ["image", *(task.name for task in self.tasks), *(["id"] if self._has_id else [])]
+        features = builder.info.features
+        _check_features(features, self.tasks)
+        self._has_id = "id" in features
+        special = {task.name: f"{task.name}_for_evaluation" for task in self.tasks}
+        self._labels = {task: name if for_evaluation and name in features else task for task, name in special.items()}
+        names = ["image", *self._labels.values(), *(["id"] if self._has_id else [])]
         self._examples = StoredExamples(builder, split, names)
 
     def __len__(self):
@@ -44,7 +59,8 @@ class LabelledImages:
         example = self._examples.read(index)
         name = example.pop("id") if self._has_id else tf.strings.as_string(index)
         image = example.pop("image")
-        image, labels = augmentation.standard_labels(image, example, self.tasks)
+        labels = {task: example[name] for task, name in self._labels.items()}
+        image, labels = augmentation.standard_labels(image, labels, self.tasks)
         if self._size is not None:
             image, labels = augmentation.resize(image, labels, self.tasks, self._size)
         return image, labels, name
@@ -72,7 +88,7 @@ def stream_options():
 
 
 def _check_features(features, tasks):
-    present = sorted(set(features) - {"image", "id"})
+    present = sorted(name for name in features if name not in ("image", "id") and not name.endswith("_for_evaluation"))
     names = [task.name for task in tasks]
     if not names or len(set(names)) < len(names):
         raise ValueError(f"`tasks` must be tasks of different names, at least one. Received: tasks={tasks}")

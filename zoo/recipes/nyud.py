@@ -18,7 +18,8 @@ The paper's numbers need its own ImageNet networks and data (see the README of t
 | 800 | odsF 54.4 % | mIoU 8.8 % (without class 40: 9.0 %) | mean angle 36.0° | RMSE 0.961 m |
 
 from a copy of the data with depth in steps of 3.9 cm, normals derived from it, edges that are the borders of labels,
-and class 40 unlabelled in the training split.
+and class 40 unlabelled in the training split. mIoU is the mean over the 40 named classes, and is what enters Δm;
+`mean_iou_41`, reported beside it, counts class 0 as the paper does (see `rc_keras.zoo.evaluation_metrics`).
 """
 
 from rc_keras.zoo.recipes.recipe import Recipe

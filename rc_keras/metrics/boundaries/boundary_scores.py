@@ -25,11 +25,13 @@ class BoundaryScores:
 
         ODS   max over t of F(t)
         OIS   F of the counts summed over the images, each at the threshold of its own best F
-        AP    mean of the precision at the recalls 0, 0.01, …, 1, interpolated linearly between the measured points:
-              thresholds without any predicted pixel are left out, of equal recalls the highest precision counts, below
-              the lowest recall its precision holds, above the highest recall the precision is 0.
+        AP    0.01 times the sum of the precision at the 101 recalls 0, 0.01, …, 1, interpolated linearly between the
+              measured points: below the lowest and above the highest measured recall it is 0, of equal recalls the
+              highest threshold counts, and of a single measured recall AP is 0.
 
-    A quotient over nothing is 0, so all scores are 0 when there is no true boundary or nothing was predicted. Of
+    This AP is the benchmark's of BSDS500, and depends on how low the recall gets that the thresholds reach: a map of
+    few values has a low one however good it is. A quotient over nothing is 0, so a threshold without any predicted
+    pixel is the point (0, 0), and all scores are 0 when there is no true boundary or nothing was predicted. Of
     thresholds with the same F the highest is taken. Ignored pixels count on neither side: they are cut from the map
     (after suppression) and from the truth, before thinning. A label drawn two pixels wide is thinned too, as a thin
     prediction could not match it one to one; thin labels stay as they are.
@@ -107,7 +109,7 @@ class BoundaryScores:
             "ods_precision": float(precision[ods]),
             "ods_recall": float(recall[ods]),
             "ois_f": float(_precision_recall_f(best_counts)[2]),
-            "ap": _average_precision(precision, recall, counts[:, 1] > 0),
+            "ap": average_precision(precision, recall),
         }
 
     def merge(self, other):
@@ -208,10 +210,17 @@ def _best(f):
     return len(f) - 1 - int(np.argmax(f[::-1]))
 
 
-def _average_precision(precision, recall, predicted):
-    if not predicted.any():
+def average_precision(precision: np.ndarray, recall: np.ndarray) -> float:
+    """AP of a curve as the benchmark of BSDS500 takes it, see `BoundaryScores`.
+
+    Args:
+        precision, recall: `(thresholds,)`, by rising threshold.
+
+    Returns:
+        The sum over 101 recalls / 100.
+    """
+    recalls, indices = np.unique(recall[::-1], return_index=True)
+    if len(recalls) < 2:
         return 0.0
-    recalls, group = np.unique(recall[predicted], return_inverse=True)
-    precisions = np.zeros(len(recalls))
-    np.maximum.at(precisions, group, precision[predicted])
-    return float(np.mean(np.interp(RECALLS, recalls, precisions, right=0.0)))
+    precisions = np.interp(RECALLS, recalls, precision[::-1][indices], left=0.0, right=0.0)
+    return float(np.sum(precisions) / 100)

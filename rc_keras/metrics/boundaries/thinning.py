@@ -1,9 +1,10 @@
 """Thinning of binary maps to lines one pixel wide."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
-def thin(binary):
+def thin(binary: ArrayLike) -> np.ndarray:
     """Removes pixels from both sides of every line until none can go; connectedness and line ends are kept.
 
     Guo and Hall, "Parallel thinning with two-subiteration algorithms", 1989, as in MATLAB's `bwmorph(…, 'thin', Inf)`.
@@ -17,7 +18,7 @@ def thin(binary):
     Outside the map there are no pixels. Only pixels whose neighbourhood has changed are looked at again.
 
     Args:
-        binary: `(H, W)` map, true or nonzero on the pixels to thin.
+        binary: `(H, W)` map in any memory order, true or nonzero on the pixels to thin.
 
     Returns:
         `(H, W)` booleans, a subset of the given pixels.
@@ -25,7 +26,7 @@ def thin(binary):
     binary = np.asarray(binary)
     if binary.ndim != 2:
         raise ValueError(f"`binary` must be a map (H, W). Received: shape={binary.shape}")
-    padded = np.pad(binary.astype(bool), 1)
+    padded = np.pad(np.ascontiguousarray(binary, dtype=bool), 1)
     width = padded.shape[1]
     offsets = np.array([1, 1 - width, -width, -width - 1, -1, width - 1, width, width + 1])
     flat = padded.reshape(-1)

@@ -16,7 +16,7 @@ from rc_keras.zoo.datasets.label_checks import (
 )
 from rc_keras.zoo.datasets.nyud_mt.normal_map import NormalMap
 from rc_keras.zoo.datasets.ordered_map import ordered_map
-from rc_keras.zoo.datasets.pascal_mt.edges import boundaries
+from rc_keras.zoo.datasets.pascal_mt.edges import boundaries, evaluation_boundaries
 from rc_keras.zoo.datasets.pascal_mt.human_parts import IGNORE, read_human_parts
 from rc_keras.zoo.datasets.pascal_mt.layouts import find_files, find_layout
 from rc_keras.zoo.datasets.pascal_mt.normals_classes import normals_classes
@@ -35,8 +35,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     code_path = tfds.core.Path(__file__)
     pkg_dir_path = code_path.parent
 
-    VERSION = tfds.core.Version("1.0.0")
-    RELEASE_NOTES = {"1.0.0": "First release."}
+    VERSION = tfds.core.Version("1.1.0")
+    RELEASE_NOTES = {"1.1.0": "Boundaries to evaluate with, as seism has them.", "1.0.0": "First release."}
     MANUAL_DOWNLOAD_INSTRUCTIONS = """
     Put the archive PASCAL_MT.zip of RCM, or PASCAL_MT.tgz of ASTMT and of Vandenhende's multi-task
     survey, into the manual directory, or the folder PASCAL_MT extracted from it, with JPEGImages/,
@@ -52,6 +52,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
                     "id": tfds.features.Text(),
                     "image": tfds.features.Image(shape=(None, None, 3)),
                     "edge": tfds.features.Image(**label),
+                    "edge_for_evaluation": tfds.features.Image(**label),
                     "semseg": tfds.features.Image(**label, use_colormap=True),
                     "human_parts": tfds.features.Image(**label, use_colormap=True),
                     "has_human_parts": np.bool_,
@@ -87,6 +88,7 @@ def _read_example(name, paths, classes):
         "id": name,
         "image": paths["image"],
         "edge": boundaries(label_map)[..., None],
+        "edge_for_evaluation": evaluation_boundaries(label_map)[..., None],
         "semseg": _read_semseg(paths["semseg"], size)[..., None],
         "human_parts": parts[..., None],
         "has_human_parts": bool((parts != IGNORE).any()),
