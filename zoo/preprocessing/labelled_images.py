@@ -1,8 +1,12 @@
 """Stored examples as images with the labels of some tasks."""
 
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
+from rc_keras.task import Task
 from rc_keras.zoo.preprocessing import augmentation
 from rc_keras.zoo.preprocessing.stored_examples import StoredExamples
 
@@ -20,7 +24,9 @@ class LabelledImages:
         ValueError: if the data set has no labels of a task, or they are of a type that the task's kind cannot have.
     """
 
-    def __init__(self, builder, split, tasks, size=None):
+    def __init__(
+        self, builder: tfds.core.DatasetBuilder, split: str, tasks: Iterable[Task], size: tuple[int, int] | None = None
+    ) -> None:
         self.tasks = list(tasks)
         self._size = size
         _check_features(builder.info.features, self.tasks)
@@ -28,10 +34,10 @@ class LabelledImages:
         names = ["image", *(task.name for task in self.tasks), *(["id"] if self._has_id else [])]
         self._examples = StoredExamples(builder, split, names)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._examples)
 
-    def read(self, index):
+    def read(self, index: tf.Tensor) -> tuple[tf.Tensor, augmentation.Labels, tf.Tensor]:
         """Reads an example.
 
         Args:
@@ -50,7 +56,7 @@ class LabelledImages:
         return image, labels, name
 
 
-def indices_where(builder, split, feature):
+def indices_where(builder: tfds.core.DatasetBuilder, split: str, feature: str) -> np.ndarray:
     """Places, in the stored order, of the examples whose boolean feature is true; int64 array."""
     features = builder.info.features
     flags = sorted(name for name in features if features[name].np_dtype == np.bool_ and features[name].shape == ())
@@ -61,7 +67,7 @@ def indices_where(builder, split, feature):
     return np.flatnonzero(np.fromiter(values.as_numpy_iterator(), bool)).astype("int64")
 
 
-def stream_options():
+def stream_options() -> tf.data.Options:
     """Options of every stream: the same order always, and no operation that takes cores from the training step."""
     options = tf.data.Options()
     options.deterministic = True
@@ -71,7 +77,7 @@ def stream_options():
     return options
 
 
-def _check_features(features, tasks):
+def _check_features(features: Mapping[str, tfds.features.FeatureConnector], tasks: list[Task]) -> None:
     present = sorted(set(features) - {"image", "id"})
     names = [task.name for task in tasks]
     if not names or len(set(names)) < len(names):
@@ -87,7 +93,7 @@ def _check_features(features, tasks):
         )
 
 
-def _check_feature(task, feature):
+def _check_feature(task: Task, feature: tfds.features.FeatureConnector) -> None:
     shape, dtype = feature.shape, np.dtype(feature.np_dtype)
     channels = 3 if task.kind == "normals" else 1
     if task.kind == "classification":
