@@ -1,7 +1,12 @@
 """The two archives called PASCAL_MT: the same labels, in other folders."""
 
+import pathlib
+from collections.abc import Sequence
+from typing import TypeAlias
+
 # What is looked for: the folders it may be in, the preferred first, and the suffix of its files.
-RCM = {
+Layout: TypeAlias = dict[str, tuple[tuple[str, ...], str]]
+RCM: Layout = {
     "image": (("JPEGImages",), "jpg"),
     "context": (("Context/trainval",), "mat"),
     "parts": (("PascalParts",), "mat"),
@@ -9,7 +14,7 @@ RCM = {
     "normals": (("NormalsDistill",), "png"),
     "saliency": (("SaliencyDistill",), "png"),
 }
-ASTMT = {
+ASTMT: Layout = {
     "image": (("JPEGImages",), "jpg"),
     "context": (("pascal-context/trainval",), "mat"),
     "parts": (("human_parts",), "mat"),
@@ -19,7 +24,7 @@ ASTMT = {
 }
 
 
-def find_layout(root):
+def find_layout(root: pathlib.Path) -> Layout:
     """Tells the layouts apart by the folder of the normals.
 
     Args:
@@ -43,7 +48,9 @@ def find_layout(root):
     return found[0]
 
 
-def find_files(root, layout, split, ids):
+def find_files(
+    root: pathlib.Path, layout: Layout, split: str, ids: Sequence[str]
+) -> dict[str, dict[str, pathlib.Path]]:
     """Finds every file of every image.
 
     Args:
@@ -58,7 +65,7 @@ def find_files(root, layout, split, ids):
     Raises:
         FileNotFoundError: If a file is missing; says which, and how many more of its kind.
     """
-    files = {image_id: {} for image_id in ids}
+    files: dict[str, dict[str, pathlib.Path]] = {image_id: {} for image_id in ids}
     for kind, (folders, suffix) in layout.items():
         # Listing a folder once is faster than asking for each file.
         for folder in reversed([root / folder for folder in folders if (root / folder).is_dir()]):
