@@ -1,9 +1,13 @@
 """How labels and weights are laid over the pixels of a prediction, for losses and metrics alike."""
 
+from collections.abc import Sequence
+
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 
-def label_map(y_true, y_pred):
+
+def label_map(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Labels of a one-channel task without their channel axis.
 
     Args:
@@ -27,7 +31,7 @@ def label_map(y_true, y_pred):
     return y_true
 
 
-def vector_map(y_true, y_pred):
+def vector_map(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Labels that have as many channels as the prediction, checked to have its shape."""
     if not _agree(y_true.shape, y_pred.shape):
         raise ValueError(
@@ -37,7 +41,7 @@ def vector_map(y_true, y_pred):
     return y_true
 
 
-def weight_map(sample_weight, rank):
+def weight_map(sample_weight: Tensor, rank: int) -> Tensor:
     """Weights made broadcastable to a map of the given rank.
 
     Args:
@@ -61,7 +65,7 @@ def weight_map(sample_weight, rank):
     return weight
 
 
-def _agree(shape, expected):
+def _agree(shape: Sequence[int | None], expected: Sequence[int | None]) -> bool:
     return len(shape) == len(expected) and all(
         a == b or a is None or b is None for a, b in zip(shape, expected, strict=True)
     )
