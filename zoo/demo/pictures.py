@@ -30,9 +30,9 @@ def write_pictures(
     for i, image in enumerate(shown["image"]):
         _write(folder / f"{i}-image.png", image)
         for task in tasks:
-            scale = {"depth_range": depth_range} if task.kind == "depth" else {}
-            _write(folder / f"{i}-{task.name}-truth.png", task.draw_label(shown[task.name][i], **scale))
-            answer = task.draw(answers[task.name][i], activated=True, **scale)
+            scale = depth_range if task.kind == "depth" else None
+            _write(folder / f"{i}-{task.name}-truth.png", task.draw_label(shown[task.name][i], depth_range=scale))
+            answer = task.draw(answers[task.name][i], activated=True, depth_range=scale)
             _write(folder / f"{i}-{task.name}-answer.png", answer)
     return depth_range
 
