@@ -4,7 +4,7 @@ import dataclasses
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
 import keras
@@ -280,7 +280,7 @@ class Task:
             return [metrics.RMSE()]
         return [metrics.MaskedAccuracy(ignore=self.ignore)]
 
-    def check_labels(self, labels: Tensor, images_shape: Sequence[int]) -> None:
+    def check_labels(self, labels: Tensor, images_shape: Iterable[int]) -> None:
         """Checks a batch of labels on the host: shape, type, values.
 
         Args:

@@ -85,7 +85,11 @@ def test_modulators_are_matrix_products(operations):
 
 
 def test_our_gradient_stands_in_where_tensorflow_has_none(operations):
-    assert (operations["dilated"] == 0) == operations["differentiates"]
+    """Of maps of 8x8, rates of 12 and 18 see one pixel through their middle tap; the other taps are left out."""
+    whole, one_tap = 4 + 1, 2  # the last stage and rate 6; rates 12 and 18
+    dilated = 0 if operations["differentiates"] else len(TASKS)
+    assert operations["dilated"] == dilated * (whole + one_tap)
+    assert operations["taps"] == dilated * (9 * whole + one_tap)
 
 
 def convolve(image, kernel, dilation):

@@ -1,13 +1,14 @@
 """Where an archive and its lists of images are found."""
 
-import pathlib
 import re
 from collections.abc import Mapping
 
 import tensorflow_datasets as tfds
 
+from rc_keras.zoo.datasets.file_path import FilePath
 
-def find_root(dl_manager: tfds.download.DownloadManager, name: str) -> pathlib.Path:
+
+def find_root(dl_manager: tfds.download.DownloadManager, name: str) -> FilePath:
     """The folder of an archive in the manual directory, extracted if need be.
 
     Args:
@@ -36,7 +37,7 @@ def find_root(dl_manager: tfds.download.DownloadManager, name: str) -> pathlib.P
     return folder
 
 
-def read_splits(folder: pathlib.Path, names: Mapping[str, str]) -> dict[str, list[str]]:
+def read_splits(folder: FilePath, names: Mapping[str, str]) -> dict[str, list[str]]:
     """Reads which images belong to which split.
 
     Args:
@@ -60,7 +61,7 @@ def read_splits(folder: pathlib.Path, names: Mapping[str, str]) -> dict[str, lis
     return splits
 
 
-def _read_ids(path: pathlib.Path) -> list[str]:
+def _read_ids(path: FilePath) -> list[str]:
     if not path.exists():
         raise FileNotFoundError(f"The split file `{path}` must exist, with one image id a line.")
     ids = path.read_bytes().decode("ascii", "backslashreplace").split()

@@ -1,5 +1,6 @@
 """The rendered rooms as `tf.data` pipelines."""
 
+import os
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -18,7 +19,7 @@ class Rooms:
         data_dir: where TFDS keeps data sets; `None`: its default.
     """
 
-    def __init__(self, config: DemoConfig, data_dir: str | None = None) -> None:
+    def __init__(self, config: DemoConfig, data_dir: str | os.PathLike | None = None) -> None:
         self._config = config
         train = config.pretraining_images + config.task_images
         scenes = ScenesConfig(

@@ -21,7 +21,7 @@ from rc_keras.zoo.demo.results import DemoResults, TaskResult
 from rc_keras.zoo.demo.training import add_task, fit, make_model, measure
 
 
-def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | None = None) -> DemoResults:
+def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> DemoResults:
     """Runs the demo.
 
     The folder gets `config.json`, `model.keras`, `model.tflite` with its report, `results.json`, pictures, and last of

@@ -1,6 +1,7 @@
 """The data sets that recipes name."""
 
 import dataclasses
+import os
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -23,7 +24,7 @@ class Data:
 
     builder: "tfds.core.DatasetBuilder"
     tasks: dict[str, rc_keras.Task]
-    manual_dir: str | None = None
+    manual_dir: str | os.PathLike | None = None
 
     def prepare(self) -> None:
         """Reads the archive into TFDS's files, the first time."""
@@ -39,7 +40,9 @@ class Data:
         return [self.tasks[name] for name in names]
 
 
-def open_data(name: str, manual_dir: str | None = None, data_dir: str | None = None) -> Data:
+def open_data(
+    name: str, manual_dir: str | os.PathLike | None = None, data_dir: str | os.PathLike | None = None
+) -> Data:
     """Finds a data set; nothing is prepared yet.
 
     Args:
@@ -60,26 +63,26 @@ def open_data(name: str, manual_dir: str | None = None, data_dir: str | None = N
 _Opened: TypeAlias = tuple["tfds.core.DatasetBuilder", list[rc_keras.Task]]
 
 
-def _nyud_mt(config: str, manual_dir: str | None, data_dir: str | None) -> _Opened:
+def _nyud_mt(config: str, manual_dir: str | os.PathLike | None, data_dir: str | os.PathLike | None) -> _Opened:
     from rc_keras.zoo.datasets.nyud_mt import Builder
 
     return Builder(data_dir=data_dir), rc_keras.nyud()
 
 
-def _pascal_mt(config: str, manual_dir: str | None, data_dir: str | None) -> _Opened:
+def _pascal_mt(config: str, manual_dir: str | os.PathLike | None, data_dir: str | os.PathLike | None) -> _Opened:
     from rc_keras.zoo.datasets.pascal_mt import Builder
 
     return Builder(data_dir=data_dir), rc_keras.pascal_context()
 
 
-def _scenes(config: str, manual_dir: str | None, data_dir: str | None) -> _Opened:
+def _scenes(config: str, manual_dir: str | os.PathLike | None, data_dir: str | os.PathLike | None) -> _Opened:
     from rc_keras.zoo.datasets.scenes import Builder
     from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
 
     return Builder(config=config or None, data_dir=data_dir), scenes_tasks()
 
 
-def _folder(config: str, manual_dir: str | None, data_dir: str | None) -> _Opened:
+def _folder(config: str, manual_dir: str | os.PathLike | None, data_dir: str | os.PathLike | None) -> _Opened:
     from rc_keras.zoo.datasets.folder import Builder
 
     if manual_dir is None:

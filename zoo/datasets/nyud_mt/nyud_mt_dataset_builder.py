@@ -1,6 +1,5 @@
 """The `nyud_mt` dataset: NYUDv2 with the labels of four tasks, from a folder or archive."""
 
-import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -10,6 +9,7 @@ import tensorflow_datasets as tfds
 import rc_keras
 from rc_keras.zoo.datasets import label_checks
 from rc_keras.zoo.datasets.archive import find_root, read_splits
+from rc_keras.zoo.datasets.file_path import FilePath
 from rc_keras.zoo.datasets.nyud_mt.layouts import find_layout
 from rc_keras.zoo.datasets.nyud_mt.normal_map import NormalMap
 from rc_keras.zoo.datasets.ordered_map import ordered_map
@@ -61,7 +61,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         return {split: self._generate_examples(root, layout, names) for split, names in ids.items()}
 
     def _generate_examples(
-        self, root: pathlib.Path, layout: Mapping[str, str], names: Iterable[str]
+        self, root: FilePath, layout: Mapping[str, str], names: Iterable[str]
     ) -> Iterator[tuple[str, dict[str, Any]]]:
         def read(name: str) -> tuple[str, dict[str, Any]]:
             paths = {folder: root / folder / f"{name}.{suffix}" for folder, suffix in layout.items()}
@@ -70,7 +70,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         yield from ordered_map(read, names)
 
 
-def _check_files(root: pathlib.Path, layout: Mapping[str, str], split: str, ids: Sequence[str]) -> None:
+def _check_files(root: FilePath, layout: Mapping[str, str], split: str, ids: Sequence[str]) -> None:
     for folder, suffix in layout.items():
         present = {path.name for path in (root / folder).iterdir()}
         missing = [i for i in ids if f"{i}.{suffix}" not in present]
@@ -82,7 +82,7 @@ def _check_files(root: pathlib.Path, layout: Mapping[str, str], split: str, ids:
             )
 
 
-def _read_example(name: str, paths: Mapping[str, pathlib.Path]) -> dict[str, Any]:
+def _read_example(name: str, paths: Mapping[str, FilePath]) -> dict[str, Any]:
     size = label_checks.read_image(paths["images"]).shape[:2]
     return {
         "id": name,
@@ -94,7 +94,7 @@ def _read_example(name: str, paths: Mapping[str, pathlib.Path]) -> dict[str, Any
     }
 
 
-def _read_numbers(path: pathlib.Path, key: str, size: Sequence[int]) -> np.ndarray:
+def _read_numbers(path: FilePath, key: str, size: Sequence[int]) -> np.ndarray:
     """The one-channel label in a file of any layout, (height, width)."""
     if path.suffix == ".mat":
         values = label_checks.read_mat(path, key)
@@ -104,7 +104,7 @@ def _read_numbers(path: pathlib.Path, key: str, size: Sequence[int]) -> np.ndarr
     return values
 
 
-def _read_semseg(path: pathlib.Path, size: Sequence[int]) -> np.ndarray:
+def _read_semseg(path: FilePath, size: Sequence[int]) -> np.ndarray:
     classes = _read_numbers(path, "segmentation", size)
     # 255 means the same as 0 here: no label.
     classes = np.where(classes == 255, 0, classes)
@@ -112,7 +112,7 @@ def _read_semseg(path: pathlib.Path, size: Sequence[int]) -> np.ndarray:
     return classes.astype(np.uint8)[..., None]
 
 
-def _read_edge(path: pathlib.Path, size: Sequence[int]) -> np.ndarray:
+def _read_edge(path: FilePath, size: Sequence[int]) -> np.ndarray:
     edge = _read_numbers(path, "edge", size)
     low, high = edge.min(), edge.max()
     if not 0 <= low <= high <= 255 or edge.ndim != 2:
@@ -122,7 +122,7 @@ def _read_edge(path: pathlib.Path, size: Sequence[int]) -> np.ndarray:
     return (edge > (0.5 if high <= 1 else 127)).astype(np.uint8)[..., None]
 
 
-def _read_normals(path: pathlib.Path, size: Sequence[int]) -> pathlib.Path | np.ndarray:
+def _read_normals(path: FilePath, size: Sequence[int]) -> FilePath | np.ndarray:
     """The JPEG file itself, or pixels made of an array."""
     is_array = path.suffix == ".npy"
     values = label_checks.read_npy(path) if is_array else label_checks.read_rgb(path)
@@ -131,6 +131,6 @@ def _read_normals(path: pathlib.Path, size: Sequence[int]) -> pathlib.Path | np.
     return np.round((n + 1) * 127.5).astype(np.uint8) if is_array else path
 
 
-def _read_depth(path: pathlib.Path, size: Sequence[int]) -> np.ndarray:
+def _read_depth(path: FilePath, size: Sequence[int]) -> np.ndarray:
     depth = _read_numbers(path, "depth", size)
     return label_checks.metres(path, TASKS["depth"], depth)[..., None]

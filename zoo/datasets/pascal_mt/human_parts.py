@@ -1,10 +1,10 @@
 """Six parts of people, from the annotations of PASCAL-Parts."""
 
-import pathlib
 from collections.abc import Sequence
 
 import numpy as np
 
+from rc_keras.zoo.datasets.file_path import FilePath
 from rc_keras.zoo.datasets.label_checks import check_size, read_mat
 
 PERSON = 15
@@ -22,7 +22,7 @@ PARTS = {
 CLASSES = {part: number for number, parts in PARTS.items() for part in parts.split()}
 
 
-def read_human_parts(path: pathlib.Path, size: Sequence[int]) -> np.ndarray:
+def read_human_parts(path: FilePath, size: Sequence[int]) -> np.ndarray:
     """Reads the parts of all people of an image.
 
     The file's structure is `anno.objects(i).{class_ind, mask, parts(j).{part_name, mask}}`. Where
@@ -54,7 +54,7 @@ def read_human_parts(path: pathlib.Path, size: Sequence[int]) -> np.ndarray:
     return label
 
 
-def _parts_of_people(path: pathlib.Path, anno: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def _parts_of_people(path: FilePath, anno: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """List of (name, mask)."""
     try:
         people = [o for o in anno["objects"][0, 0].ravel() if int(o["class_ind"].item()) == PERSON]

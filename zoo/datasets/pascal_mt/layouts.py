@@ -1,8 +1,9 @@
 """The two archives called PASCAL_MT: the same labels, in other folders."""
 
-import pathlib
 from collections.abc import Sequence
 from typing import TypeAlias
+
+from rc_keras.zoo.datasets.file_path import FilePath
 
 # What is looked for: the folders it may be in, the preferred first, and the suffix of its files.
 Layout: TypeAlias = dict[str, tuple[tuple[str, ...], str]]
@@ -24,7 +25,7 @@ ASTMT: Layout = {
 }
 
 
-def find_layout(root: pathlib.Path) -> Layout:
+def find_layout(root: FilePath) -> Layout:
     """Tells the layouts apart by the folder of the normals.
 
     Args:
@@ -48,9 +49,7 @@ def find_layout(root: pathlib.Path) -> Layout:
     return found[0]
 
 
-def find_files(
-    root: pathlib.Path, layout: Layout, split: str, ids: Sequence[str]
-) -> dict[str, dict[str, pathlib.Path]]:
+def find_files(root: FilePath, layout: Layout, split: str, ids: Sequence[str]) -> dict[str, dict[str, FilePath]]:
     """Finds every file of every image.
 
     Args:
@@ -65,7 +64,7 @@ def find_files(
     Raises:
         FileNotFoundError: If a file is missing; says which, and how many more of its kind.
     """
-    files: dict[str, dict[str, pathlib.Path]] = {image_id: {} for image_id in ids}
+    files: dict[str, dict[str, FilePath]] = {image_id: {} for image_id in ids}
     for kind, (folders, suffix) in layout.items():
         # Listing a folder once is faster than asking for each file.
         for folder in reversed([root / folder for folder in folders if (root / folder).is_dir()]):

@@ -250,8 +250,8 @@ def _hang(rng: np.random.Generator, size: np.ndarray, floor: _Floor) -> list[_Ob
 
 
 def _moved(solids: Sequence[Solid], angle: float, offset: Sequence[float]) -> list[Solid]:
-    rotation, offset = furniture.turn(angle), np.array(offset, float)
-    return [solid.moved(rotation, offset) for solid in solids]
+    rotation, shift = furniture.turn(angle), np.array(offset, float)
+    return [solid.moved(rotation, shift) for solid in solids]
 
 
 def _bounds(solids: Sequence[Solid]) -> tuple[np.ndarray, np.ndarray]:

@@ -55,7 +55,9 @@ class Solid:
         return float(np.hypot(max(x, y) * max(1.0, self.taper), z))
 
 
-def intersect(kind: int, origin: np.ndarray, directions: np.ndarray, taper: float) -> np.ndarray:
+def intersect(
+    kind: int | np.integer, origin: np.ndarray, directions: np.ndarray, taper: float | np.floating
+) -> np.ndarray:
     """Returns the ray parameter of the first entry into a unit solid.
 
     Args:
@@ -80,7 +82,7 @@ def exit_box(origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
     return np.minimum(np.minimum(x, y), z)
 
 
-def normals(kind: int, points: np.ndarray, taper: np.ndarray | float) -> np.ndarray:
+def normals(kind: int | np.integer, points: np.ndarray, taper: np.ndarray | float) -> np.ndarray:
     """Returns outward normals of a unit solid, not normalised.
 
     Args:
@@ -124,7 +126,7 @@ def _intersect_ellipsoid(origin: np.ndarray, directions: np.ndarray) -> np.ndarr
     return np.where((discriminant >= 0) & (t > 0), t, np.inf)
 
 
-def _intersect_frustum(origin: np.ndarray, directions: np.ndarray, taper: float) -> np.ndarray:
+def _intersect_frustum(origin: np.ndarray, directions: np.ndarray, taper: float | np.floating) -> np.ndarray:
     slope = (taper - 1) / 2
     dx, dy, dz = directions
     ox, oy, oz = origin
