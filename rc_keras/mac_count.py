@@ -93,7 +93,7 @@ def mac_report(
 def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
     counts = dict.fromkeys((field.name for field in dataclasses.fields(TaskMacs)), 0)
 
-    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
         if isinstance(layer, ADAPTERS):
@@ -105,7 +105,7 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
         elif isinstance(layer, keras.layers.SeparableConv2D):
             kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
             counts[role] += _positions(outputs) * sum(math.prod(kernel.shape) for kernel in kernels)
-        elif any(len(weight.shape) > 1 for weight in layer.weights):
+        elif any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ())):  # operations have none
             known = sorted(kind.__name__ for kind in (*_KERNELS, keras.layers.SeparableConv2D, *ADAPTERS))
             raise ValueError(
                 f"Layers with kernels must be of {', '.join(known)} to be counted. Received: {layer.name!r}, of "
