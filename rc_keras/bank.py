@@ -115,7 +115,7 @@ class FilterBank:
         return cls.from_template(template, method)
 
 
-def is_shared(layer: keras.Layer, method: Method) -> bool:
+def is_shared(layer: keras.Operation, method: Method) -> bool:
     """Whether `layer` is a convolution whose kernel goes into the bank (the graft rule).
 
     Raises:
@@ -131,9 +131,9 @@ def is_shared(layer: keras.Layer, method: Method) -> bool:
     return adapter_size(method, layer.kernel.shape, layer.groups) < int(np.prod(layer.kernel.shape))
 
 
-def copy_layer(layer: keras.Layer, name: str | None = None) -> keras.Layer:
+def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operation:
     """A fresh layer with the configuration of `layer`, in the class with the faster path where there is one."""
-    faster: dict[type[keras.Layer], type[keras.Layer]] = {
+    faster: dict[type[keras.Operation], type[keras.Operation]] = {
         keras.layers.Conv2D: Conv2D,
         keras.layers.BatchNormalization: BatchNormalization,
     }
@@ -159,7 +159,7 @@ def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
             )
     originals = {}  # name of a bank convolution: the layer it stands for
 
-    def clone(layer: keras.Layer) -> keras.Layer:
+    def clone(layer: keras.Operation) -> keras.Operation:
         if not is_shared(layer, method):
             return copy_layer(layer)
         originals[layer.name] = layer
@@ -176,7 +176,7 @@ def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
 
     adapters = {}  # a convolution that is called twice has one of each
 
-    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         if not isinstance(layer, BankConv2D):
             return outputs

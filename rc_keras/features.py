@@ -36,7 +36,7 @@ def with_named_features(backbone: keras.Model) -> keras.Model:
         )
     low_level = []
 
-    def record(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         shape = getattr(outputs, "shape", ())
         if len(shape) == 4 and shape[1:3] == (_PROBE // _LOW_LEVEL_STRIDE,) * 2:
@@ -52,7 +52,7 @@ def with_named_features(backbone: keras.Model) -> keras.Model:
         )
     maps = {}
 
-    def collect(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def collect(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         if layer.name == low_level[-1]:
             maps["low_level"] = outputs
@@ -83,7 +83,7 @@ def on_image(
     image = keras.Input(tuple(image_shape), name="image")
     pixels = image if preprocess is None else preprocess(image)
 
-    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         args, kwargs = keras.tree.map_structure(lambda t: pixels if t is image else t, (args, kwargs))
         return layer(*args, **kwargs)
 

@@ -37,7 +37,7 @@ def graft(bank: FilterBank, task: str, image: keras.KerasTensor | None = None, s
         if bank.method.shared_encoder == "all":
             return keras.Model(image, bank.template.output, name=task)
 
-    def clone(layer: keras.Layer) -> keras.Layer:
+    def clone(layer: keras.Operation) -> keras.Operation:
         if isinstance(layer, BankConv2D) or is_trained_by_all(layer, bank.method):
             return layer
         copies[layer.name] = copy_layer(layer, name=f"{task}{SEPARATOR}{layer.name}")
@@ -59,7 +59,7 @@ def graft(bank: FilterBank, task: str, image: keras.KerasTensor | None = None, s
     return keras.Model(branch.inputs[0], branch.output, name=task)
 
 
-def is_trained_by_all(layer: keras.Layer, method: Method) -> bool:
+def is_trained_by_all(layer: keras.Operation, method: Method) -> bool:
     """Whether a layer of the template is one that all tasks share and train."""
     if method.shared_encoder is None or not getattr(layer, "weights", None):
         return False

@@ -28,7 +28,7 @@ def with_squeeze_excite(network: keras.Model) -> keras.Model:
     def depth(tensors: Any) -> int:
         return max((depths.get(id(t), 0) for t in keras.tree.flatten(tensors)), default=0)
 
-    def call(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.layers.Add):
             addends = list(args[0])
             longest = max(range(len(addends)), key=lambda index: depth(addends[index]))

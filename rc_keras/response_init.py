@@ -122,7 +122,7 @@ def response_statistics(
     """
     responses: dict[str, list[keras.KerasTensor]] = {}
 
-    def record(layer: keras.Layer, *args: Any, **kwargs: Any) -> Any:
+    def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         if isinstance(layer, BankConv2D):
             responses.setdefault(layer.name, []).append(outputs)

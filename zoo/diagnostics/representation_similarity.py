@@ -141,7 +141,7 @@ def _outputs(network: keras.Model, prefix: str) -> tuple[keras.KerasTensor, dict
     """
     outputs = {}
 
-    def record(layer: keras.Layer, *args: Any, **kwargs: Any) -> keras.KerasTensor:
+    def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> keras.KerasTensor:
         answer = layer(*args, **kwargs)
         outputs[layer.name.removeprefix(prefix)] = answer
         return answer
