@@ -1,6 +1,6 @@
 """Stored examples as images with the labels of some tasks."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -77,7 +77,7 @@ def stream_options() -> tf.data.Options:
     return options
 
 
-def _check_features(features: Mapping[str, tfds.features.FeatureConnector], tasks: list[Task]) -> None:
+def _check_features(features: tfds.features.FeaturesDict, tasks: list[Task]) -> None:
     present = sorted(set(features) - {"image", "id"})
     names = [task.name for task in tasks]
     if not names or len(set(names)) < len(names):

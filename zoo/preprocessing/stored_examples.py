@@ -58,7 +58,7 @@ class StoredExamples:
     def __len__(self) -> int:
         return len(self._places)
 
-    def read(self, index: int | tf.Tensor) -> dict[str, tf.Tensor]:
+    def read(self, index: int | np.integer | tf.Tensor) -> dict[str, tf.Tensor]:
         """The decoded features of an example.
 
         Args:
