@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint clean
+.PHONY: help demo test test-slow lint style types clean
 
 # The interpreter that .venv is made with. Empty: the first suitable one on the PATH.
 PYTHON ?=
@@ -41,9 +41,17 @@ test: $(READY)/test
 test-slow: $(READY)/test
 	$(PYTEST) -m slow tests
 
-lint: $(READY)/lint
+lint: style types
+
+style: $(READY)/lint
 	$(RUN) -m ruff format --check .
 	$(RUN) -m ruff check .
+
+# As installed, where rc_keras.zoo and rc_keras.export have their names; made anew, so that nothing stale is left,
+# and not in build/lib, which a wheel would be made of.
+types: $(READY)/lint
+	rm -rf build/types
+	$(RUN) setup.py --quiet build_py --build-lib build/types
 	$(RUN) -m mypy
 
 clean:

@@ -22,7 +22,7 @@ _SUPPRESS = flags.DEFINE_bool("suppress", True, "Suppress non-maxima before thin
 _MAX_DISTANCE = flags.DEFINE_float("max_distance", 0.011, "Tolerance, as a fraction of the diagonal.")
 
 
-def drawn_label(rng, shape=(425, 560), polygons=25):
+def drawn_label(rng: np.random.Generator, shape: tuple[int, int] = (425, 560), polygons: int = 25) -> np.ndarray:
     """Boundaries of overlapping quadrilaterals, two pixels wide."""
     from PIL import Image, ImageDraw
 
@@ -35,7 +35,7 @@ def drawn_label(rng, shape=(425, 560), polygons=25):
     return (ndimage.laplace(regions.astype("int32")) != 0).astype("uint8")
 
 
-def read_labels(rng):
+def read_labels(rng: np.random.Generator) -> list[np.ndarray]:
     if _LABELS.value is None:
         return [drawn_label(rng) for _ in range(_IMAGES.value)]
     from PIL import Image
@@ -46,7 +46,7 @@ def read_labels(rng):
     return [(np.asarray(Image.open(file)) > 0).astype("uint8") for file in files]
 
 
-def network_like(label, rng):
+def network_like(label: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """A probability map such as a network makes: wide, displaced, uneven, with clutter."""
     shifted = np.roll(label.astype("float64"), tuple(rng.integers(-2, 3, 2)), axis=(0, 1))
     edge = ndimage.gaussian_filter(shifted, rng.uniform(2, 3)) * 3
@@ -56,7 +56,7 @@ def network_like(label, rng):
     return np.round(np.clip(edge + np.maximum(clutter, 0) + noise, 0, 1) * 255) / 255
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     from rc_keras.metrics.boundaries import BoundaryScores

@@ -10,6 +10,7 @@ and the ratio.
 import os
 import tempfile
 import time
+from collections.abc import Mapping
 
 import numpy as np
 from absl import app, flags
@@ -17,6 +18,7 @@ from absl import app, flags
 import rc_keras
 import rc_keras.export
 from rc_keras.export.runtime import load
+from rc_keras.export.runtime.network import Network
 
 _SUFFIXES = {"litert": ".tflite", "onnx": "", "tf_saved_model": ""}
 
@@ -26,9 +28,11 @@ _THREADS = flags.DEFINE_integer("threads", 1, "Threads to compute with.", lower_
 _ROUNDS = flags.DEFINE_integer("rounds", 30, "Runs of each file.", lower_bound=2)
 
 
-def interleaved_seconds(networks, image, task, rounds):
+def interleaved_seconds(
+    networks: Mapping[str, Network], image: np.ndarray, task: str, rounds: int
+) -> dict[str, list[float]]:
     """`{name: seconds of every run}`, the networks taking turns; the first two turns are not counted."""
-    seconds = {name: [] for name in networks}
+    seconds: dict[str, list[float]] = {name: [] for name in networks}
     for turn in range(rounds + 2):
         for name, network in networks.items():
             begin = time.perf_counter()
@@ -38,7 +42,7 @@ def interleaved_seconds(networks, image, task, rounds):
     return seconds
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     shape = (_SIZE.value, _SIZE.value, 3)

@@ -44,7 +44,7 @@ print(memory() - before)
 """
 
 
-def export_five_tasks(path):
+def export_five_tasks(path: str) -> None:
     """Tasks start alike, and what is alike is stored once: so their weights are moved apart."""
     import numpy as np
 
@@ -66,13 +66,13 @@ def export_five_tasks(path):
     rc_keras.export.export(model, path, _FORMAT.value, verbose=False, **options)
 
 
-def size_of(path):
+def size_of(path: str) -> int:
     if os.path.isfile(path):
         return os.path.getsize(path)
     return sum(os.path.getsize(os.path.join(folder, name)) for folder, _, names in os.walk(path) for name in names)
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
     with tempfile.TemporaryDirectory() as folder:

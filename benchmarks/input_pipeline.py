@@ -15,11 +15,19 @@ which must stay below 10 %.
 import os
 import statistics
 import time
+from typing import TYPE_CHECKING
 
 os.environ.setdefault("KERAS_BACKEND", "tensorflow")
 os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")
 
 from absl import app, flags
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+    import tensorflow_datasets as tfds
+
+    from rc_keras import MultiTaskModel, Task
+    from rc_keras.zoo.preprocessing import Preprocessing
 
 _DATASET = flags.DEFINE_enum("dataset", "scenes", ["scenes", "nyud_mt"], "Data set.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where TFDS keeps prepared data; its own folder by default.")
@@ -31,7 +39,7 @@ _STEPS = flags.DEFINE_integer("steps", 4, "Steps counted in a turn.", lower_boun
 UNCOUNTED = 2
 
 
-def open_dataset():
+def open_dataset() -> "tuple[tfds.core.DatasetBuilder, list[Task], Preprocessing]":
     """Returns (builder, tasks, preprocessing)."""
     from rc_keras import nyud
     from rc_keras.zoo.preprocessing import Preprocessing
@@ -52,7 +60,7 @@ def open_dataset():
     return builder, tasks, Preprocessing(size)
 
 
-def time_steps(model, batches):
+def time_steps(model: "MultiTaskModel", batches: "tf.data.Dataset") -> list[float]:
     """Seconds of each counted step, waiting for its batch included."""
     batches = iter(batches)
     seconds = []
@@ -64,7 +72,7 @@ def time_steps(model, batches):
     return seconds[UNCOUNTED:]
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     import tensorflow as tf

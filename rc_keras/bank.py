@@ -1,6 +1,7 @@
 """The filter bank: the frozen kernels all tasks share, and the pretrained network each task starts from."""
 
 import os
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,7 +9,7 @@ import numpy as np
 from rc_keras import response_init, safetensors_file
 from rc_keras.adapters import adapter_size, make_adapters
 from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, ParallelAdapter
-from rc_keras.methods import get_method
+from rc_keras.methods import Method, get_method
 from rc_keras.named_weights import assign_named, named_arrays, named_variables
 from rc_keras.residual_blocks import with_squeeze_excite
 
@@ -44,7 +45,7 @@ class FilterBank:
             bank that was loaded.
     """
 
-    def __init__(self, backbone, method="rcm", response_images=None):
+    def __init__(self, backbone: keras.Model, method: str | Method = "rcm", response_images: Any = None) -> None:
         self.method = get_method(method)
         if response_images is not None and not self.method.response_init:
             raise ValueError(
@@ -57,34 +58,34 @@ class FilterBank:
             self.response_report = response_init.rotate(self.template, response_images)
 
     @classmethod
-    def from_template(cls, template, method):
+    def from_template(cls, template: keras.Model, method: str | Method) -> "FilterBank":
         """A bank around an existing template, whose weights may still be loaded."""
         bank = cls.__new__(cls)
         bank.method, bank.template, bank.response_report = get_method(method), template, None
         return bank
 
-    def for_backbone(self, backbone):
+    def for_backbone(self, backbone: keras.Model) -> "FilterBank":
         """The same bank in new layers, for a network of the same weights but another input size or output stride."""
         template = _make_template(backbone, self.method)
         assign_named(named_variables(template.layers), named_arrays(self.template.layers), "the bank")
         return self.from_template(template, self.method)
 
     @property
-    def convolutions(self):
+    def convolutions(self) -> dict[str, BankConv2D]:
         return {layer.name: layer for layer in self.template.layers if isinstance(layer, BankConv2D)}
 
     @property
-    def size(self):
+    def size(self) -> int:
         """Number of shared weights."""
         return sum(int(np.prod(layer.kernel.shape)) for layer in self.convolutions.values())
 
     @property
-    def fingerprint(self):
+    def fingerprint(self) -> str:
         """sha256 over the sorted names, shapes, dtypes and bytes of the shared kernels, 64 hexadecimal digits."""
         kernels = {name: keras.ops.convert_to_numpy(layer.kernel) for name, layer in self.convolutions.items()}
         return safetensors_file.digest(kernels)
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Writes the bank, and what new tasks start from, to one `.safetensors` file.
 
         Raises:
@@ -95,7 +96,7 @@ class FilterBank:
         safetensors_file.write(path, SUFFIX, BANK_FORMAT, named_arrays(self.template.layers), metadata)
 
     @classmethod
-    def load(cls, path, backbone):
+    def load(cls, path: str | os.PathLike, backbone: keras.Model) -> "FilterBank":
         """Reads a bank written by `save`.
 
         Args:
@@ -114,7 +115,7 @@ class FilterBank:
         return cls.from_template(template, method)
 
 
-def is_shared(layer, method):
+def is_shared(layer: keras.Operation, method: Method) -> bool:
     """Whether `layer` is a convolution whose kernel goes into the bank (the graft rule).
 
     Raises:
@@ -130,19 +131,22 @@ def is_shared(layer, method):
     return adapter_size(method, layer.kernel.shape, layer.groups) < int(np.prod(layer.kernel.shape))
 
 
-def copy_layer(layer, name=None):
+def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operation:
     """A fresh layer with the configuration of `layer`, in the class of this package where there is one.
 
     It computes the same; but see `rc_keras.layers.BatchNormalization` for the moving variance.
     """
-    faster = {keras.layers.Conv2D: Conv2D, keras.layers.BatchNormalization: BatchNormalization}
+    faster: dict[type[keras.Operation], type[keras.Operation]] = {
+        keras.layers.Conv2D: Conv2D,
+        keras.layers.BatchNormalization: BatchNormalization,
+    }
     config = layer.get_config()
     if name is not None:
         config["name"] = name
     return faster.get(type(layer), type(layer)).from_config(config)
 
 
-def _make_template(backbone, method):
+def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
     if not isinstance(backbone, keras.Model) or isinstance(backbone, keras.Sequential) or not backbone.inputs:
         raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone!r}")
     if len(backbone.inputs) != 1 or len(backbone.inputs[0].shape) != 4:
@@ -158,7 +162,7 @@ def _make_template(backbone, method):
             )
     originals = {}  # name of a bank convolution: the layer it stands for
 
-    def clone(layer):
+    def clone(layer: keras.Operation) -> keras.Operation:
         if not is_shared(layer, method):
             return copy_layer(layer)
         originals[layer.name] = layer
@@ -175,7 +179,7 @@ def _make_template(backbone, method):
 
     adapters = {}  # a convolution that is called twice has one of each
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         if not isinstance(layer, BankConv2D):
             return outputs
@@ -201,12 +205,12 @@ def _make_template(backbone, method):
     return with_squeeze_excite(template) if method.squeeze_excite else template
 
 
-def copy_weights(source, target):
+def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
     """Assigns the weights of a layer to another layer of the same configuration."""
     for old, new in zip(source.weights, target.weights, strict=True):
         copy_variable(old, new)
 
 
-def copy_variable(source, target):
+def copy_variable(source: keras.Variable, target: keras.Variable) -> None:
     """Assigns the value of a variable; by way of NumPy, since JAX would let both share one buffer."""
     target.assign(keras.ops.convert_to_numpy(source))

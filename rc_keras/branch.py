@@ -1,17 +1,23 @@
 """A branch: one task's functional model, from pixels to raw prediction, and the roles of its weights."""
 
+from collections.abc import Callable, Iterable
+
 import keras
 import numpy as np
 
 from rc_keras.adapters import ADAPTERS
+from rc_keras.bank import FilterBank
 from rc_keras.decoders import PooledHead
 from rc_keras.graft import SEPARATOR, graft
 from rc_keras.norms import NORMS
+from rc_keras.task import Task
 
 ROLES = ("shared", "modulators", "gains", "convolutions", "norms", "decoder", "head")
 
 
-def make_branch(bank, task, decoder, seed, dtype_policy):
+def make_branch(
+    bank: FilterBank, task: Task, decoder: Callable[..., keras.KerasTensor], seed: int, dtype_policy: keras.DTypePolicy
+) -> keras.Model:
     """Builds one task's functional model on the shared bank.
 
     Args:
@@ -44,12 +50,12 @@ def make_branch(bank, task, decoder, seed, dtype_policy):
     return keras.Model(image, output(raw), name=task.name)
 
 
-def frozen_layers(branch):
+def frozen_layers(branch: keras.Model) -> list[str]:
     """Names of the layers a user froze with `layer.trainable = False`."""
     return [layer.name for layer in branch.layers if layer.weights and not layer.trainable]
 
 
-def weights_by_role(branch):
+def weights_by_role(branch: keras.Model) -> dict[str, list[keras.Variable]]:
     """Partitions the weights of a branch: `{role: [keras.Variable]}` with the keys of `ROLES`.
 
     Shared are the layers without the task's prefix: those of the bank, or of an encoder that all tasks train. All
@@ -58,7 +64,7 @@ def weights_by_role(branch):
     """
     own = f"{branch.name}{SEPARATOR}"
     prefix = f"{own}decoder_"
-    roles = {role: [] for role in ROLES}
+    roles: dict[str, list[keras.Variable]] = {role: [] for role in ROLES}
     for layer in branch.layers:
         if not layer.name.startswith(own):
             roles["shared"] += layer.weights
@@ -76,6 +82,6 @@ def weights_by_role(branch):
     return roles
 
 
-def count_parameters(weights):
+def count_parameters(weights: Iterable[keras.Variable]) -> int:
     """Number of parameters; moving statistics, which no optimizer sets, are not counted."""
     return sum(int(np.prod(w.shape)) for w in weights if not w.name.startswith("moving_"))

@@ -1,30 +1,32 @@
 """`build`: turns names into parts and parts into a model."""
 
 import os
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import keras
 
 from rc_keras import backbones, decoders, features, pretrained
 from rc_keras.bank import FilterBank
-from rc_keras.methods import get_method
+from rc_keras.methods import Method, get_method
 from rc_keras.model import MultiTaskModel
 from rc_keras.seeds import fresh_seed
 from rc_keras.task import Task
 
 
 def build(
-    tasks,
-    backbone="resnet18",
-    decoder="deeplabv3plus",
-    output_stride=16,
-    image_shape=(512, 512, 3),
-    weights=None,
-    method="rcm",
-    response_images=None,
-    bank=None,
-    preprocess=None,
-    seed=None,
-):
+    tasks: Iterable[str | Task],
+    backbone: str | keras.Model = "resnet18",
+    decoder: str | Callable[..., keras.KerasTensor] = "deeplabv3plus",
+    output_stride: int = 16,
+    image_shape: Sequence[int | None] = (512, 512, 3),
+    weights: str | os.PathLike | None = None,
+    method: str | Method = "rcm",
+    response_images: Any = None,
+    bank: str | os.PathLike | FilterBank | None = None,
+    preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None,
+    seed: int | None = None,
+) -> MultiTaskModel:
     """Builds a multi-task model: on a frozen filter bank, or by another method.
 
     Example:
@@ -91,17 +93,17 @@ def build(
     return model
 
 
-def _check_tasks(tasks):
+def _check_tasks(tasks: Iterable[str | Task]) -> list[Task]:
     if isinstance(tasks, (str, Task)) or not tasks:
         raise ValueError(f"`tasks` must be a list of at least one task. Received: tasks={tasks!r}")
-    tasks = [Task.get(task) for task in tasks]
-    names = [task.name for task in tasks]
+    found = [Task.get(task) for task in tasks]
+    names = [task.name for task in found]
     if len(set(names)) < len(names):
         raise ValueError(f"Task names must be unique. Received: {names}")
-    return tasks
+    return found
 
 
-def _check_image_shape(image_shape):
+def _check_image_shape(image_shape: Sequence[int | None]) -> None:
     if not isinstance(image_shape, (tuple, list)):
         raise ValueError(f"`image_shape` must be (height, width, channels). Received: image_shape={image_shape!r}")
     sizes_fit = all(size is None or (isinstance(size, int) and size > 0) for size in image_shape)

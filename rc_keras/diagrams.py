@@ -1,9 +1,15 @@
 """Diagrams: matplotlib, where it is installed."""
 
+import os
+from typing import TYPE_CHECKING
+
 from rc_keras.whole_files import whole_file
 
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
-def new_figure(width, height, layout="constrained"):
+
+def new_figure(width: float, height: float, layout: str = "constrained") -> "Figure":
     """A matplotlib `Figure`, sizes in inches; without a window, and without pyplot's list of open figures.
 
     Raises:
@@ -16,7 +22,7 @@ def new_figure(width, height, layout="constrained"):
     return Figure(figsize=(width, height), layout=layout)
 
 
-def save(figure, path, dpi=150, trim=False):
+def save(figure: "Figure", path: str | os.PathLike, dpi: int = 150, trim: bool = False) -> None:
     """Writes a figure.
 
     Args:

@@ -1,6 +1,11 @@
 """Pictures of predictions and labels, as uint8 RGB arrays; NumPy alone."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    from rc_keras.task import Task
 
 # Occurs in no map drawn here: the palette lacks it, greys and viridis cannot reach it, and no unit
 # normal maps to it.
@@ -26,7 +31,9 @@ DEPTH_COLOURS = np.stack([np.interp(np.linspace(0, 9, 256), np.arange(10), chann
 DEPTH_COLOURS = np.round(DEPTH_COLOURS).astype("uint8")
 
 
-def draw(task, prediction, activated=False, depth_range=None):
+def draw(
+    task: "Task", prediction: np.ndarray, activated: bool = False, depth_range: tuple[float, float] | None = None
+) -> np.ndarray:
     """Draws a prediction; see `Task.draw`.
 
     Args:
@@ -55,7 +62,7 @@ def draw(task, prediction, activated=False, depth_range=None):
     return draw_probabilities(prediction[..., 0])
 
 
-def draw_label(task, label, depth_range=None):
+def draw_label(task: "Task", label: np.ndarray, depth_range: tuple[float, float] | None = None) -> np.ndarray:
     """Draws labels as `draw` draws predictions, ignored pixels in `IGNORED_COLOUR`.
 
     Args:
@@ -89,7 +96,7 @@ def draw_label(task, label, depth_range=None):
     return draw_probabilities(label, ignored)
 
 
-def class_palette(count):
+def class_palette(count: int) -> np.ndarray:
     """The PASCAL VOC colours: class 0 is black, and no two classes share a colour.
 
     The bits of the class id are dealt to red, green and blue in turn, and fill each channel from
@@ -109,25 +116,27 @@ def class_palette(count):
     return palette
 
 
-def draw_classes(ids, count):
+def draw_classes(ids: np.ndarray, count: int) -> np.ndarray:
     """Class ids `(…)` in the colours of `class_palette`; an id outside 0 … count − 1 is marked."""
     ids = np.asarray(ids)
     known = (ids >= 0) & (ids < count)
     return _mark(class_palette(count)[np.where(known, ids, 0).astype("int64")], ~known)
 
 
-def draw_probabilities(probability, ignored=None):
+def draw_probabilities(probability: np.ndarray, ignored: np.ndarray | None = None) -> np.ndarray:
     """Probabilities `(…)` as grey, 0 black and 1 white."""
     grey = _to_bytes(probability)
     return _mark(np.stack([grey] * 3, axis=-1), ignored)
 
 
-def draw_normals(normals, ignored=None):
+def draw_normals(normals: np.ndarray, ignored: np.ndarray | None = None) -> np.ndarray:
     """Unit vectors `(…, 3)` as (n + 1) / 2 in red, green and blue."""
     return _mark(_to_bytes((np.asarray(normals, "float32") + 1.0) / 2.0), ignored)
 
 
-def draw_depth(depth, ignored=None, depth_range=None):
+def draw_depth(
+    depth: np.ndarray, ignored: np.ndarray | None = None, depth_range: tuple[float, float] | None = None
+) -> np.ndarray:
     """Depth `(…)` in viridis, near bright and far dark.
 
     Args:
@@ -149,7 +158,7 @@ def draw_depth(depth, ignored=None, depth_range=None):
     return _mark(DEPTH_COLOURS[_to_bytes(scaled)], ignored)
 
 
-def _check_drawable(task, depth_range):
+def _check_drawable(task: "Task", depth_range: tuple[float, float] | None) -> None:
     if task.kind == "classification":
         raise ValueError(
             f"A task to draw must have a map. Received: task {task.name!r} of kind classification, "
@@ -168,12 +177,12 @@ def _check_drawable(task, depth_range):
             )
 
 
-def _to_bytes(values):
+def _to_bytes(values: np.ndarray) -> np.ndarray:
     values = np.nan_to_num(np.asarray(values, "float32"))
     return np.round(np.clip(values, 0.0, 1.0) * 255.0).astype("uint8")
 
 
-def _mark(picture, ignored):
+def _mark(picture: np.ndarray, ignored: np.ndarray | None) -> np.ndarray:
     if ignored is not None:
         picture[ignored] = IGNORED_COLOUR
     return picture

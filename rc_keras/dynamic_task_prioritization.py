@@ -2,8 +2,14 @@
 
 import math
 import warnings
+from collections.abc import Callable, Mapping
+from typing import Any, TypeAlias
 
 import keras
+
+from rc_keras.model import MultiTaskModel
+
+KPI: TypeAlias = str | Callable[[Mapping[str, Any]], float]
 
 CLIP = 1e-6  # the least distance of a KPI from 0 and 1
 
@@ -44,7 +50,13 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
         ValueError: if an argument is out of range, a task unknown, or a KPI missing in the logs or outside 0..1.
     """
 
-    def __init__(self, kpis, gamma=1.0, alpha=0.1, update_every=None):
+    def __init__(
+        self,
+        kpis: dict[str, KPI],
+        gamma: float | dict[str, float] = 1.0,
+        alpha: float = 0.1,
+        update_every: int | None = None,
+    ) -> None:
         super().__init__()
         if not isinstance(kpis, dict) or not kpis:
             raise ValueError(f"`kpis` must be a dict with at least one task. Received: kpis={kpis!r}")
@@ -68,33 +80,33 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
         self.update_every = update_every
         self._forget()
 
-    def set_model(self, model):
+    def set_model(self, model: MultiTaskModel) -> None:
         super().set_model(model)
         for task in self.kpis:
             model.task(task)
         self._weights = {task: weight for task, weight in model.variable_loss_weights().items() if task in self.kpis}
         self._own = {task: float(keras.ops.convert_to_numpy(weight)) for task, weight in self._weights.items()}
 
-    def on_train_begin(self, logs=None):
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
         self._forget()
 
-    def on_train_batch_end(self, batch, logs=None):
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         self._steps += 1
         if self.update_every is not None and self._steps % self.update_every == 0:
             self._update(logs or {})
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         logs = {} if logs is None else logs
         if self.update_every is None:
             self._update(logs)
         logs.update({f"{task}_priority": priority for task, priority in self.priorities.items()})
 
-    def on_train_end(self, logs=None):
+    def on_train_end(self, logs: dict[str, Any] | None = None) -> None:
         never = sorted(self._without_validation - self.averages.keys())
         if never:
             warnings.warn(f"Loss weights stayed as they were, without validation, of tasks {never}", stacklevel=2)
 
-    def _update(self, logs):
+    def _update(self, logs: Mapping[str, Any]) -> None:
         for task, kpi in self.kpis.items():
             value = self._read(task, kpi, logs)
             if value is None:
@@ -105,19 +117,19 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
             self.priorities[task] = priority(average, self.gamma[task])
         self._assign({task: self._own[task] * weight for task, weight in self.priorities.items()})
 
-    def _forget(self):
-        self.averages = {}  # {task: k̄_t}
-        self.priorities = {}  # {task: w_t}
-        self._without_validation = set()
+    def _forget(self) -> None:
+        self.averages: dict[str, float] = {}  # {task: k̄_t}
+        self.priorities: dict[str, float] = {}  # {task: w_t}
+        self._without_validation: set[str] = set()
         self._steps = 0
 
-    def _assign(self, values):
+    def _assign(self, values: Mapping[str, float]) -> None:
         _ = self.model  # on JAX, variables can be set in the middle of an epoch once Keras has been asked for its model
         for task, value in values.items():
             self._weights[task].assign(value)
 
     @staticmethod
-    def _read(task, kpi, logs):
+    def _read(task: str, kpi: KPI, logs: Mapping[str, Any]) -> float | None:
         """The KPI, or `None` if it is one of validation and there was none."""
         try:
             value = float(kpi(logs) if callable(kpi) else logs[kpi])
@@ -133,7 +145,7 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
         return value
 
 
-def priority(average, gamma):
+def priority(average: float, gamma: float) -> float:
     """w = −(1 − k̄)^γ log k̄, with k̄ kept within 1e-6 of 0 and 1."""
     average = min(max(average, CLIP), 1 - CLIP)
     return -((1 - average) ** gamma) * math.log(average)

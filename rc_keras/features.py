@@ -1,5 +1,8 @@
 """The feature maps a decoder sees, found in any functional encoder."""
 
+from collections.abc import Callable, Iterable
+from typing import Any
+
 import keras
 
 FEATURES = ("high_level", "low_level")
@@ -7,7 +10,7 @@ _PROBE = 256  # a size that every usual stride divides
 _LOW_LEVEL_STRIDE = 4
 
 
-def with_named_features(backbone):
+def with_named_features(backbone: keras.Model) -> keras.Model:
     """Makes an encoder answer `{"low_level": map, "high_level": map}`.
 
     An encoder that answers one map is taken to give the high-level features; the low-level ones are then the last of
@@ -33,7 +36,7 @@ def with_named_features(backbone):
         )
     low_level = []
 
-    def record(layer, *args, **kwargs):
+    def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         shape = getattr(outputs, "shape", ())
         if len(shape) == 4 and shape[1:3] == (_PROBE // _LOW_LEVEL_STRIDE,) * 2:
@@ -49,7 +52,7 @@ def with_named_features(backbone):
         )
     maps = {}
 
-    def collect(layer, *args, **kwargs):
+    def collect(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         if layer.name == low_level[-1]:
             maps["low_level"] = outputs
@@ -62,7 +65,11 @@ def with_named_features(backbone):
     return keras.Model(image, {"low_level": maps["low_level"], "high_level": encoder.output}, name=backbone.name)
 
 
-def on_image(backbone, image_shape, preprocess=None):
+def on_image(
+    backbone: keras.Model,
+    image_shape: Iterable[int | None],
+    preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None,
+) -> keras.Model:
     """The same layers on an image of another size, behind a preprocessing step.
 
     Args:
@@ -76,7 +83,7 @@ def on_image(backbone, image_shape, preprocess=None):
     image = keras.Input(tuple(image_shape), name="image")
     pixels = image if preprocess is None else preprocess(image)
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         args, kwargs = keras.tree.map_structure(lambda t: pixels if t is image else t, (args, kwargs))
         return layer(*args, **kwargs)
 

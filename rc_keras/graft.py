@@ -3,15 +3,16 @@
 import keras
 
 from rc_keras.adapters import ADAPTERS
-from rc_keras.bank import copy_layer, copy_weights
+from rc_keras.bank import FilterBank, copy_layer, copy_weights
 from rc_keras.layers import BankConv2D, LowRankModulator, Modulator, SqueezeExcite
+from rc_keras.methods import Method
 from rc_keras.norms import NORMS
 from rc_keras.seeds import derive_seed
 
 SEPARATOR = "__"
 
 
-def graft(bank, task, image=None, seed=0):
+def graft(bank: FilterBank, task: str, image: keras.KerasTensor | None = None, seed: int = 0) -> keras.Model:
     """Makes one task's copy of the pretrained network on the shared filter bank.
 
     The bank's convolutions are shared, as layer objects; every other layer is copied with its weights under the name
@@ -36,7 +37,7 @@ def graft(bank, task, image=None, seed=0):
         if bank.method.shared_encoder == "all":
             return keras.Model(image, bank.template.output, name=task)
 
-    def clone(layer):
+    def clone(layer: keras.Operation) -> keras.Operation:
         if isinstance(layer, BankConv2D) or is_trained_by_all(layer, bank.method):
             return layer
         copies[layer.name] = copy_layer(layer, name=f"{task}{SEPARATOR}{layer.name}")
@@ -58,7 +59,7 @@ def graft(bank, task, image=None, seed=0):
     return keras.Model(branch.inputs[0], branch.output, name=task)
 
 
-def is_trained_by_all(layer, method):
+def is_trained_by_all(layer: keras.Operation, method: Method) -> bool:
     """Whether a layer of the template is one that all tasks share and train."""
     if method.shared_encoder is None or not getattr(layer, "weights", None):
         return False

@@ -1,15 +1,20 @@
 """Checks that labels are what a task expects, before a long training run finds out."""
 
 import warnings
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from rc_keras.task import Task
 
 # A typical normal must have length 1 within 5 %: JPEG coding moves single ones by more, a wrong
 # decoding moves all of them.
 _LENGTH_TOLERANCE = 0.05
 
 
-def check_labels(task, labels, images_shape):
+def check_labels(task: "Task", labels: np.ndarray, images_shape: Iterable[int]) -> None:
     """Checks one batch of labels, on the host.
 
     Args:
@@ -33,9 +38,10 @@ def check_labels(task, labels, images_shape):
     _VALUES[task.kind](task, labels)
 
 
-def _check_shape(task, labels, images_shape):
+def _check_shape(task: "Task", labels: np.ndarray, images_shape: tuple[int, ...]) -> None:
     if len(images_shape) != 4:
         raise ValueError(f"`images_shape` must be (batch, height, width, 3). Received: {images_shape}")
+    shape: tuple[int, ...]
     if task.kind == "classification":
         shape, hint = images_shape[:1], " (class ids, not one-hot vectors)"
     elif task.kind == "normals":
@@ -53,7 +59,7 @@ def _check_shape(task, labels, images_shape):
         )
 
 
-def _check_class_ids(task, labels):
+def _check_class_ids(task: "Task", labels: np.ndarray) -> None:
     if np.issubdtype(labels.dtype, np.floating) and np.any(labels != np.round(labels)):
         wrong = _some(labels[labels != np.round(labels)])
         raise _error(task, "be whole class ids (were they resized bilinearly?)", wrong)
@@ -63,7 +69,7 @@ def _check_class_ids(task, labels):
         raise _error(task, expected, _some(labels[wrong]))
 
 
-def _check_binary(task, labels):
+def _check_binary(task: "Task", labels: np.ndarray) -> None:
     wrong = (labels != 0) & (labels != 1) & (labels != task.ignore)
     if np.any(wrong):
         raise _error(task, f"be 0, 1, or {task.ignore} to be ignored", _some(labels[wrong]))
@@ -75,7 +81,7 @@ def _check_binary(task, labels):
         )
 
 
-def _check_normals(task, labels):
+def _check_normals(task: "Task", labels: np.ndarray) -> None:
     if not np.issubdtype(labels.dtype, np.floating):
         expected = "be floating-point unit vectors (8-bit normals decode as 2 v / 255 - 1)"
         raise _error(task, expected, f"dtype {labels.dtype}")
@@ -92,7 +98,7 @@ def _check_normals(task, labels):
         )
 
 
-def _check_depth(task, labels):
+def _check_depth(task: "Task", labels: np.ndarray) -> None:
     if not np.issubdtype(labels.dtype, np.floating):
         expected = "be floating-point metres (were they millimetres?)"
         raise _error(task, expected, f"dtype {labels.dtype}")
@@ -111,11 +117,11 @@ _VALUES = {
 }
 
 
-def _error(task, expected, received):
+def _error(task: "Task", expected: str, received: str) -> ValueError:
     return ValueError(f"`{task.name}` labels ({task.kind}) must {expected}. Received: {received}")
 
 
-def _some(values):
+def _some(values: np.ndarray) -> str:
     unique = np.unique(values)
     listed = ", ".join(f"{v:g}" for v in unique[:5].astype("float64"))
     return f"values {listed}{', …' if len(unique) > 5 else ''} in {values.size} places"

@@ -2,11 +2,14 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import keras
 
 from rc_keras.adapters import ADAPTERS
 from rc_keras.graft import SEPARATOR
+from rc_keras.keras_types import Tensor
 from rc_keras.layers import BankConv2D, Bias, ChannelModulation, SqueezeExcite
 
 _KERNELS = (
@@ -33,7 +36,7 @@ class TaskMacs:
     decoder: int
 
     @property
-    def total(self):
+    def total(self) -> int:
         return sum(dataclasses.astuple(self))
 
 
@@ -48,11 +51,11 @@ class MacReport:
             each task, whatever weights it shares, for a task's own norms and modulators stand between.
     """
 
-    image_shape: tuple
-    tasks: dict
+    image_shape: tuple[int, ...]
+    tasks: dict[str, TaskMacs]
     total: int
 
-    def __str__(self):
+    def __str__(self) -> str:
         title = "GMAC, {}x{}".format(*self.image_shape)
         width = max(map(len, (*self.tasks, title)))
         roles = [field.name for field in dataclasses.fields(TaskMacs)]
@@ -64,7 +67,9 @@ class MacReport:
         return "\n".join(lines)
 
 
-def mac_report(branches, image_shape, joint_branch=None):
+def mac_report(
+    branches: Mapping[str, keras.Model], image_shape: Sequence[int | None], joint_branch: keras.Model | None = None
+) -> MacReport:
     """The `MacReport` of `{task: branch}` on images of `image_shape`.
 
     Args:
@@ -77,18 +82,18 @@ def mac_report(branches, image_shape, joint_branch=None):
     Raises:
         ValueError: if height or width is `None`, or a layer has kernels that it is not known how to count.
     """
-    image_shape = tuple(image_shape)
-    if None in image_shape:
-        raise ValueError(f"`image_shape` must hold no None to count in. Received: image_shape={image_shape}")
-    tasks = {name: _count(branch, image_shape) for name, branch in branches.items()}
+    shape = tuple(size for size in image_shape if size is not None)
+    if len(shape) < len(image_shape):
+        raise ValueError(f"`image_shape` must hold no None to count in. Received: image_shape={tuple(image_shape)}")
+    tasks = {name: _count(branch, shape) for name, branch in branches.items()}
     total = sum(macs.total for macs in tasks.values())
-    return MacReport(image_shape, tasks, total if joint_branch is None else _count(joint_branch, image_shape).total)
+    return MacReport(shape, tasks, total if joint_branch is None else _count(joint_branch, shape).total)
 
 
-def _count(branch, image_shape):
+def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
     counts = dict.fromkeys((field.name for field in dataclasses.fields(TaskMacs)), 0)
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
         if isinstance(layer, ADAPTERS):
@@ -100,7 +105,7 @@ def _count(branch, image_shape):
         elif isinstance(layer, keras.layers.SeparableConv2D):
             kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
             counts[role] += _positions(outputs) * sum(math.prod(kernel.shape) for kernel in kernels)
-        elif any(len(weight.shape) > 1 for weight in layer.weights):
+        elif any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ())):  # operations have none
             known = sorted(kind.__name__ for kind in (*_KERNELS, keras.layers.SeparableConv2D, *ADAPTERS))
             raise ValueError(
                 f"Layers with kernels must be of {', '.join(known)} to be counted. Received: {layer.name!r}, of "
@@ -113,7 +118,7 @@ def _count(branch, image_shape):
     return TaskMacs(**counts)
 
 
-def _adapter_macs(layer, positions):
+def _adapter_macs(layer: keras.Layer, positions: int) -> int:
     if isinstance(layer, Bias):
         return 0
     if isinstance(layer, ChannelModulation):
@@ -123,5 +128,5 @@ def _adapter_macs(layer, positions):
     return positions * sum(math.prod(weight.shape) for weight in layer.weights if len(weight.shape) == 2)
 
 
-def _positions(tensor):
+def _positions(tensor: Tensor) -> int:
     return math.prod(tensor.shape[1:-1])

@@ -58,7 +58,7 @@ class Method:
     squeeze_excite: bool = False
 
 
-def _low_rank(rank):
+def _low_rank(rank: int) -> Method:
     return Method(f"low_rank({rank})", adapter="low_rank", rank=rank)
 
 
@@ -89,7 +89,7 @@ METHODS = {
 }
 
 
-def get_method(name):
+def get_method(name: str | Method) -> Method:
     """The `Method` of a name, such as `"rcm"`, `"low_rank"` or `"low_rank(4)"`.
 
     Raises:

@@ -1,7 +1,11 @@
 """How many parameters a model shares, and what each task adds."""
 
 import dataclasses
+from collections.abc import Mapping
 
+import keras
+
+from rc_keras.bank import FilterBank
 from rc_keras.branch import count_parameters, weights_by_role
 
 _TASK_ROLES = ("modulators", "gains", "convolutions", "norms", "decoder", "head")
@@ -28,7 +32,7 @@ class TaskParameters:
     head: int
 
     @property
-    def total(self):
+    def total(self) -> int:
         return sum(dataclasses.astuple(self))
 
 
@@ -42,13 +46,13 @@ class ParameterReport:
     """
 
     bank: int
-    tasks: dict
+    tasks: dict[str, TaskParameters]
 
     @property
-    def total(self):
+    def total(self) -> int:
         return self.bank + sum(task.total for task in self.tasks.values())
 
-    def __str__(self):
+    def __str__(self) -> str:
         width = max(map(len, (*self.tasks, "shared bank")))
         lines = [f"{'':<{width}}" + "".join(f"{role:>14}" for role in (*_TASK_ROLES, "total"))]
         for name, task in self.tasks.items():
@@ -59,7 +63,7 @@ class ParameterReport:
         return "\n".join(lines)
 
 
-def parameter_report(bank, branches):
+def parameter_report(bank: FilterBank, branches: Mapping[str, keras.Model]) -> ParameterReport:
     """The `ParameterReport` of a `FilterBank` and `{task: branch}`."""
     tasks = {}
     for name, branch in branches.items():

@@ -1,10 +1,15 @@
 """The card of a preset: the part of its README.md that is written when it is saved."""
 
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from rc_keras.model import MultiTaskModel
+
 BEGIN = "<!-- rc_keras: written by save_to_preset, edit outside -->"
 END = "<!-- rc_keras: end -->"
 
 
-def with_card(text, model):
+def with_card(text: str | None, model: "MultiTaskModel") -> str:
     """The content of a README.md with the card of a `MultiTaskModel`.
 
     Args:
@@ -20,7 +25,7 @@ def with_card(text, model):
     return before + card + after if begin and end else text
 
 
-def _card(model):
+def _card(model: "MultiTaskModel") -> str:
     report = model.parameter_report()
     height, width, channels = ("any" if size is None else size for size in model.image_shape)
     tasks = [model.task(name) for name in model.tasks]
@@ -53,5 +58,5 @@ def _card(model):
     return "\n".join(lines)
 
 
-def _one_line(text):
+def _one_line(text: str) -> str:
     return " ".join(text.split())

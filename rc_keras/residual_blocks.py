@@ -1,11 +1,13 @@
 """Residual blocks, found in any functional network."""
 
+from typing import Any
+
 import keras
 
 from rc_keras.layers import SqueezeExcite
 
 
-def with_squeeze_excite(network):
+def with_squeeze_excite(network: keras.Model) -> keras.Model:
     """Puts a `SqueezeExcite` on the output of each residual block, before the addition.
 
     A residual block ends in a `keras.layers.Add`; of what it adds, the block's own output is what came through the most
@@ -20,12 +22,13 @@ def with_squeeze_excite(network):
     Raises:
         ValueError: if there is no residual block.
     """
-    depths, gates = {}, {}  # of tensors by id; by the addition's name
+    depths: dict[int, int] = {}  # of tensors, by id
+    gates: dict[str, SqueezeExcite] = {}  # by the addition's name
 
-    def depth(tensors):
+    def depth(tensors: Any) -> int:
         return max((depths.get(id(t), 0) for t in keras.tree.flatten(tensors)), default=0)
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         if isinstance(layer, keras.layers.Add):
             addends = list(args[0])
             longest = max(range(len(addends)), key=lambda index: depth(addends[index]))
@@ -43,7 +46,7 @@ def with_squeeze_excite(network):
             kept.append(tensor)  # an id is only good while its tensor lives
         return outputs
 
-    kept = []
+    kept: list[keras.KerasTensor] = []
     gated = keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
     if not gates:
         raise ValueError(

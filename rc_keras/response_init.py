@@ -1,6 +1,8 @@
 """Response initialization (RI): rotates a bank into the eigenbasis of its responses."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -20,19 +22,19 @@ class ResponseReport:
     """
 
     images: int
-    spectra: dict
+    spectra: dict[str, np.ndarray]
 
-    def rank(self, layer, energy):
+    def rank(self, layer: str, energy: float) -> int:
         """The smallest number of leading responses that keeps `energy`, in 0..1, of the total variance."""
         share = self.cumulative_energy(layer)
         return min(int(np.searchsorted(share, energy * (1 - 1e-12))) + 1, share.size)
 
-    def cumulative_energy(self, layer):
+    def cumulative_energy(self, layer: str) -> np.ndarray:
         """The share of the total variance, in 0..1, in the first response, the first two, and so on, `(c_out,)`."""
         spectrum = self.spectra[layer]
         return np.cumsum(spectrum) / max(spectrum.sum(), np.finfo("float64").tiny)
 
-    def __str__(self):
+    def __str__(self) -> str:
         source = f"{self.images} images" if self.images else "no images (white inputs assumed)"
         head = "".join(f"{100 * energy:>8.4g}%" for energy in ENERGIES)
         width = max(map(len, self.spectra), default=5)
@@ -49,12 +51,12 @@ class StreamingCovariance:
     Batches are merged by their means (Chan, Golub and LeVeque 1979), which loses no digits to a large mean.
     """
 
-    def __init__(self, channels):
+    def __init__(self, channels: int) -> None:
         self.count = 0
         self.mean = np.zeros(channels)
         self.scatter = np.zeros((channels, channels))
 
-    def update(self, vectors):
+    def update(self, vectors: np.ndarray) -> None:
         """Adds vectors, `(n, channels)`."""
         vectors = np.asarray(vectors, "float64")
         n = len(vectors)
@@ -66,12 +68,12 @@ class StreamingCovariance:
         self.mean += step * (n / total)
         self.count = total
 
-    def covariance(self):
+    def covariance(self) -> np.ndarray:
         """The unbiased covariance, `(channels, channels)`."""
         return self.scatter / max(self.count - 1, 1)
 
 
-def rotate(template, images=None):
+def rotate(template: keras.Model, images: Any = None) -> ResponseReport:
     """Rotates the bank of a template into its response eigenbasis; the template computes what it computed.
 
     For a bank convolution with kernel W (one row for each filter) and responses y = W x, the covariance of y over all
@@ -103,7 +105,9 @@ def rotate(template, images=None):
     return ResponseReport(count, spectra)
 
 
-def response_statistics(template, layers, images):
+def response_statistics(
+    template: keras.Model, layers: Sequence[BankConv2D], images: Any
+) -> tuple[int, dict[str, StreamingCovariance]]:
     """Covariances of the responses of all layers, in one forward pass over the images.
 
     Args:
@@ -116,9 +120,9 @@ def response_statistics(template, layers, images):
     Returns:
         `(number of images, {layer name: StreamingCovariance})`.
     """
-    responses = {}
+    responses: dict[str, list[keras.KerasTensor]] = {}
 
-    def record(layer, *args, **kwargs):
+    def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         if isinstance(layer, BankConv2D):
             responses.setdefault(layer.name, []).append(outputs)
@@ -143,7 +147,7 @@ def response_statistics(template, layers, images):
     return count, statistics
 
 
-def eigenbasis(covariance, groups=1):
+def eigenbasis(covariance: np.ndarray, groups: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Eigenvalues and eigenvectors of a covariance matrix, largest first, with a deterministic sign.
 
     The component of largest magnitude of each eigenvector is positive. With `groups` > 1 only the diagonal blocks are
@@ -168,13 +172,13 @@ def eigenbasis(covariance, groups=1):
     return np.concatenate(spectra), basis
 
 
-def _kernel_gram(layer):
+def _kernel_gram(layer: BankConv2D) -> np.ndarray:
     """`W W^T`, `(c_out, c_out)`: the covariance of the responses to white inputs."""
     kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64").reshape(-1, layer.filters)
     return kernel.T @ kernel
 
 
-def _batches(images, batch_size=16):
+def _batches(images: Any, batch_size: int = 16) -> tuple[Iterator[np.ndarray], int | None]:
     """Batches of images, and the number of images where it is known before the end."""
     if hasattr(images, "shape"):
         if len(images.shape) != 4:
@@ -186,7 +190,7 @@ def _batches(images, batch_size=16):
     return (_as_batch(item) for item in images), None
 
 
-def _as_batch(item):
+def _as_batch(item: Any) -> np.ndarray:
     image = np.asarray(item[0] if isinstance(item, (tuple, list)) else item)
     if image.ndim == 3:
         image = image[None]

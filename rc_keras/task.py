@@ -4,12 +4,15 @@ import dataclasses
 import math
 import operator
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any, cast
 
 import keras
+import numpy as np
 from keras import ops
 
 from rc_keras import drawing, losses, metrics
+from rc_keras.keras_types import Tensor
 from rc_keras.labels import check_labels
 from rc_keras.names import unknown_name
 
@@ -77,12 +80,12 @@ class Task:
     channels: int
     kind: str
     loss_weight: float = 1.0
-    ignore: int | None = None
+    ignore: int = cast(int, None)  # the kind's own, set at once
     loss: keras.losses.Loss | None = None
     metrics: Sequence[keras.metrics.Metric] | None = None
     class_names: Sequence[str] | None = None
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         check_name(self.name)
         if self.kind not in KINDS:
             raise unknown_name("kind", self.kind, KINDS)
@@ -90,17 +93,17 @@ class Task:
         for field in ("channels", "loss_weight", "ignore", "loss", "metrics", "class_names"):
             object.__setattr__(self, field, getattr(self, f"_checked_{field}")())
 
-    def _checked_channels(self):
+    def _checked_channels(self) -> int:
         try:
             channels = operator.index(self.channels)
         except TypeError:
-            channels = None
+            channels = 0
         if self.kind in _CHANNELS:
             expected = str(_CHANNELS[self.kind])
             right = channels == _CHANNELS[self.kind]
         else:
             expected = "the number of classes, at least 2,"
-            right = channels is not None and channels >= 2
+            right = channels >= 2
         if not right or isinstance(self.channels, bool):
             raise ValueError(
                 f"`channels` must be {expected} for a task of kind {self.kind}. "
@@ -108,7 +111,7 @@ class Task:
             )
         return channels
 
-    def _checked_loss_weight(self):
+    def _checked_loss_weight(self) -> float:
         try:
             weight = float(self.loss_weight)
         except (TypeError, ValueError):
@@ -120,7 +123,7 @@ class Task:
             )
         return weight
 
-    def _checked_ignore(self):
+    def _checked_ignore(self) -> int:
         if self.ignore is None:
             ignore = _IGNORE[self.kind]
             if self.kind == "segmentation" and self.channels > ignore:
@@ -148,14 +151,14 @@ class Task:
             )
         return ignore
 
-    def _checked_loss(self):
+    def _checked_loss(self) -> keras.losses.Loss | None:
         if self.loss is not None and not isinstance(self.loss, keras.losses.Loss):
             raise ValueError(
                 f"`loss` must be a `keras.losses.Loss` or None. Received: loss={self.loss!r} for task {self.name!r}"
             )
         return self.loss
 
-    def _checked_metrics(self):
+    def _checked_metrics(self) -> tuple[keras.metrics.Metric, ...] | None:
         if self.metrics is None:
             return None
         valid = isinstance(self.metrics, (list, tuple)) and all(
@@ -168,7 +171,7 @@ class Task:
             )
         return tuple(self.metrics)
 
-    def _checked_class_names(self):
+    def _checked_class_names(self) -> tuple[str, ...] | None:
         names = self.class_names
         if names is None:
             return None
@@ -186,7 +189,7 @@ class Task:
         return tuple(names)
 
     @classmethod
-    def get(cls, task):
+    def get(cls, task: "str | Task") -> "Task":
         """A task from its name in the catalogue; a `Task` is answered as it is.
 
         Args:
@@ -203,7 +206,7 @@ class Task:
             raise unknown_name("task", task, catalogue)
         return catalogue[task]
 
-    def activate(self, raw):
+    def activate(self, raw: Tensor) -> Tensor:
         """What people use, from what the branch answers.
 
         Args:
@@ -215,7 +218,9 @@ class Task:
         """
         return ops.sigmoid(raw) if self.kind in ("edge", "saliency") else raw
 
-    def draw(self, prediction, activated=False, depth_range=None):
+    def draw(
+        self, prediction: Tensor, activated: bool = False, depth_range: tuple[float, float] | None = None
+    ) -> np.ndarray:
         """A picture of a prediction: class colours, grey, normals as RGB, or coloured depth.
 
         Args:
@@ -232,7 +237,7 @@ class Task:
         """
         return drawing.draw(self, ops.convert_to_numpy(prediction), activated, depth_range)
 
-    def draw_label(self, label, depth_range=None):
+    def draw_label(self, label: Tensor, depth_range: tuple[float, float] | None = None) -> np.ndarray:
         """A picture of labels, like `draw`'s, with ignored pixels in `drawing.IGNORED_COLOUR`.
 
         Args:
@@ -245,7 +250,7 @@ class Task:
         """
         return drawing.draw_label(self, ops.convert_to_numpy(label), depth_range)
 
-    def make_loss(self):
+    def make_loss(self) -> keras.losses.Loss:
         """A fresh `keras.losses.Loss` for raw predictions; `loss_weight` is not part of it."""
         if self.loss is not None:
             return _copy(self.loss)
@@ -264,7 +269,7 @@ class Task:
         """Whether metrics leave out images of background alone, as is published of segmentation named `human_parts`."""
         return self.kind == "segmentation" and self.name == "human_parts"
 
-    def make_metrics(self):
+    def make_metrics(self) -> list[keras.metrics.Metric]:
         """A list of fresh `keras.metrics.Metric` for raw predictions."""
         if self.metrics is not None:
             return [_copy(metric) for metric in self.metrics]
@@ -281,7 +286,7 @@ class Task:
             return [metrics.RMSE()]
         return [metrics.MaskedAccuracy(ignore=self.ignore)]
 
-    def check_labels(self, labels, images_shape):
+    def check_labels(self, labels: Tensor, images_shape: Iterable[int]) -> None:
         """Checks a batch of labels on the host: shape, type, values.
 
         Args:
@@ -293,7 +298,7 @@ class Task:
         """
         check_labels(self, ops.convert_to_numpy(labels), images_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
         if self.loss is not None:
             config["loss"] = keras.saving.serialize_keras_object(self.loss)
@@ -305,7 +310,7 @@ class Task:
         return config
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "Task":
         config = dict(config)
         deserialize = keras.saving.deserialize_keras_object
         if config.get("loss") is not None:
@@ -314,17 +319,17 @@ class Task:
             config["metrics"] = [deserialize(metric) for metric in config["metrics"]]
         return cls(**config)
 
-    def __eq__(self, other):
+    def __eq__(self, other: object) -> bool:
         return isinstance(other, Task) and self.get_config() == other.get_config()
 
-    def __hash__(self):
+    def __hash__(self) -> int:
         return hash((self.name, self.channels, self.kind))
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return f"Task({self.name!r}, channels={self.channels}, kind={self.kind!r}, loss_weight={self.loss_weight:g})"
 
 
-def pascal_context():
+def pascal_context() -> list[Task]:
     """The five tasks of PASCAL-Context with the paper's loss weights, in the paper's order."""
     return [
         Task("edge", 1, "edge", loss_weight=50.0),
@@ -335,7 +340,7 @@ def pascal_context():
     ]
 
 
-def nyud():
+def nyud() -> list[Task]:
     """The four tasks of NYUD with the paper's loss weights, in the paper's order.
 
     `semseg` has the paper's head of 41 channels and takes the labels as they are stored, but class
@@ -365,7 +370,7 @@ other_furniture other_prop
 """
 
 
-def check_name(name):
+def check_name(name: str) -> None:
     """Raises `ValueError` for a name no task may have."""
     if (
         not isinstance(name, str)
@@ -382,5 +387,5 @@ def check_name(name):
         )
 
 
-def _copy(keras_object):
+def _copy(keras_object: Any) -> Any:
     return type(keras_object).from_config(keras_object.get_config())

@@ -30,6 +30,12 @@ def test_separable_and_transposed_convolutions():
     assert macs.convolutions == 64 * (9 * 3 + 3 * 8) + 64 * (4 * 8 * 4)
 
 
+def test_operations_between_layers_are_not_counted():
+    image = keras.Input((16, 16, 3))
+    network = keras.Model(image, keras.layers.Conv2D(8, 1)(image / 127.5 - 1.0), name="t")
+    assert mac_report({"t": network}, (16, 16, 3)).total == 16 * 16 * 3 * 8
+
+
 def test_layers_that_are_not_known_are_not_counted_as_nothing():
     image = keras.Input((16, 16, 3))
     network = keras.Model(image, keras.layers.EinsumDense("bhwc,cd->bhwd", (16, 16, 8), name="mix")(image), name="t")

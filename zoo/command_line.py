@@ -1,12 +1,13 @@
 """The flags that the commands of the zoo share, and what they resolve to."""
 
 import dataclasses
+from typing import Any
 
 from absl import flags
 
 from rc_keras.names import unknown_name
-from rc_keras.zoo.recipes import get_recipe
-from rc_keras.zoo.recipes.data import open_data
+from rc_keras.zoo.recipes import Recipe, get_recipe
+from rc_keras.zoo.recipes.data import Data, open_data
 from rc_keras.zoo.recipes.recipe import describe_fields, parse_field
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of the recipe: nyud, pascal_context, scenes or folder.")
@@ -18,7 +19,7 @@ STRATEGY = flags.DEFINE_string("strategy", "none", "How to divide batches: none,
 _FIELDS = {name: flags.DEFINE_string(name, None, f"Recipe: {text}") for name, text in describe_fields().items()}
 
 
-def resolve_recipe():
+def resolve_recipe() -> Recipe:
     """The `Recipe` of the flags `--recipe`, `--scale` and those of single fields.
 
     Raises:
@@ -37,12 +38,12 @@ def resolve_recipe():
     return dataclasses.replace(module.recipe(scale, tasks), **values)
 
 
-def field_values():
+def field_values() -> dict[str, Any]:
     """The fields of a recipe that are given on the command line, `{name: value}`."""
     return {name: parse_field(name, flag.value) for name, flag in _FIELDS.items() if flag.value is not None}
 
 
-def prepared_data(recipe):
+def prepared_data(recipe: Recipe) -> Data:
     """The `Data` of a recipe, prepared; reading an archive takes minutes, the first time."""
     data = open_data(recipe.dataset, MANUAL_DIR.value, DATA_DIR.value)
     data.select(recipe.tasks)

@@ -24,7 +24,7 @@ _STAGES = flags.DEFINE_list("stages", None, "Layers of the backbone to compare a
 _POOLED = flags.DEFINE_bool("pooled", False, "Average features over positions before they are compared.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     model, recipe, out = resolve_trained_model()

@@ -20,7 +20,7 @@ _SUPPRESSION = flags.DEFINE_bool(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     model, recipe, out = resolve_trained_model("edge_suppression")

@@ -1,7 +1,10 @@
 """Pictures in rows and columns, as one PNG."""
 
 import math
+import os
+from collections.abc import Sequence
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from rc_keras.whole_files import whole_file
@@ -9,7 +12,7 @@ from rc_keras.whole_files import whole_file
 _GAP, _HEADING = 4, 18  # pixels
 
 
-def write_grid(path, titles, rows):
+def write_grid(path: str | os.PathLike, titles: Sequence[str], rows: Sequence[Sequence[np.ndarray]]) -> None:
     """Writes pictures in rows and columns under titles.
 
     Args:

@@ -3,16 +3,22 @@
 import contextlib
 import json
 import os
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
 
 import keras
 
 from rc_keras.names import unknown_name
 from rc_keras.whole_files import whole_file
 
+if TYPE_CHECKING:
+    import tensorflow as tf
+
 STRATEGIES = ("none", "mirrored", "multi_worker")
 
 
-def make_strategy(name):
+def make_strategy(name: str) -> "Strategy":
     """Makes a `Strategy`; before TensorFlow computes anything, which "multi_worker" requires.
 
     Args:
@@ -59,21 +65,24 @@ class Strategy:
         strategy: the `tf.distribute.Strategy`, or `None`.
     """
 
-    def __init__(self, strategy=None):
+    def __init__(self, strategy: "tf.distribute.Strategy | None" = None) -> None:
         self._strategy = strategy
         resolver = getattr(strategy, "cluster_resolver", None)
         workers = resolver.cluster_spec().as_dict() if resolver is not None else {}
         self.num_workers = max(sum(len(workers.get(kind, ())) for kind in ("chief", "worker")), 1)
         self.num_replicas = 1 if strategy is None else strategy.num_replicas_in_sync
-        self.is_chief = self.num_workers == 1 or (
-            resolver.task_type == "chief" or ("chief" not in workers and resolver.task_id == 0)
+        self.is_chief = (
+            resolver is None
+            or self.num_workers == 1
+            or resolver.task_type == "chief"
+            or ("chief" not in workers and resolver.task_id == 0)
         )
 
-    def scope(self):
+    def scope(self) -> AbstractContextManager[Any]:
         """The context in which models are made and compiled."""
         return contextlib.nullcontext() if self._strategy is None else self._strategy.scope()
 
-    def distribute(self, batches):
+    def distribute(self, batches: "tf.data.Dataset") -> "tf.data.Dataset":
         """What `fit` and `evaluate` are given for batches of the whole: each replica gets its part of each.
 
         Args:
@@ -88,15 +97,15 @@ class Strategy:
         options.experimental_distribute.auto_shard_policy = tf.data.experimental.AutoShardPolicy.DATA
         return batches.with_options(options)
 
-    def wait(self):
+    def wait(self) -> None:
         """Returns when every worker has called it."""
-        if self.num_workers > 1:
+        if self._strategy is not None and self.num_workers > 1:
             import tensorflow as tf
 
             together = self._strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.ones(())))
             self._strategy.experimental_local_results(together)[0].numpy()
 
-    def save_once(self, save, path):
+    def save_once(self, save: Callable[[str], object], path: str | os.PathLike) -> None:
         """Calls `save(path)` on the chief alone, whole or not at all.
 
         Raises:
@@ -107,7 +116,7 @@ class Strategy:
                 save(temporary)
 
 
-def _check_cluster(text):
+def _check_cluster(text: str | None) -> None:
     example = '{"cluster": {"worker": ["host1:12345", "host2:12345"]}, "task": {"type": "worker", "index": 0}}'
     try:
         config = json.loads(text or "")

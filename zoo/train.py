@@ -20,7 +20,7 @@ from absl import app, logging
 from rc_keras.zoo.command_line import STRATEGY, WORKDIR, prepared_data, resolve_recipe
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     if WORKDIR.value is None:

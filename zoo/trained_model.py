@@ -13,7 +13,7 @@ OUT = flags.DEFINE_string("out", None, "Folder of the results; that of the run b
 SPLIT = flags.DEFINE_string("split", "validation", "Split of the data set, TFDS's slices included: train[:100].")
 
 
-def resolve_trained_model(*others):
+def resolve_trained_model(*others: str) -> tuple[str | pathlib.Path, Recipe, pathlib.Path]:
     """What `--workdir`, or `--model`, `--recipe` and `--out`, name: `(path of the model, Recipe, output folder)`.
 
     A run's folder keeps what is found of its own model, recipe and validation split: all else needs `--out`.

@@ -1,5 +1,9 @@
 """Plain encoders: ordinary functional Keras models, from which a task's branch is grafted."""
 
+from collections.abc import Callable
+
+import keras
+
 from rc_keras.backbones.resnet import resnet, resnet18, resnet34
 from rc_keras.names import unknown_name
 
@@ -9,7 +13,7 @@ BACKBONES = {
 }
 
 
-def get(name):
+def get(name: str) -> Callable[..., keras.Model]:
     """Looks up a backbone's entry point.
 
     Args:

@@ -2,6 +2,7 @@
 
 import hashlib
 import random
+from collections.abc import Sequence
 
 import keras
 
@@ -19,14 +20,14 @@ _STAGES = {
 
 
 def resnet(
-    depths,
-    widths=(64, 128, 256, 512),
-    image_shape=(None, None, 3),
-    output_stride=16,
-    classes=None,
-    seed=None,
-    name="resnet",
-):
+    depths: Sequence[int],
+    widths: Sequence[int] = (64, 128, 256, 512),
+    image_shape: Sequence[int | None] = (None, None, 3),
+    output_stride: int = 16,
+    classes: int | None = None,
+    seed: int | None = None,
+    name: str = "resnet",
+) -> keras.Model:
     """Builds a ResNet of basic blocks as a plain functional model.
 
     A block answers `relu(bn2(conv2(relu(bn1(conv1(x))))) + shortcut(x))`, where `shortcut` is the
@@ -79,7 +80,9 @@ def resnet(
         seed = random.randrange(2**31)
 
     # Layers
-    def convolution(x, filters, kernel_size, layer_name, stride=1, dilation=1):
+    def convolution(
+        x: keras.KerasTensor, filters: int, kernel_size: int, layer_name: str, stride: int = 1, dilation: int = 1
+    ) -> keras.KerasTensor:
         padding = "same"
         if stride > 1 and kernel_size > 1:
             x = keras.layers.ZeroPadding2D(kernel_size // 2, name=f"{layer_name}_pad")(x)
@@ -95,13 +98,15 @@ def resnet(
             name=layer_name,
         )(x)
 
-    def norm(x, layer_name):
+    def norm(x: keras.KerasTensor, layer_name: str) -> keras.KerasTensor:
         return BatchNormalization(momentum=0.9, epsilon=1e-5, name=layer_name)(x)
 
-    def relu(x, layer_name):
+    def relu(x: keras.KerasTensor, layer_name: str) -> keras.KerasTensor:
         return keras.layers.ReLU(name=layer_name)(x)
 
-    def basic_block(x, filters, block_name, stride, dilation, project):
+    def basic_block(
+        x: keras.KerasTensor, filters: int, block_name: str, stride: int, dilation: int, project: bool
+    ) -> keras.KerasTensor:
         shortcut = x
         if project:
             shortcut = convolution(shortcut, filters, 1, f"{block_name}_downsample_0", stride=stride)
@@ -153,7 +158,13 @@ def resnet(
     return keras.Model(image, outputs, name=name)
 
 
-def resnet18(image_shape=(None, None, 3), output_stride=16, classes=None, seed=None, name="resnet18"):
+def resnet18(
+    image_shape: Sequence[int | None] = (None, None, 3),
+    output_stride: int = 16,
+    classes: int | None = None,
+    seed: int | None = None,
+    name: str = "resnet18",
+) -> keras.Model:
     """Builds ResNet-18: `resnet` with 2, 2, 2 and 2 blocks. See `resnet` for the arguments."""
     return resnet(
         (2, 2, 2, 2),
@@ -165,7 +176,13 @@ def resnet18(image_shape=(None, None, 3), output_stride=16, classes=None, seed=N
     )
 
 
-def resnet34(image_shape=(None, None, 3), output_stride=16, classes=None, seed=None, name="resnet34"):
+def resnet34(
+    image_shape: Sequence[int | None] = (None, None, 3),
+    output_stride: int = 16,
+    classes: int | None = None,
+    seed: int | None = None,
+    name: str = "resnet34",
+) -> keras.Model:
     """Builds ResNet-34: `resnet` with 3, 4, 6 and 3 blocks. See `resnet` for the arguments."""
     return resnet(
         (3, 4, 6, 3),
@@ -177,12 +194,12 @@ def resnet34(image_shape=(None, None, 3), output_stride=16, classes=None, seed=N
     )
 
 
-def _layer_seed(seed, layer_name):
+def _layer_seed(seed: int, layer_name: str) -> int:
     digest = hashlib.sha256(f"{seed}/{layer_name}".encode()).digest()
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _he_normal(seed, layer_name):
+def _he_normal(seed: int, layer_name: str) -> keras.initializers.Initializer:
     """He et al.'s normal initialization (ICCV 2015), backward form: variance 2 / (k^2 c_out)."""
     return keras.initializers.VarianceScaling(
         scale=2.0,
@@ -192,16 +209,16 @@ def _he_normal(seed, layer_name):
     )
 
 
-def _is_count(value):
+def _is_count(value: object) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
-def _check_four_counts(argument, values):
+def _check_four_counts(argument: str, values: Sequence[int]) -> None:
     if not isinstance(values, (list, tuple)) or len(values) != 4 or not all(map(_is_count, values)):
         raise ValueError(f"`{argument}` must be four positive ints, one for each stage. Received: {argument}={values}")
 
 
-def _check_image_shape(image_shape):
+def _check_image_shape(image_shape: Sequence[int | None]) -> None:
     is_shape = isinstance(image_shape, (list, tuple)) and len(image_shape) == 3
     if not is_shape or image_shape[2] != 3 or not all(n is None or _is_count(n) for n in image_shape[:2]):
         raise ValueError(

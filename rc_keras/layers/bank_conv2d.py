@@ -1,8 +1,12 @@
 """The shared convolution of the filter bank."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -29,14 +33,14 @@ class BankConv2D(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        kernel_size,
-        strides=(1, 1),
-        padding="valid",
-        dilation_rate=(1, 1),
-        groups=1,
-        **kwargs,
-    ):
+        filters: int,
+        kernel_size: Iterable[int],
+        strides: Iterable[int] = (1, 1),
+        padding: str = "valid",
+        dilation_rate: Iterable[int] = (1, 1),
+        groups: int = 1,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.kernel_size = tuple(kernel_size)
@@ -45,7 +49,7 @@ class BankConv2D(keras.layers.Layer):
         self.dilation_rate = tuple(dilation_rate)
         self.groups = groups
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=(*self.kernel_size, input_shape[-1] // self.groups, self.filters),
@@ -53,10 +57,10 @@ class BankConv2D(keras.layers.Layer):
             trainable=False,
         )
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return rc_ops.conv2d(inputs, self.kernel, self.strides, self.padding, self.dilation_rate)
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return keras.ops.conv(
             keras.KerasTensor(input_shape),
             keras.KerasTensor((*self.kernel_size, input_shape[-1], self.filters)),  # groups do not change the shape
@@ -66,7 +70,7 @@ class BankConv2D(keras.layers.Layer):
             dilation_rate=list(self.dilation_rate),
         ).shape
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

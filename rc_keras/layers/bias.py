@@ -1,7 +1,11 @@
 """A task's bias behind a filter bank."""
 
+from typing import Any
+
 import keras
 from keras import initializers, ops
+
+from rc_keras.keras_types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -20,18 +24,18 @@ class Bias(keras.layers.Layer):
         The same shape.
     """
 
-    def __init__(self, bias_initializer="zeros", **kwargs):
+    def __init__(self, bias_initializer: Initializer = "zeros", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.bias_initializer = initializers.get(bias_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.bias = self.add_weight(name="bias", shape=(input_shape[-1],), initializer=self.bias_initializer)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return ops.add(inputs, ops.cast(self.bias, inputs.dtype))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "bias_initializer": initializers.serialize(self.bias_initializer)}

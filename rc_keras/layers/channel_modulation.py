@@ -1,7 +1,11 @@
 """A factor for each channel of a filter bank's responses."""
 
+from typing import Any
+
 import keras
 from keras import initializers, ops
+
+from rc_keras.keras_types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -21,18 +25,18 @@ class ChannelModulation(keras.layers.Layer):
         The same shape.
     """
 
-    def __init__(self, scale_initializer="ones", **kwargs):
+    def __init__(self, scale_initializer: Initializer = "ones", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale_initializer = initializers.get(scale_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.scale = self.add_weight(name="scale", shape=(input_shape[-1],), initializer=self.scale_initializer)
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         return ops.multiply(inputs, ops.cast(self.scale, inputs.dtype))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale_initializer": initializers.serialize(self.scale_initializer)}

@@ -3,13 +3,14 @@
 import keras
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
 class Conv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, same arguments and weights; dilated kernels run in one operation on TensorFlow."""
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         if self.data_format != "channels_last":
             return super().convolution_op(inputs, kernel)
         return rc_ops.conv2d(inputs, kernel, self.strides, self.padding, self.dilation_rate)

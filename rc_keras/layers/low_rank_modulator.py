@@ -1,9 +1,12 @@
 """A modulator that differs from the identity by a matrix of low rank."""
 
+from typing import Any
+
 import keras
 from keras import initializers, ops
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -24,7 +27,13 @@ class LowRankModulator(keras.layers.Layer):
         The same shape.
     """
 
-    def __init__(self, rank, down_initializer="glorot_uniform", up_initializer="zeros", **kwargs):
+    def __init__(
+        self,
+        rank: int,
+        down_initializer: Initializer = "glorot_uniform",
+        up_initializer: Initializer = "zeros",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         if not isinstance(rank, int) or rank < 1:
             raise ValueError(f"`rank` must be a positive integer. Received: rank={rank!r}")
@@ -32,23 +41,23 @@ class LowRankModulator(keras.layers.Layer):
         self.down_initializer = initializers.get(down_initializer)
         self.up_initializer = initializers.get(up_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         self.down = self.add_weight(name="down", shape=(channels, self.rank), initializer=self.down_initializer)
         self.up = self.add_weight(name="up", shape=(self.rank, channels), initializer=self.up_initializer)
 
-    def draw(self, seed):
+    def draw(self, seed: int) -> None:
         """Assigns a random B_t."""
         self.down.assign(initializers.GlorotUniform(seed=seed)(self.down.shape))
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         down, up = (ops.cast(matrix, inputs.dtype) for matrix in (self.down, self.up))
         return ops.add(inputs, rc_ops.pointwise(rc_ops.pointwise(inputs, down), up))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "rank": self.rank,

@@ -1,9 +1,12 @@
 """The per-task 1x1 convolution behind a filter bank."""
 
+from typing import Any
+
 import keras
 from keras import constraints, initializers, ops, regularizers
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Constraint, Initializer, Regularizer, Shape, Tensor
 
 TINY = 1e-30  # least squared length of a row: a row of zeros answers zeros, not NaN
 
@@ -41,20 +44,20 @@ class Modulator(keras.layers.Layer):
 
     def __init__(
         self,
-        filters,
-        normalize=True,
-        use_bias=False,
-        direction_initializer="orthogonal",
-        gain_initializer="ones",
-        bias_initializer="zeros",
-        direction_regularizer=None,
-        gain_regularizer=None,
-        bias_regularizer=None,
-        direction_constraint=None,
-        gain_constraint=None,
-        bias_constraint=None,
-        **kwargs,
-    ):
+        filters: int,
+        normalize: bool = True,
+        use_bias: bool = False,
+        direction_initializer: Initializer = "orthogonal",
+        gain_initializer: Initializer = "ones",
+        bias_initializer: Initializer = "zeros",
+        direction_regularizer: Regularizer = None,
+        gain_regularizer: Regularizer = None,
+        bias_regularizer: Regularizer = None,
+        direction_constraint: Constraint = None,
+        gain_constraint: Constraint = None,
+        bias_constraint: Constraint = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
         self.normalize = normalize
@@ -69,7 +72,7 @@ class Modulator(keras.layers.Layer):
         self.gain_constraint = constraints.get(gain_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.direction = self.add_weight(
             name="direction",
             shape=(input_shape[-1], self.filters),
@@ -98,27 +101,27 @@ class Modulator(keras.layers.Layer):
                 autocast=False,
             )
 
-    def matrix(self):
+    def matrix(self) -> Tensor:
         """The effective 1x1 kernel, `W_t` transposed: `(c_in, c_out)`."""
         if self.gain is None:
             return ops.convert_to_tensor(self.direction)
         squares = ops.maximum(ops.sum(ops.square(self.direction), axis=0), TINY)
         return ops.multiply(self.direction, ops.multiply(self.gain, ops.rsqrt(squares)))
 
-    def set_matrix(self, matrix):
+    def set_matrix(self, matrix: Tensor) -> None:
         """Assigns direction and gain so that the effective kernel is `matrix`, `(c_in, c_out)`."""
         self.direction.assign(matrix)
         if self.gain is not None:
             self.gain.assign(ops.sqrt(ops.sum(ops.square(self.direction), axis=0)))
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         outputs = rc_ops.pointwise(inputs, ops.cast(self.matrix(), inputs.dtype))
         return outputs if self.bias is None else ops.add(outputs, ops.cast(self.bias, inputs.dtype))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.filters)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "filters": self.filters,

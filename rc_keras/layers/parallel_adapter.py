@@ -1,9 +1,13 @@
 """The parallel residual adapter beside a filter bank."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 from keras import initializers, ops
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -28,13 +32,13 @@ class ParallelAdapter(keras.layers.Layer):
 
     def __init__(
         self,
-        kernel_size,
-        strides=(1, 1),
-        padding="valid",
-        dilation_rate=(1, 1),
-        kernel_initializer="zeros",
-        **kwargs,
-    ):
+        kernel_size: Iterable[int],
+        strides: Iterable[int] = (1, 1),
+        padding: str = "valid",
+        dilation_rate: Iterable[int] = (1, 1),
+        kernel_initializer: Initializer = "zeros",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.kernel_size = tuple(kernel_size)
         self.strides = tuple(strides)
@@ -42,14 +46,14 @@ class ParallelAdapter(keras.layers.Layer):
         self.dilation_rate = tuple(dilation_rate)
         self.kernel_initializer = initializers.get(kernel_initializer)
 
-    def build(self, responses_shape, inputs_shape):
+    def build(self, responses_shape: Shape, inputs_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
             shape=(inputs_shape[-1], responses_shape[-1]),
             initializer=self.kernel_initializer,
         )
 
-    def call(self, responses, inputs):
+    def call(self, responses: Tensor, inputs: Tensor) -> Tensor:
         rows, columns = (
             _centres(ops.shape(inputs)[1 + axis], *geometry, self.padding)
             for axis, geometry in enumerate(zip(self.kernel_size, self.strides, self.dilation_rate, strict=True))
@@ -57,10 +61,10 @@ class ParallelAdapter(keras.layers.Layer):
         centres = inputs[:, rows, columns, :]
         return ops.add(responses, rc_ops.pointwise(centres, ops.cast(self.kernel, inputs.dtype)))
 
-    def compute_output_shape(self, responses_shape, inputs_shape):
+    def compute_output_shape(self, responses_shape: Shape, inputs_shape: Shape) -> Shape:
         return tuple(responses_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kernel_size": self.kernel_size,
@@ -71,7 +75,7 @@ class ParallelAdapter(keras.layers.Layer):
         }
 
 
-def _centres(size, taps, stride, dilation, padding):
+def _centres(size: int | Tensor, taps: int, stride: int, dilation: int, padding: str) -> slice:
     """The slice of an axis that holds the pixels under the kernel's centre, the first of two where it is even."""
     before = (taps - 1) // 2 * dilation
     if padding == "valid":

@@ -4,6 +4,7 @@ import keras
 from keras import ops
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -21,11 +22,11 @@ class ResizeTo(keras.layers.Layer):
         `(batch, height, width, channels)`.
     """
 
-    def call(self, inputs, reference):
+    def call(self, inputs: Tensor, reference: Tensor) -> Tensor:
         size = tuple(reference.shape[1:3])
         if None not in size and tuple(inputs.shape[1:3]) == size:
             return inputs
         return rc_ops.resize_bilinear(inputs, ops.shape(reference)[1:3])
 
-    def compute_output_shape(self, inputs_shape, reference_shape):
+    def compute_output_shape(self, inputs_shape: Shape, reference_shape: Shape) -> Shape:
         return (inputs_shape[0], *reference_shape[1:3], inputs_shape[-1])

@@ -1,9 +1,12 @@
 """The series residual adapter behind a filter bank."""
 
+from typing import Any
+
 import keras
 from keras import initializers, ops
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Initializer, Shape, Tensor
 from rc_keras.layers.batch_normalization import BatchNormalization
 
 
@@ -26,26 +29,28 @@ class SeriesAdapter(keras.layers.Layer):
         The same shape.
     """
 
-    def __init__(self, kernel_initializer="zeros", momentum=0.9, epsilon=1e-5, **kwargs):
+    def __init__(
+        self, kernel_initializer: Initializer = "zeros", momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any
+    ) -> None:
         super().__init__(**kwargs)
         self.kernel_initializer = initializers.get(kernel_initializer)
         self.momentum = momentum
         self.epsilon = epsilon
         self.norm = BatchNormalization(momentum=momentum, epsilon=epsilon, dtype=self.dtype_policy, name="norm")
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         self.norm.build(input_shape)
         channels = input_shape[-1]
         self.kernel = self.add_weight(name="kernel", shape=(channels, channels), initializer=self.kernel_initializer)
 
-    def call(self, inputs, training=None):
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         normalized = self.norm(inputs, training=training)
         return ops.add(inputs, rc_ops.pointwise(normalized, ops.cast(self.kernel, inputs.dtype)))
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "kernel_initializer": initializers.serialize(self.kernel_initializer),

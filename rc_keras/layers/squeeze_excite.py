@@ -1,7 +1,11 @@
 """Squeeze and excitation: a gate for each channel, set by the whole map."""
 
+from typing import Any
+
 import keras
 from keras import initializers, ops
+
+from rc_keras.keras_types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -22,13 +26,19 @@ class SqueezeExcite(keras.layers.Layer):
         The same shape.
     """
 
-    def __init__(self, reduction=16, squeeze_initializer="he_normal", excite_initializer="zeros", **kwargs):
+    def __init__(
+        self,
+        reduction: int = 16,
+        squeeze_initializer: Initializer = "he_normal",
+        excite_initializer: Initializer = "zeros",
+        **kwargs: Any,
+    ) -> None:
         super().__init__(**kwargs)
         self.reduction = reduction
         self.squeeze_initializer = initializers.get(squeeze_initializer)
         self.excite_initializer = initializers.get(excite_initializer)
 
-    def build(self, input_shape):
+    def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         hidden = max(1, channels // self.reduction)
         self.squeeze = self.add_weight(name="squeeze", shape=(channels, hidden), initializer=self.squeeze_initializer)
@@ -36,20 +46,20 @@ class SqueezeExcite(keras.layers.Layer):
         self.excite = self.add_weight(name="excite", shape=(hidden, channels), initializer=self.excite_initializer)
         self.excite_bias = self.add_weight(name="excite_bias", shape=(channels,), initializer="zeros")
 
-    def draw(self, seed):
+    def draw(self, seed: int) -> None:
         """Assigns a random W_1."""
         self.squeeze.assign(initializers.HeNormal(seed=seed)(self.squeeze.shape))
 
-    def call(self, inputs):
+    def call(self, inputs: Tensor) -> Tensor:
         pooled = ops.mean(inputs, axis=(1, 2))
         hidden = ops.relu(ops.add(ops.matmul(pooled, self.squeeze), self.squeeze_bias))
         gate = 2.0 * ops.sigmoid(ops.add(ops.matmul(hidden, self.excite), self.excite_bias))
         return ops.multiply(inputs, gate[:, None, None, :])
 
-    def compute_output_shape(self, input_shape):
+    def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "reduction": self.reduction,

@@ -1,8 +1,11 @@
 """Class-balanced binary cross-entropy of edge detection."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.masked_loss import MaskedLoss
 from rc_keras.losses.pixels import label_map
 
@@ -32,14 +35,16 @@ class BalancedBinaryCrossentropy(MaskedLoss):
         ValueError: If `positive_weight` is not between 0 and 1.
     """
 
-    def __init__(self, positive_weight=0.95, ignore=255, name="balanced_binary_crossentropy"):
+    def __init__(
+        self, positive_weight: float = 0.95, ignore: int = 255, name: str = "balanced_binary_crossentropy"
+    ) -> None:
         if not 0.0 <= positive_weight <= 1.0:
             raise ValueError(f"`positive_weight` must be between 0 and 1. Received: positive_weight={positive_weight}")
         super().__init__(name=name)
         self.positive_weight = positive_weight
         self.ignore = ignore
 
-    def pixel_loss(self, y_true, y_pred):
+    def pixel_loss(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         labels = label_map(y_true, y_pred)
         valid = (labels != self.ignore) & (labels >= 0.0) & (labels <= 1.0)
         positive = labels >= 0.5
@@ -49,7 +54,7 @@ class BalancedBinaryCrossentropy(MaskedLoss):
         # log(1 + e^z) - y z = softplus(±z), which neither overflows nor cancels.
         return weight * ops.softplus(ops.where(positive, -logits, logits)), valid
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "positive_weight": self.positive_weight,

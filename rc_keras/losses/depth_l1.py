@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.masked_loss import MaskedLoss
 from rc_keras.losses.pixels import label_map
 
@@ -22,9 +23,9 @@ class DepthL1(MaskedLoss):
         sample_weight: See `MaskedLoss`.
     """
 
-    def __init__(self, name="depth_l1"):
+    def __init__(self, name: str = "depth_l1") -> None:
         super().__init__(name=name)
 
-    def pixel_loss(self, y_true, y_pred):
+    def pixel_loss(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         labels = label_map(y_true, y_pred)
         return ops.abs(ops.squeeze(y_pred, axis=-1) - labels), labels != 0.0

@@ -1,8 +1,11 @@
 """Binary cross-entropy of saliency."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.masked_loss import MaskedLoss
 from rc_keras.losses.pixels import label_map
 
@@ -25,16 +28,16 @@ class MaskedBinaryCrossentropy(MaskedLoss):
         sample_weight: See `MaskedLoss`.
     """
 
-    def __init__(self, ignore=255, name="masked_binary_crossentropy"):
+    def __init__(self, ignore: int = 255, name: str = "masked_binary_crossentropy") -> None:
         super().__init__(name=name)
         self.ignore = ignore
 
-    def pixel_loss(self, y_true, y_pred):
+    def pixel_loss(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         labels = label_map(y_true, y_pred)
         valid = (labels != self.ignore) & (labels >= 0.0) & (labels <= 1.0)
         logits = ops.squeeze(y_pred, axis=-1)
         # log(1 + e^z) - y z = softplus(±z), which neither overflows nor cancels.
         return ops.softplus(ops.where(labels >= 0.5, -logits, logits)), valid
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "ignore": self.ignore}

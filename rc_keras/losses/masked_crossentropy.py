@@ -1,8 +1,11 @@
 """Softmax cross-entropy of semantic segmentation, human parts and classification."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.masked_loss import MaskedLoss
 from rc_keras.losses.pixels import label_map
 
@@ -31,11 +34,11 @@ class MaskedCrossentropy(MaskedLoss):
     1.3862944
     """
 
-    def __init__(self, ignore=255, name="masked_crossentropy"):
+    def __init__(self, ignore: int = 255, name: str = "masked_crossentropy") -> None:
         super().__init__(name=name)
         self.ignore = ignore
 
-    def pixel_loss(self, y_true, y_pred):
+    def pixel_loss(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         labels = label_map(y_true, y_pred)
         classes = y_pred.shape[-1]
         valid = (labels != self.ignore) & (labels >= 0) & (labels < classes)
@@ -46,5 +49,5 @@ class MaskedCrossentropy(MaskedLoss):
         )
         return ops.reshape(loss, ops.shape(labels)), valid
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "ignore": self.ignore}

@@ -1,9 +1,12 @@
 """The reduction that all losses of this package share."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.pixels import weight_map
 
 
@@ -32,18 +35,18 @@ class MaskedLoss(keras.losses.Loss):
             multiply the pixels' losses; the divisor stays the number of valid pixels.
     """
 
-    def __init__(self, name=None):
+    def __init__(self, name: str | None = None) -> None:
         super().__init__(name=name, reduction="sum_over_batch_size", dtype="float32")
 
-    def __call__(self, y_true, y_pred, sample_weight=None):
+    def __call__(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> Tensor:
         if sample_weight is not None:
             sample_weight = weight_map(sample_weight, rank=len(y_pred.shape) - 1)
         return super().__call__(y_true, y_pred, sample_weight)
 
-    def pixel_loss(self, y_true, y_pred):
+    def pixel_loss(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         raise NotImplementedError
 
-    def call(self, y_true, y_pred):
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         loss, valid = self.pixel_loss(y_true, y_pred)
         # Keras divides the sum by the number of all pixels and by the replicas: multiplying by both
         # and dividing by the valid pixels turns that into the mean over these.
@@ -51,5 +54,5 @@ class MaskedLoss(keras.losses.Loss):
         count = rc_ops.sum_over_replicas(ops.sum(ops.cast(valid, "float32")))
         return ops.where(valid, loss, 0.0) * (pixels / ops.maximum(count, 1.0))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"name": self.name}

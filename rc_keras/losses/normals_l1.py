@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.masked_loss import MaskedLoss
 from rc_keras.losses.pixels import vector_map
 
@@ -24,10 +25,10 @@ class NormalsL1(MaskedLoss):
         sample_weight: See `MaskedLoss`.
     """
 
-    def __init__(self, name="normals_l1"):
+    def __init__(self, name: str = "normals_l1") -> None:
         super().__init__(name=name)
 
-    def pixel_loss(self, y_true, y_pred):
+    def pixel_loss(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
         labels = vector_map(y_true, y_pred)
         valid = ops.any(labels != 0.0, axis=-1)
         return ops.mean(ops.abs(y_pred - labels), axis=-1), valid

@@ -2,8 +2,10 @@
 
 from keras import ops
 
+from rc_keras.keras_types import Shape, Tensor
 
-def label_map(y_true, y_pred):
+
+def label_map(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Labels of a one-channel task without their channel axis.
 
     Args:
@@ -18,7 +20,7 @@ def label_map(y_true, y_pred):
     """
     if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] in (1, None):
         y_true = ops.squeeze(y_true, axis=-1)
-    if not _agree(y_true.shape, y_pred.shape[:-1]):
+    if not _agree(tuple(y_true.shape), tuple(y_pred.shape[:-1])):
         raise ValueError(
             "`y_true` must have the shape of `y_pred` up to the channels, with or without a last "
             f"axis of 1. Received: y_true.shape={tuple(y_true.shape)}, "
@@ -27,9 +29,9 @@ def label_map(y_true, y_pred):
     return y_true
 
 
-def vector_map(y_true, y_pred):
+def vector_map(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Labels that have as many channels as the prediction, checked to have its shape."""
-    if not _agree(y_true.shape, y_pred.shape):
+    if not _agree(tuple(y_true.shape), tuple(y_pred.shape)):
         raise ValueError(
             "`y_true` must have the shape of `y_pred`. Received: "
             f"y_true.shape={tuple(y_true.shape)}, y_pred.shape={tuple(y_pred.shape)}"
@@ -37,7 +39,7 @@ def vector_map(y_true, y_pred):
     return y_true
 
 
-def weight_map(sample_weight, rank):
+def weight_map(sample_weight: Tensor, rank: int) -> Tensor:
     """Weights made broadcastable to a map of the given rank.
 
     Args:
@@ -61,7 +63,7 @@ def weight_map(sample_weight, rank):
     return weight
 
 
-def _agree(shape, expected):
+def _agree(shape: Shape, expected: Shape) -> bool:
     return len(shape) == len(expected) and all(
         a == b or a is None or b is None for a, b in zip(shape, expected, strict=True)
     )

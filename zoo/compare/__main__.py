@@ -26,10 +26,13 @@ import dataclasses
 import pathlib
 import signal
 import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
 
 from rc_keras.diagrams import new_figure
+from rc_keras.task import Task
 from rc_keras.zoo.command_line import (
     DATA_DIR,
     MANUAL_DIR,
@@ -40,8 +43,14 @@ from rc_keras.zoo.command_line import (
     field_values,
     resolve_recipe,
 )
+from rc_keras.zoo.compare.cells import Cell
 from rc_keras.zoo.compare.presets import PRESETS, choose_methods
 from rc_keras.zoo.compare.seeds import parse_seeds
+from rc_keras.zoo.recipes import Recipe
+
+if TYPE_CHECKING:
+    from rc_keras.zoo.compare.incremental_report import IncrementalReport
+    from rc_keras.zoo.compare.report import Report
 
 _PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "Which methods are compared, and how.")
 _METHODS = flags.DEFINE_list("methods", None, "Keys of rc_keras.methods.METHODS between commas; those of the preset.")
@@ -52,7 +61,7 @@ _RUN = flags.DEFINE_bool(
 )
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     if _OUT.value is None:
@@ -83,7 +92,7 @@ def main(argv):
     sys.exit(1 if failed else 0)
 
 
-def _grid(recipe, methods, out):
+def _grid(recipe: Recipe, methods: Sequence[str], out: pathlib.Path) -> Callable[[], dict[str, str]]:
     """Methods by seeds."""
     from rc_keras.zoo.compare.report import Report
 
@@ -92,7 +101,7 @@ def _grid(recipe, methods, out):
     return _cells(Report(out, recipe, _tasks(recipe), cells))
 
 
-def _incremental(recipe, methods, out):
+def _incremental(recipe: Recipe, methods: Sequence[str], out: pathlib.Path) -> Callable[[], dict[str, str]]:
     """Single-task runs to compare with, then the tasks one after the other."""
     from rc_keras.zoo.compare.incremental import ORDERS, order_tasks, plan_chain
     from rc_keras.zoo.compare.incremental_report import IncrementalReport
@@ -115,11 +124,11 @@ def _incremental(recipe, methods, out):
     return _cells(IncrementalReport(out, recipe, tasks, baselines, plans))
 
 
-def _scaling(recipe, methods, out):
+def _scaling(recipe: Recipe, methods: Sequence[str], out: pathlib.Path) -> Callable[[], dict[str, str]]:
     """Parameters for many tasks; nothing is trained."""
     from rc_keras.zoo.compare.scaling import measure_growth, write_growth
 
-    def work():
+    def work() -> dict[str, str]:
         growths = {method: measure_growth(_with(recipe, method, recipe.seed)) for method in methods}
         print(write_growth(out, growths, recipe))
         return {}
@@ -127,11 +136,11 @@ def _scaling(recipe, methods, out):
     return work
 
 
-def _cells(report):
+def _cells(report: "Report | IncrementalReport") -> Callable[[], dict[str, str]]:
     """Runs the cells of a report, which is written after each."""
     from rc_keras.zoo.compare.runner import run_cells
 
-    def work():
+    def work() -> dict[str, str]:
         failed = run_cells(report.cells, _train_flags(), report.write) if _RUN.value else {}
         print(f"\n{report.write()}\n{report.out}")
         return failed
@@ -139,29 +148,29 @@ def _cells(report):
     return work
 
 
-def _named_grid(recipe, seeds, out):
+def _named_grid(recipe: Recipe, seeds: Mapping[str, Sequence[int]], out: pathlib.Path) -> dict[str, Cell]:
     from rc_keras.zoo.compare.cells import grid
 
     return {f"{cell.recipe.method}, seed {cell.recipe.seed}": cell for cell in grid(out / "cells", recipe, seeds)}
 
 
-def _tasks(recipe):
+def _tasks(recipe: Recipe) -> list[Task]:
     from rc_keras.zoo.recipes.data import open_data
 
     return open_data(recipe.dataset, MANUAL_DIR.value, DATA_DIR.value).select(recipe.tasks)
 
 
-def _with(recipe, method, seed):
+def _with(recipe: Recipe, method: str, seed: int) -> Recipe:
     return dataclasses.replace(recipe, method=method, seed=seed)
 
 
-def _train_flags():
+def _train_flags() -> list[str]:
     """What a run needs besides the fields of its recipe."""
     named = {"recipe": RECIPE, "scale": SCALE, "manual_dir": MANUAL_DIR, "data_dir": DATA_DIR, "strategy": STRATEGY}
     return [f"--{name}={flag.value}" for name, flag in named.items() if flag.value is not None]
 
 
-def _leave_gpus_to_cells():
+def _leave_gpus_to_cells() -> None:
     """Models are built here to be counted, which must not take the memory that cells train in."""
     import tensorflow as tf
 

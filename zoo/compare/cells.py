@@ -3,8 +3,11 @@
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from rc_keras.zoo.compare.logged_process import last_line, run_logged
 from rc_keras.zoo.recipes import Recipe
@@ -30,10 +33,10 @@ class Cell:
     recipe: Recipe
 
     @property
-    def log(self):
+    def log(self) -> pathlib.Path:
         return self.folder.with_name(f"{self.folder.name}.log")
 
-    def is_finished(self):
+    def is_finished(self) -> bool:
         """Whether the folder holds a trained model, measured on all its tasks, as `zoo.train` does it.
 
         Raises:
@@ -50,7 +53,7 @@ class Cell:
         as_trained = results["split"] == "validation" and results["details"].get("edge_suppression", True)
         return as_trained and set(self.recipe.tasks) <= set(results["tasks"])
 
-    def run(self, flags):
+    def run(self, flags: Sequence[str]) -> None:
         """Trains and measures in a process of its own, from the last checkpoint on if there is one.
 
         Args:
@@ -62,7 +65,7 @@ class Cell:
         fields = [f"--{name}={format_field(value)}" for name, value in vars(self.recipe).items()]
         self.start("rc_keras.zoo.train", [*flags, *fields])
 
-    def start(self, module, flags):
+    def start(self, module: str, flags: Sequence[str]) -> None:
         """Runs a module on the folder, its output in the log.
 
         Raises:
@@ -72,7 +75,7 @@ class Cell:
         if code:
             raise CellError(f"exit code {code}, see `{self.log}`: {last_line(self.log)}")
 
-    def metrics(self):
+    def metrics(self) -> dict[str, dict[str, float]]:
         """Every metric of a finished cell, `{task: {metric: number}}`; NaN what was not finite."""
         tasks = self._results()["tasks"]
         return {
@@ -80,31 +83,31 @@ class Cell:
             for task, metrics in tasks.items()
         }
 
-    def seconds(self):
+    def seconds(self) -> dict[str, float]:
         """How long a finished cell took, `{"training": …, "evaluation": …}`; stretches that were lost are not in it."""
         # Seconds count from the last start of the run.
         ends = {line.get("since", 0): line["seconds"] for line in read_history(self.folder / "history.jsonl")}
         return {"training": round(sum(ends.values()), 1), "evaluation": self._results()["details"]["seconds"]}
 
-    def training_logs(self):
+    def training_logs(self) -> dict[str, float]:
         """The last logs of the training of a finished cell: losses and metrics of the epoch, `{name: number}`."""
         line = read_history(self.folder / "history.jsonl")[-1]
         return {name: value for name, value in line.items() if name not in ("step", "since", "seconds")}
 
-    def machine(self):
+    def machine(self) -> dict[str, Any] | None:
         """What it was trained and measured with, see `describe_machine`; `None` if it does not say."""
         return self._results()["details"].get("machine")
 
-    def images(self):
+    def images(self) -> tuple[int, str, str]:
         """On what it was measured: `(how many images, split, data set)`."""
         results = self._results()
         return results["images"], results["split"], results["details"]["dataset"]
 
-    def _results(self):
+    def _results(self) -> dict[str, Any]:
         return json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
 
 
-def grid(folder, recipe, seeds):
+def grid(folder: str | os.PathLike, recipe: Recipe, seeds: Mapping[str, Sequence[int]]) -> list[Cell]:
     """The cells of a table, every method once before the second seeds.
 
     Args:

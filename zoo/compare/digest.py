@@ -9,6 +9,7 @@ GPU and the same number of threads.
 """
 
 import hashlib
+import os
 import pathlib
 
 from absl import app, logging
@@ -16,11 +17,12 @@ from absl import app, logging
 from rc_keras.whole_files import write_json
 from rc_keras.zoo.command_line import WORKDIR, prepared_data
 from rc_keras.zoo.recipes import Recipe
+from rc_keras.zoo.recipes.data import Data
 
 FILE = "predictions.json"
 
 
-def digest_predictions(path, recipe, data):
+def digest_predictions(path: str | os.PathLike, recipe: Recipe, data: Data) -> dict[str, str]:
     """The sha256 of the raw predictions of every task of a saved model, `{task: hexadecimal digits}`."""
     import keras
     import numpy as np
@@ -35,7 +37,7 @@ def digest_predictions(path, recipe, data):
     return {name: digest.hexdigest() for name, digest in digests.items()}
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1 or WORKDIR.value is None:
         raise app.UsageError(f"`--workdir` must be given, and nothing but flags. Received: {argv[1:]}")
     from rc_keras.zoo.training.determinism import make_deterministic

@@ -1,16 +1,22 @@
 """The figures of comparisons."""
 
+import os
+from collections.abc import Iterable, Mapping, Sequence
+
 from matplotlib import colormaps
+from matplotlib.axes import Axes
 
 from rc_keras.diagrams import new_figure, save
-from rc_keras.zoo.compare.scaling import TASK_COUNTS
-from rc_keras.zoo.compare.summary import BASELINE
+from rc_keras.zoo.compare.incremental import Chain
+from rc_keras.zoo.compare.measures import Measure
+from rc_keras.zoo.compare.scaling import TASK_COUNTS, Growth
+from rc_keras.zoo.compare.summary import BASELINE, Statistic, Summary
 
 _OURS, _BASELINE, _OTHER, _INK = "#0b6e4f", "#c8553d", "#8a8f98", "#1c2024"
 _COLUMNS = 3
 
 
-def draw_comparison(path, summary, measures):
+def draw_comparison(path: str | os.PathLike, summary: Summary, measures: Mapping[str, Measure]) -> None:
     """Draws Δm as bars, and each task's metric as points, with the spreads as whiskers and every seed as a dot.
 
     Args:
@@ -49,7 +55,7 @@ def draw_comparison(path, summary, measures):
     save(figure, path)
 
 
-def draw_growth(path, growths):
+def draw_growth(path: str | os.PathLike, growths: Mapping[str, Mapping[str, Growth]]) -> None:
     """Draws parameters of the encoder alone, as the paper does, and of all, and multiply-accumulates, over tasks.
 
     Args:
@@ -79,7 +85,12 @@ def draw_growth(path, growths):
     save(figure, path)
 
 
-def draw_steps(path, chains, measures, baseline):
+def draw_steps(
+    path: str | os.PathLike,
+    chains: Sequence[Chain],
+    measures: Mapping[str, Measure],
+    baseline: Mapping[str, float] | None,
+) -> None:
     """Draws each task's metric after every step, from its own on: a row for each order, a column for each task.
 
     Args:
@@ -103,8 +114,8 @@ def draw_steps(path, chains, measures, baseline):
                 if chain.order != order:
                     continue
                 points = [(k, step.numbers[task]) for k, step in enumerate(chain.steps, 1) if task in step.numbers]
-                steps, values = zip(*points, strict=True) if points else ((), ())  # its own step may not be taken yet
-                values = [measure.factor * value for value in values]
+                steps = [step for step, _ in points]  # none where its own step is not taken yet
+                values = [measure.factor * value for _, value in points]
                 axes.plot(steps, values, color=colours[chain.method], lw=1.8, marker="o", ms=4, label=chain.method)
             tasks = next(chain.tasks for chain in chains if chain.order == order)
             axes.set_xticks(range(1, len(tasks) + 1), [f"+{name}" for name in tasks], rotation=20, fontsize=8)
@@ -116,7 +127,7 @@ def draw_steps(path, chains, measures, baseline):
     save(figure, path)
 
 
-def _plain(axes, title):
+def _plain(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(color="#e6e6e3", lw=0.8)
@@ -124,18 +135,20 @@ def _plain(axes, title):
     axes.tick_params(labelsize=8)
 
 
-def _colour(method):
+def _colour(method: str) -> str:
     return {"rcm": _OURS, BASELINE: _BASELINE}.get(method, _OTHER)
 
 
-def _palette(methods):
+def _palette(methods: Iterable[str]) -> dict[str, str | Sequence[float]]:
     """A colour for each method; ours and the baseline keep theirs."""
     others = [method for method in methods if method not in ("rcm", BASELINE)]
     shades = dict(zip(others, colormaps["tab10"]([0, 1, 4, 5, 6, 7, 8, 9]), strict=False))
     return {method: shades.get(method, _colour(method)) for method in methods}
 
 
-def _whisker(axes, row, summary, statistics, method, factor, colour):
+def _whisker(
+    axes: Axes, row: int, summary: Summary, statistics: Mapping[str, Statistic], method: str, factor: float, colour: str
+) -> None:
     """The spread, dashed where it is that of other methods, and the seeds."""
     statistic = statistics[method]
     spread, borrowed = summary.spread(statistics, method)

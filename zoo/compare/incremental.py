@@ -6,14 +6,18 @@ so far with it: they need the data of all tasks again at each step.
 
 import dataclasses
 import json
+import os
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
 
 from rc_keras.methods import get_method
+from rc_keras.task import Task
 from rc_keras.zoo.compare import digest
 from rc_keras.zoo.compare.cells import Cell, CellError
-from rc_keras.zoo.compare.measures import directions
+from rc_keras.zoo.compare.measures import Measure, directions
 from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.delta_m import delta_m
+from rc_keras.zoo.recipes import Recipe
 
 ORDERS = ("low_to_high", "high_to_low")
 _LEVELS = ("edge", "normals", "depth", "saliency", "segmentation", "classification")  # of kinds, the lowest first
@@ -24,16 +28,16 @@ class Step(Cell):
     """A cell that adds one task to the model of the step before, and then measures all tasks of the model."""
 
     @property
-    def added(self):
+    def added(self) -> str:
         """Name of the task."""
         return self.recipe.tasks[-1]
 
-    def is_finished(self):
+    def is_finished(self) -> bool:
         if not super().is_finished() or not (self.folder / digest.FILE).exists():
             return False
         return set(self.digests()) <= set(self.metrics())
 
-    def run(self, flags):
+    def run(self, flags: Sequence[str]) -> None:
         if self.recipe.add_to is not None and not pathlib.Path(self.recipe.add_to).exists():
             raise CellError("the step before is not finished")
         if not super().is_finished():
@@ -41,7 +45,7 @@ class Step(Cell):
         locations = [flag for flag in flags if flag.startswith(("--manual_dir=", "--data_dir="))]
         self.start("rc_keras.zoo.compare.digest", locations)
 
-    def digests(self):
+    def digests(self) -> dict[str, str]:
         """`{task: sha256 of its raw predictions}` of a finished step."""
         return json.loads((self.folder / digest.FILE).read_text(encoding="utf-8"))
 
@@ -57,8 +61,8 @@ class MeasuredStep:
     """
 
     task: str
-    numbers: dict
-    digests: dict
+    numbers: dict[str, float]
+    digests: dict[str, str]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -73,10 +77,10 @@ class Chain:
 
     method: str
     order: str
-    tasks: tuple
-    steps: tuple
+    tasks: tuple[str, ...]
+    steps: tuple[MeasuredStep, ...]
 
-    def forgetting(self, measures):
+    def forgetting(self, measures: Mapping[str, Measure]) -> dict[str, float | None]:
         """What each task but the last lost since its own training, in percent of what it had then.
 
         Positive is worse. The last task of the chain so far had no time to forget.
@@ -91,14 +95,14 @@ class Chain:
             step.task: _drop(self.steps[-1].numbers, step.numbers, measures, [step.task]) for step in self.steps[:-1]
         }
 
-    def unchanged(self):
+    def unchanged(self) -> dict[str, bool]:
         """Whether each task but the last still answers the bits it answered after its own training, `{task: bool}`."""
         return {
             step.task: all(later.digests[step.task] == step.digests[step.task] for later in self.steps[k:])
             for k, step in enumerate(self.steps[:-1], 1)
         }
 
-    def delta_m(self, measures, baseline):
+    def delta_m(self, measures: Mapping[str, Measure], baseline: Mapping[str, float]) -> list[float | None]:
         """Δm over the tasks so far, after each step, in percent.
 
         Args:
@@ -111,7 +115,9 @@ class Chain:
         return [_drop(step.numbers, baseline, measures, step.numbers) for step in self.steps]
 
 
-def _drop(numbers, reference, measures, tasks):
+def _drop(
+    numbers: Mapping[str, float], reference: Mapping[str, float], measures: Mapping[str, Measure], tasks: Iterable[str]
+) -> float | None:
     """Δm over some tasks; `None` where the reference of one is 0, or a number is not finite."""
     try:
         return delta_m({t: numbers[t] for t in tasks}, {t: reference[t] for t in tasks}, directions(measures))
@@ -119,14 +125,14 @@ def _drop(numbers, reference, measures, tasks):
         return None
 
 
-def order_tasks(tasks, order):
+def order_tasks(tasks: Iterable[Task], order: str) -> tuple[str, ...]:
     """Names of `Task`s from low to high level, such as edges to semantics, or exactly the reverse."""
     levels = {task.name: _LEVELS.index(task.kind) for task in tasks}
-    names = sorted(levels, key=levels.get)
+    names = sorted(levels, key=levels.__getitem__)
     return tuple(names if order == "low_to_high" else reversed(names))
 
 
-def plan_chain(folder, recipe, tasks):
+def plan_chain(folder: str | os.PathLike, recipe: Recipe, tasks: Sequence[str]) -> list[Step]:
     """The `Step`s that add tasks one after the other.
 
     Args:
@@ -144,7 +150,7 @@ def plan_chain(folder, recipe, tasks):
     return steps
 
 
-def read_chain(method, order, steps, measures):
+def read_chain(method: str, order: str, steps: Sequence[Step], measures: Mapping[str, Measure]) -> Chain:
     """The `Chain` of the steps that are finished."""
     measured = []
     finished = finished_cells({step.folder: step for step in steps})

@@ -1,18 +1,24 @@
 """What tasks added one by one leave: `incremental.json`, `incremental.md` and `incremental.png`."""
 
 import dataclasses
+import os
 import pathlib
 import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from rc_keras.methods import get_method
+from rc_keras.task import Task
 from rc_keras.whole_files import write_json, write_whole
-from rc_keras.zoo.compare.incremental import read_chain
+from rc_keras.zoo.compare.cells import Cell
+from rc_keras.zoo.compare.incremental import Chain, Step, read_chain
 from rc_keras.zoo.compare.markdown import table_lines
-from rc_keras.zoo.compare.measures import measures_of
+from rc_keras.zoo.compare.measures import Measure, measures_of
 from rc_keras.zoo.compare.origin import describe_origin
 from rc_keras.zoo.compare.report import read_scores
 from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.compare.summary import BASELINE
+from rc_keras.zoo.recipes import Recipe
 
 
 class IncrementalReport:
@@ -29,7 +35,14 @@ class IncrementalReport:
         cells: `{name: Cell}`, the single-task runs and all steps.
     """
 
-    def __init__(self, out, recipe, tasks, baselines, plans):
+    def __init__(
+        self,
+        out: str | os.PathLike,
+        recipe: Recipe,
+        tasks: Iterable[Task],
+        baselines: Mapping[str, Cell],
+        plans: Mapping[tuple[str, str], Sequence[Step]],
+    ) -> None:
         self.out = pathlib.Path(out)
         self.recipe, self.baselines, self.plans = recipe, baselines, plans
         self.measures = measures_of(tasks)
@@ -37,7 +50,7 @@ class IncrementalReport:
         for (method, order), steps in plans.items():
             self.cells |= {f"{method}, {order}, {step.folder.name}": step for step in steps}
 
-    def write(self):
+    def write(self) -> str:
         """Writes the files from what is finished.
 
         Returns:
@@ -62,7 +75,7 @@ class IncrementalReport:
             draw_steps(self.out / "incremental.png", chains, self.measures, baseline)
         return tables
 
-    def _content(self, chain, baseline):
+    def _content(self, chain: Chain, baseline: Mapping[str, float] | None) -> dict[str, Any]:
         return {
             **dataclasses.asdict(chain),
             "forgetting_percent": chain.forgetting(self.measures),
@@ -71,7 +84,9 @@ class IncrementalReport:
         }
 
 
-def format_chains(chains, measures, baseline):
+def format_chains(
+    chains: Sequence[Chain], measures: Mapping[str, Measure], baseline: Mapping[str, float] | None
+) -> str:
     """Markdown: for each order what the methods forgot, and each task's metric after every step.
 
     Args:
@@ -97,7 +112,9 @@ def format_chains(chains, measures, baseline):
     return "\n".join([*parts, "  \n".join(notes)]) + "\n"
 
 
-def _forgetting(chains, measures, baseline):
+def _forgetting(
+    chains: Sequence[Chain], measures: Mapping[str, Measure], baseline: Mapping[str, float] | None
+) -> list[str]:
     tasks = chains[0].tasks
     heads = ["method", *(f"{task} forgets %" for task in tasks[:-1]), "earlier answers"]
     heads += [f"Δm % after +{task}" for task in tasks]
@@ -113,7 +130,7 @@ def _forgetting(chains, measures, baseline):
     return table_lines(heads, rows)
 
 
-def _metrics(chains, measures):
+def _metrics(chains: Sequence[Chain], measures: Mapping[str, Measure]) -> list[str]:
     tasks = chains[0].tasks
     rows = []
     for chain in chains:
@@ -123,9 +140,9 @@ def _metrics(chains, measures):
     return table_lines(["method", "after", *(f"{task} {measures[task].heading}" for task in tasks)], rows)
 
 
-def _signed(percent):
+def _signed(percent: float | None) -> str:
     return "—" if percent is None else f"{round(percent, 2) + 0.0:+.2f}"
 
 
-def _mean(scores):
+def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
     return {task: statistics.fmean(numbers[task] for numbers in scores) for task in scores[0]}

@@ -1,13 +1,15 @@
 """Other processes, with their output in a file."""
 
+import os
 import pathlib
 import shlex
 import subprocess
+from collections.abc import Sequence
 
 _SECONDS_TO_END = 20
 
 
-def run_logged(command, log):
+def run_logged(command: Sequence[str], log: str | os.PathLike) -> int:
     """Runs a command to its end; what ends this process, as Ctrl-C does, ends the other one first.
 
     Args:
@@ -35,7 +37,7 @@ def run_logged(command, log):
             raise
 
 
-def last_line(log):
+def last_line(log: str | os.PathLike) -> str:
     """The last line of a log that says something."""
     lines = pathlib.Path(log).read_text(encoding="utf-8", errors="replace").splitlines()
     return next((line.strip() for line in reversed(lines) if line.strip()), "")

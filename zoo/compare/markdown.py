@@ -1,7 +1,9 @@
 """Tables in Markdown."""
 
+from collections.abc import Iterable, Sequence
 
-def table_lines(heads, rows):
+
+def table_lines(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The lines of a table whose first column is text and whose others are numbers.
 
     Args:

@@ -1,9 +1,14 @@
 """What the numbers of a comparison were obtained with, in words."""
 
+from collections.abc import Mapping
+from typing import Any
+
+from rc_keras.zoo.compare.cells import Cell
 from rc_keras.zoo.compare.runner import finished_cells
+from rc_keras.zoo.recipes import Recipe
 
 
-def describe_origin(recipe, cells):
+def describe_origin(recipe: Recipe, cells: Mapping[str, Cell]) -> str:
     """Markdown lines, ending with a line break: data, recipe, duration, machines, and which cells are missing.
 
     Args:
@@ -21,7 +26,7 @@ def describe_origin(recipe, cells):
         seconds = [cell.seconds() for cell in finished.values()]
         hours = {what: sum(s[what] for s in seconds) / 3600 for what in ("training", "evaluation")}
         lines.append(f"Training took {hours['training']:.1f} h in all, evaluation {hours['evaluation']:.1f} h.")
-        known = [cell.machine() for cell in finished.values() if cell.machine()]
+        known = [machine for cell in finished.values() if (machine := cell.machine())]
         machines = list(dict.fromkeys(map(_in_words, known)))
         if 0 < len(known) < len(finished):
             machines.append(f"not recorded for {len(finished) - len(known)} of {len(finished)} runs")
@@ -32,6 +37,6 @@ def describe_origin(recipe, cells):
     return "  \n".join(lines) + "\n"
 
 
-def _in_words(machine):
+def _in_words(machine: Mapping[str, Any]) -> str:
     gpus = f", {', '.join(machine['gpus'])}" if machine["gpus"] else ""
     return f"{machine['processor']}, {machine['cores']} cores{gpus}"

@@ -1,5 +1,7 @@
 """Which methods are compared."""
 
+from collections.abc import Sequence
+
 from rc_keras.methods import get_method
 
 # Without `fine_tune`, which differs from `multi_task` where tasks come one after the other.
@@ -23,7 +25,7 @@ PRESETS = {
 }
 
 
-def choose_methods(preset, methods):
+def choose_methods(preset: str | None, methods: Sequence[str] | None) -> tuple[str, ...]:
     """The methods to compare: those given, or else the preset's.
 
     Args:
@@ -33,9 +35,10 @@ def choose_methods(preset, methods):
     Raises:
         ValueError: if neither is given, or a method is unknown or comes twice.
     """
-    if preset is None and not methods:
-        raise ValueError("`--preset` or `--methods` must be given.")
-    methods = tuple(methods or PRESETS[preset])
+    if not methods:
+        if preset is None:
+            raise ValueError("`--preset` or `--methods` must be given.")
+        methods = PRESETS[preset]
     if len({get_method(name).name for name in methods}) < len(methods):
         raise ValueError(f"`--methods` must be different ones. Received: --methods={','.join(methods)}")
-    return methods
+    return tuple(methods)

@@ -1,15 +1,21 @@
 """What a comparison leaves: `compare.json`, `compare.md` and `compare.png`."""
 
 import dataclasses
+import os
 import pathlib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
+from rc_keras.task import Task
 from rc_keras.whole_files import write_json, write_whole
-from rc_keras.zoo.compare.measures import directions, measures_of
+from rc_keras.zoo.compare.cells import Cell
+from rc_keras.zoo.compare.measures import Measure, directions, measures_of
 from rc_keras.zoo.compare.origin import describe_origin
 from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.compare.sizes import measure_size
-from rc_keras.zoo.compare.summary import summarize
+from rc_keras.zoo.compare.summary import Statistic, Summary, summarize
 from rc_keras.zoo.compare.table import format_table
+from rc_keras.zoo.recipes import Recipe
 
 
 class Report:
@@ -22,12 +28,14 @@ class Report:
         cells: `{name: Cell}`.
     """
 
-    def __init__(self, out, recipe, tasks, cells):
+    def __init__(
+        self, out: str | os.PathLike, recipe: Recipe, tasks: Sequence[Task], cells: Mapping[str, Cell]
+    ) -> None:
         self.out = pathlib.Path(out)
         self.recipe, self.tasks, self.cells = recipe, tasks, cells
-        self._sizes = {}
+        self._sizes: dict[str, dict[str, Any]] = {}
 
-    def write(self):
+    def write(self) -> str:
         """Writes the files from the cells that are finished.
 
         Returns:
@@ -50,10 +58,10 @@ class Report:
             draw_comparison(self.out / "compare.png", summary, measures)
         return table
 
-    def _content(self, finished, summary):
+    def _content(self, finished: Mapping[str, Cell], summary: Summary) -> dict[str, Any]:
         """Everything, as plain data."""
 
-        def numbers(statistics):
+        def numbers(statistics: Mapping[str, Statistic]) -> dict[str, dict[str, Any]]:
             return {name: {"mean": s.mean, "std": s.std, "seeds": s.values} for name, s in statistics.items()}
 
         return {
@@ -83,9 +91,9 @@ class Report:
         }
 
 
-def read_scores(cells, measures):
+def read_scores(cells: Iterable[Cell], measures: Mapping[str, Measure]) -> dict[str, dict[int, dict[str, float]]]:
     """The numbers that methods are compared by, `{method: {seed: {task: number}}}`."""
-    scores = {}
+    scores: dict[str, dict[int, dict[str, float]]] = {}
     for cell in cells:
         metrics = cell.metrics()
         numbers = {task: metrics[task][measure.metric] for task, measure in measures.items()}

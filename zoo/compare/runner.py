@@ -1,11 +1,15 @@
 """Runs cells one after the other."""
 
 import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
-from rc_keras.zoo.compare.cells import CellError
+from rc_keras.zoo.compare.cells import Cell, CellError
+
+_Name = TypeVar("_Name")
 
 
-def run_cells(cells, flags, after_each):
+def run_cells(cells: Mapping[str, Cell], flags: Sequence[str], after_each: Callable[[], object]) -> dict[str, str]:
     """Runs the cells that are not finished, each in a process of its own; one that fails does not stop the others.
 
     Prints a line for each.
@@ -36,10 +40,10 @@ def run_cells(cells, flags, after_each):
     return failed
 
 
-def finished_cells(cells):
+def finished_cells(cells: Mapping[_Name, Cell]) -> dict[_Name, Cell]:
     """Those of `{name: Cell}` that have results; folders of other recipes have none."""
 
-    def finished(cell):
+    def finished(cell: Cell) -> bool:
         try:
             return cell.is_finished()
         except CellError:

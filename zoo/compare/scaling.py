@@ -1,7 +1,9 @@
 """How parameters and multiply-accumulates grow with the number of tasks."""
 
 import dataclasses
+import os
 import pathlib
+from collections.abc import Mapping
 
 import rc_keras
 from rc_keras.methods import DEFAULT_RANK
@@ -9,6 +11,7 @@ from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.sizes import build_untrained
 from rc_keras.zoo.compare.summary import BASELINE
+from rc_keras.zoo.recipes import Recipe
 
 TASK_COUNTS = (*range(1, 11), 100)
 
@@ -25,11 +28,11 @@ class Growth:
     shared: int
     per_task: int
 
-    def __call__(self, tasks):
+    def __call__(self, tasks: int) -> int:
         return self.shared + tasks * self.per_task
 
 
-def measure_growth(recipe):
+def measure_growth(recipe: Recipe) -> dict[str, Growth]:
     """Counts what a second task adds to a model with one, both with one-channel heads.
 
     Args:
@@ -56,7 +59,7 @@ def measure_growth(recipe):
     }
 
 
-def format_growth(growths, part, unit=1e6):
+def format_growth(growths: Mapping[str, Mapping[str, Growth]], part: str, unit: float = 1e6) -> str:
     """A table: a line for each method, a column for each number of tasks.
 
     Args:
@@ -73,7 +76,7 @@ def format_growth(growths, part, unit=1e6):
     return "\n".join(table_lines(["tasks", *map(str, TASK_COUNTS)], rows)) + "\n"
 
 
-def write_growth(out, growths, recipe):
+def write_growth(out: str | os.PathLike, growths: Mapping[str, Mapping[str, Growth]], recipe: Recipe) -> str:
     """Writes `scaling.json`, `scaling.md` and `scaling.png`.
 
     Args:

@@ -1,9 +1,11 @@
 """Which seeds each method is run with."""
 
+from collections.abc import Sequence
+
 from rc_keras.names import unknown_name
 
 
-def parse_seeds(text, methods):
+def parse_seeds(text: str, methods: Sequence[str]) -> dict[str, tuple[int, ...]]:
     """The seeds of each method, as spelt on the command line.
 
     Args:
@@ -23,7 +25,7 @@ def parse_seeds(text, methods):
     >>> parse_seeds("rcm:0,1; *:0", ["rc", "rcm"])
     {'rc': (0,), 'rcm': (0, 1)}
     """
-    named = {}
+    named: dict[str, tuple[int, ...]] = {}
     for entry in text.split(";"):
         names, _, numbers = entry.rpartition(":")
         try:
@@ -43,4 +45,4 @@ def parse_seeds(text, methods):
     for name in methods:
         if name not in named and "*" not in named:
             raise ValueError(f"`--seeds` must have seeds for method {name!r}, or for `*`. Received: --seeds={text}")
-    return {name: named.get(name, named.get("*")) for name in methods}
+    return {name: named[name if name in named else "*"] for name in methods}

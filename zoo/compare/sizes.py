@@ -1,9 +1,13 @@
 """How large the model of a cell is."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import rc_keras
+from rc_keras.zoo.recipes import Recipe
 
 
-def build_untrained(recipe, tasks):
+def build_untrained(recipe: Recipe, tasks: Iterable[rc_keras.Task]) -> rc_keras.MultiTaskModel:
     """The model of a recipe for some `Task`s, with random weights."""
     return rc_keras.build(
         tasks,
@@ -16,7 +20,7 @@ def build_untrained(recipe, tasks):
     )
 
 
-def measure_size(recipe, tasks):
+def measure_size(recipe: Recipe, tasks: Iterable[rc_keras.Task]) -> dict[str, Any]:
     """What a model costs; the one place to add to, which ends in `compare.json`.
 
     Args:

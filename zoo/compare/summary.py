@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import statistics
+from collections.abc import Mapping
 
 from scipy.special import stdtrit
 
@@ -16,19 +17,19 @@ CONFIDENCE = 0.95  # with which two methods are told apart
 class Statistic:
     """A number of a method, once for each seed: `values` is `{seed: number}`."""
 
-    values: dict
+    values: dict[int, float]
 
     @property
-    def is_finite(self):
+    def is_finite(self) -> bool:
         return all(map(math.isfinite, self.values.values()))
 
     @property
-    def mean(self):
+    def mean(self) -> float:
         """NaN if a number is not finite."""
         return statistics.fmean(self.values.values()) if self.is_finite else math.nan
 
     @property
-    def std(self):
+    def std(self) -> float | None:
         """The sample standard deviation over the seeds; `None` of a single one, or if a number is not finite."""
         return statistics.stdev(self.values.values()) if len(self.values) > 1 and self.is_finite else None
 
@@ -49,16 +50,16 @@ class Pooled:
 
     std: float
     freedom: int
-    methods: tuple
+    methods: tuple[str, ...]
 
     @classmethod
-    def of(cls, statistics):
+    def of(cls, statistics: Mapping[str, Statistic]) -> "Pooled | None":
         """Pools `{method: Statistic}`; `None` if none has several seeds."""
-        several = {name: s for name, s in statistics.items() if s.std is not None}
+        several = {name: (len(s.values) - 1, s.std) for name, s in statistics.items() if s.std is not None}
         if not several:
             return None
-        freedom = sum(len(s.values) - 1 for s in several.values())
-        variance = sum((len(s.values) - 1) * s.std**2 for s in several.values()) / freedom
+        freedom = sum(n for n, _ in several.values())
+        variance = sum(n * std**2 for n, std in several.values()) / freedom
         return cls(math.sqrt(variance), freedom, tuple(several))
 
 
@@ -73,12 +74,12 @@ class Summary:
         without_delta_m: `{method: why it has none}`.
     """
 
-    tasks: dict
-    delta_m: dict
-    baseline: dict | None
-    without_delta_m: dict
+    tasks: dict[str, dict[str, Statistic]]
+    delta_m: dict[str, Statistic]
+    baseline: dict[str, float] | None
+    without_delta_m: dict[str, str]
 
-    def spread(self, statistics, method):
+    def spread(self, statistics: Mapping[str, Statistic], method: str) -> tuple[float | None, bool]:
         """The spread of a method, `(number or None, whether it is that of other methods)`."""
         own = statistics[method].std
         if own is not None:
@@ -87,12 +88,12 @@ class Summary:
         return (None, False) if pooled is None else (pooled.std, True)
 
     @property
-    def best(self):
+    def best(self) -> str | None:
         """The method with the lowest Δm, the baseline apart; `None` without one."""
         others = [name for name in self.delta_m if name != BASELINE]
         return min(others, key=lambda name: self.delta_m[name].mean, default=None)
 
-    def within_spread(self, method, other):
+    def within_spread(self, method: str, other: str) -> bool | None:
         """Whether two methods' Δm differ by no more than t √(s²/n + s'²/n'); `None` where no spread is known.
 
         s and s' are the methods' own spreads or the pooled one, whichever is larger, for two seeds may agree by chance;
@@ -110,7 +111,7 @@ class Summary:
         return abs(self.delta_m[method].mean - self.delta_m[other].mean) <= quantile * math.hypot(*errors)
 
 
-def summarize(scores, directions):
+def summarize(scores: Mapping[str, Mapping[int, Mapping[str, float]]], directions: Mapping[str, bool]) -> Summary:
     """Summarizes the finished cells.
 
     The baseline M_b of Δm is the mean over all seeds of the single-task runs, the same for every method and seed; Δm of

@@ -1,10 +1,14 @@
 """The table of a comparison, as Markdown."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
 from rc_keras.zoo.compare.markdown import table_lines
-from rc_keras.zoo.compare.summary import BASELINE, CONFIDENCE, Pooled
+from rc_keras.zoo.compare.measures import Measure
+from rc_keras.zoo.compare.summary import BASELINE, CONFIDENCE, Pooled, Statistic, Summary
 
 
-def format_table(summary, measures, sizes):
+def format_table(summary: Summary, measures: Mapping[str, Measure], sizes: Mapping[str, Mapping[str, Any]]) -> str:
     """A line for each method, and below it how to read it.
 
     Args:
@@ -32,13 +36,15 @@ def format_table(summary, measures, sizes):
     return "\n".join([*table_lines(heads, rows), "", "  \n".join(notes)]) + "\n"
 
 
-def _with_spread(summary, statistics, method, show):
+def _with_spread(
+    summary: Summary, statistics: Mapping[str, Statistic], method: str, show: Callable[[float], str]
+) -> str:
     spread, borrowed = summary.spread(statistics, method)
     mean = show(statistics[method].mean)
     return mean if spread is None else f"{mean} ± {show(spread)}{'†' if borrowed else ''}"
 
 
-def _delta_m(summary, method):
+def _delta_m(summary: Summary, method: str) -> str:
     if method not in summary.delta_m:
         return "—"
     spread, borrowed = summary.spread(summary.delta_m, method)
@@ -48,10 +54,11 @@ def _delta_m(summary, method):
         return text
     if method == summary.best:
         return f"**{text}**"
-    return f"{text} ≈" if summary.within_spread(method, summary.best) else text
+    alike = summary.best is not None and summary.within_spread(method, summary.best)
+    return f"{text} ≈" if alike else text
 
 
-def _size(sizes, method):
+def _size(sizes: Mapping[str, Mapping[str, Any]], method: str) -> list[str]:
     if method not in sizes:
         return ["—"] * 3
     count, change = sizes[method]["parameters"], "—"
@@ -60,8 +67,8 @@ def _size(sizes, method):
     return [f"{count:,}", change, f"{sizes[method]['macs'] / 1e9:.2f}"]
 
 
-def _notes(summary):
-    by_reason = {}
+def _notes(summary: Summary) -> list[str]:
+    by_reason: dict[str, list[str]] = {}
     for method, reason in summary.without_delta_m.items():
         by_reason.setdefault(reason, []).append(method)
     without = [f"No Δm of {_listed(methods)}: {reason}." for reason, methods in by_reason.items()]
@@ -91,6 +98,6 @@ def _notes(summary):
     return notes
 
 
-def _listed(names):
+def _listed(names: Sequence[str]) -> str:
     *first, last = names
     return f"{', '.join(first)} and {last}" if first else last

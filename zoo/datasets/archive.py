@@ -1,9 +1,14 @@
 """Where an archive and its lists of images are found."""
 
 import re
+from collections.abc import Mapping
+
+import tensorflow_datasets as tfds
+
+from rc_keras.zoo.datasets.file_path import FilePath
 
 
-def find_root(dl_manager, name):
+def find_root(dl_manager: tfds.download.DownloadManager, name: str) -> FilePath:
     """The folder of an archive in the manual directory, extracted if need be.
 
     Args:
@@ -32,7 +37,7 @@ def find_root(dl_manager, name):
     return folder
 
 
-def read_splits(folder, names):
+def read_splits(folder: FilePath, names: Mapping[str, str]) -> dict[str, list[str]]:
     """Reads which images belong to which split.
 
     Args:
@@ -56,7 +61,7 @@ def read_splits(folder, names):
     return splits
 
 
-def _read_ids(path):
+def _read_ids(path: FilePath) -> list[str]:
     if not path.exists():
         raise FileNotFoundError(f"The split file `{path}` must exist, with one image id a line.")
     ids = path.read_bytes().decode("ascii", "backslashreplace").split()

@@ -4,7 +4,16 @@ Nothing in a file is unpickled or executed, and no file is believed: each is rea
 values are checked before they are stored.
 """
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+from rc_keras.task import Task
+from rc_keras.zoo.datasets.file_path import FilePath
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 # An 8-bit pixel cannot say the zero vector, 127.5, so a short vector stands for "unknown".
 SHORTEST_NORMAL = 0.5
@@ -12,7 +21,7 @@ SHORTEST_NORMAL = 0.5
 _ORIENTATION = 0x0112
 
 
-def read_image(path):
+def read_image(path: FilePath) -> np.ndarray:
     """Reads an RGB image.
 
     Args:
@@ -37,7 +46,7 @@ def read_image(path):
     return np.asarray(image.convert("RGB"))
 
 
-def read_rgb(path):
+def read_rgb(path: FilePath) -> np.ndarray:
     """Reads the pixels of an RGB label.
 
     Args:
@@ -55,7 +64,7 @@ def read_rgb(path):
     return np.asarray(image)
 
 
-def read_png(path):
+def read_png(path: FilePath) -> np.ndarray:
     """Reads a label of one channel as it is stored: a palette's indices, not its colours.
 
     Args:
@@ -78,7 +87,7 @@ def read_png(path):
     return np.asarray(image).astype(np.uint16 if bits == 16 else np.uint8)
 
 
-def read_npy(path):
+def read_npy(path: FilePath) -> np.ndarray:
     """Reads an array; a last axis of one channel is dropped.
 
     Args:
@@ -100,7 +109,7 @@ def read_npy(path):
     return values[..., 0] if values.ndim == 3 and values.shape[-1] == 1 else values
 
 
-def read_mat(path, key, numbers=True):
+def read_mat(path: FilePath, key: str, numbers: bool = True) -> np.ndarray:
     """Reads a variable of a MATLAB 5 file.
 
     Args:
@@ -129,7 +138,7 @@ def read_mat(path, key, numbers=True):
     return values
 
 
-def check_size(path, label, size):
+def check_size(path: FilePath, label: np.ndarray, size: Sequence[int]) -> None:
     """Raises `ValueError` if a label is not as large as its image.
 
     Args:
@@ -141,7 +150,7 @@ def check_size(path, label, size):
         raise ValueError(f"`{path}` must be as large as its image, {tuple(size)}. Received: {label.shape[:2]}")
 
 
-def check_values(path, task, label):
+def check_values(path: FilePath, task: Task, label: np.ndarray) -> None:
     """Raises `ValueError` if a label's shape, type or values are not what its task takes.
 
     Args:
@@ -155,7 +164,7 @@ def check_values(path, task, label):
         raise ValueError(f"`{path}`: {error}") from None
 
 
-def unit_normals(path, task, values):
+def unit_normals(path: FilePath, task: Task, values: np.ndarray) -> np.ndarray:
     """Unit vectors from a file's pixels or numbers.
 
     Args:
@@ -182,7 +191,7 @@ def unit_normals(path, task, values):
     return n / np.sqrt(np.where(unknown, np.float32(1), square))
 
 
-def metres(path, task, values):
+def metres(path: FilePath, task: Task, values: np.ndarray) -> np.ndarray:
     """Depth from a file's numbers.
 
     Args:
@@ -201,7 +210,7 @@ def metres(path, task, values):
     return values
 
 
-def _as_float32(values):
+def _as_float32(values: np.ndarray) -> np.ndarray:
     """Floating-point numbers as float32, too large ones as infinity; others as they are, for the check to see."""
     if values.dtype.kind != "f":
         return values
@@ -209,7 +218,7 @@ def _as_float32(values):
         return values.astype(np.float32)
 
 
-def _open(path, formats):
+def _open(path: FilePath, formats: Sequence[str]) -> "Image.Image":
     """A PIL image, read to its end."""
     from PIL import Image
 

@@ -3,9 +3,16 @@
 import collections
 import concurrent.futures
 import os
+from collections.abc import Callable, Iterable, Iterator
+from typing import TypeVar
+
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
 
 
-def ordered_map(function, items, workers=None):
+def ordered_map(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int | None = None
+) -> Iterator[_Result]:
     """Yields `function(item)` for every item, in the items' order, computed by a few threads.
 
     At most `2 * workers` results are started and not yet taken, so memory does not grow with the
@@ -32,7 +39,7 @@ def ordered_map(function, items, workers=None):
     if workers < 1:
         raise ValueError(f"`workers` must be at least 1. Received: workers={workers}")
     pool = concurrent.futures.ThreadPoolExecutor(workers)
-    started = collections.deque()
+    started: collections.deque[concurrent.futures.Future[_Result]] = collections.deque()
     try:
         for item in items:
             started.append(pool.submit(function, item))

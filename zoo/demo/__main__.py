@@ -13,7 +13,7 @@ _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the rendered rooms are 
 _QUICK = flags.DEFINE_bool("quick", False, "A few tiny images and steps: shows that everything runs, learns nothing.")
 
 
-def main(argv):
+def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     from rc_keras.zoo.demo.config import DemoConfig

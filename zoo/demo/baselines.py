@@ -2,10 +2,12 @@
 
 import numpy as np
 
+from rc_keras.task import Task
+
 _BATCH = 50  # images
 
 
-def measure_baseline(task, training, validation):
+def measure_baseline(task: Task, training: np.ndarray, validation: np.ndarray) -> tuple[str, float]:
     """The task's metric for one constant answer at every pixel, the best guess from the training labels.
 
     Args:
@@ -23,22 +25,22 @@ def measure_baseline(task, training, validation):
     return name, float(metric.result())
 
 
-def _most_frequent_class(task, labels):
+def _most_frequent_class(task: Task, labels: np.ndarray) -> tuple[str, np.ndarray]:
     counts = np.bincount(labels[labels != task.ignore].ravel(), minlength=task.channels)[: task.channels]
     names = task.class_names or range(task.channels)
     return f"always {names[counts.argmax()]}", np.eye(task.channels)[counts.argmax()]
 
 
-def _foreground(task, labels):
+def _foreground(task: Task, labels: np.ndarray) -> tuple[str, np.ndarray]:
     return "foreground everywhere", np.full(1, 20.0)  # a logit
 
 
-def _mean_normal(task, labels):
+def _mean_normal(task: Task, labels: np.ndarray) -> tuple[str, np.ndarray]:
     mean = labels.reshape(-1, 3).mean(axis=0, dtype="float64")
     return "mean normal", mean / np.linalg.norm(mean)
 
 
-def _mean_depth(task, labels):
+def _mean_depth(task: Task, labels: np.ndarray) -> tuple[str, np.ndarray]:
     mean = labels[labels > 0].mean(dtype="float64")
     return f"mean depth, {mean:.2f} m", np.full(1, mean)
 

@@ -1,15 +1,25 @@
 """The charts of the page."""
 
+import os
+from collections.abc import Mapping
+
 import numpy as np
 from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from rc_keras.diagrams import new_figure, save
+from rc_keras.response_init import ResponseReport
+from rc_keras.task import Task
+from rc_keras.zoo.demo.results import TaskResult
 from rc_keras.zoo.demo.training import metric_key
 
 MULTI, SINGLE, GREY = "#0b6e4f", "#c8553d", "#8a8f98"
 
 
-def draw_curve(path, task, result, histories):
+def draw_curve(
+    path: str | os.PathLike, task: Task, result: TaskResult, histories: Mapping[str, Mapping[str, list[float]]]
+) -> None:
     """Draws a task's metric on the validation images after each epoch."""
     figure, axes = _chart()
     entry = f"val_{metric_key(task)}"
@@ -31,7 +41,7 @@ def draw_curve(path, task, result, histories):
     save(figure, path, dpi=200)
 
 
-def draw_energy(path, responses):
+def draw_energy(path: str | os.PathLike, responses: ResponseReport) -> None:
     """Draws for each layer which share of the response energy its leading responses hold."""
     figure, axes = _chart()
     layers = list(responses.spectra)
@@ -50,7 +60,7 @@ def draw_energy(path, responses):
     save(figure, path, dpi=200)
 
 
-def _chart():
+def _chart() -> tuple[Figure, Axes]:
     figure = new_figure(5.2, 3.6)
     axes = figure.add_subplot()
     axes.spines[["top", "right"]].set_visible(False)

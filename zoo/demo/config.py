@@ -28,10 +28,10 @@ class DemoConfig:
     task_images: int = 500
     validation_images: int = 100
     shown_images: int = 6
-    depths: tuple = (1, 1, 1, 1)
-    widths: tuple = (16, 32, 64, 128)
+    depths: tuple[int, ...] = (1, 1, 1, 1)
+    widths: tuple[int, ...] = (16, 32, 64, 128)
     decoder_width: int = 32
-    tasks: tuple = ("semseg", "normals", "depth")
+    tasks: tuple[str, ...] = ("semseg", "normals", "depth")
     added_task: str = "saliency"
     batch_size: int = 8
     pretraining_epochs: int = 20
@@ -40,7 +40,7 @@ class DemoConfig:
     seed: int = 0
 
     @classmethod
-    def quick(cls):
+    def quick(cls) -> "DemoConfig":
         """Seconds of training on a few images: shows that everything runs, learns nothing."""
         return cls(
             size=32,

@@ -1,9 +1,12 @@
 """The exported file, run by LiteRT itself."""
 
+import os
+from collections.abc import Iterable
+
 import numpy as np
 
 
-def run_exported(path, names, images):
+def run_exported(path: str | os.PathLike, names: Iterable[str], images: np.ndarray) -> dict[str, np.ndarray]:
     """Runs a `.tflite` file on images.
 
     Args:

@@ -1,17 +1,32 @@
 """The page the demo leaves: `index.html`, which refers to files beside it and to nothing else."""
 
 import dataclasses
+import pathlib
+from collections.abc import Mapping, Sequence
 from html import escape
 
+import numpy as np
+
 from rc_keras import drawing
-from rc_keras.response_init import ENERGIES
+from rc_keras.export.report import ExportReport
+from rc_keras.response_init import ENERGIES, ResponseReport
+from rc_keras.task import Task
 from rc_keras.whole_files import write_whole
 from rc_keras.zoo.demo.charts import draw_curve, draw_energy
+from rc_keras.zoo.demo.config import DemoConfig
 from rc_keras.zoo.demo.pictures import write_normals_key, write_pictures
+from rc_keras.zoo.demo.results import DemoResults
 from rc_keras.zoo.demo.style import STYLE
 
 
-def write_page(out, config, tasks, results, shown, answers):
+def write_page(
+    out: pathlib.Path,
+    config: DemoConfig,
+    tasks: Sequence[Task],
+    results: DemoResults,
+    shown: Mapping[str, np.ndarray],
+    answers: Mapping[str, np.ndarray],
+) -> None:
     """Writes pictures and charts, and at the end `index.html`.
 
     Args:
@@ -51,7 +66,7 @@ def write_page(out, config, tasks, results, shown, answers):
     write_whole(out / "index.html", page.encode())
 
 
-def _introduction(config, results):
+def _introduction(config: DemoConfig, results: DemoResults) -> str:
     first, added = " and ".join((", ".join(config.tasks[:-1]), config.tasks[-1])), config.added_task
     saved = 100 * (1 - results.parameters.total / results.single_parameters.total)
     facts = (
@@ -72,7 +87,7 @@ of its own; {escape(added)} was added later. All of it is in one LiteRT file, wh
 """
 
 
-def _predictions(config, tasks, depth_range, count):
+def _predictions(config: DemoConfig, tasks: Sequence[Task], depth_range: tuple[float, float], count: int) -> str:
     rooms = []
     for i in range(count):
         cells = [
@@ -95,11 +110,11 @@ def _predictions(config, tasks, depth_range, count):
 {"".join(rooms)}"""
 
 
-def _key(task, depth_range):
+def _key(task: Task, depth_range: tuple[float, float]) -> str:
     if task.kind == "segmentation":
         items = "".join(
             f'<li><i style="background: rgb{tuple(map(int, colour))}"></i>{escape(name)}</li>'
-            for name, colour in zip(task.class_names, drawing.class_palette(task.channels), strict=True)
+            for name, colour in zip(task.class_names or (), drawing.class_palette(task.channels), strict=True)
         )
         return f'<ul class="classes">{items}</ul>'
     if task.kind == "normals":
@@ -114,14 +129,14 @@ def _key(task, depth_range):
     return _ramp("#000, #fff", "0", f"1, probability of {task.name}")
 
 
-def _ramp(stops, low, high):
+def _ramp(stops: str, low: str, high: str) -> str:
     return (
         f'<div class="ramp" style="background: linear-gradient(90deg, {stops})"></div>'
         f'<div class="ends"><span>{escape(low)}</span><span>{escape(high)}</span></div>'
     )
 
 
-def _table(config, results):
+def _table(config: DemoConfig, results: DemoResults) -> str:
     rows = []
     for task in results.tasks:
         arrow = "↑" if task.metric.higher_is_better else "↓"
@@ -144,11 +159,11 @@ better.</p>
 """
 
 
-def _difference(percent):
+def _difference(percent: float) -> str:
     return f'<td class="{"bad" if percent < 0 else "good"}">{percent:+.1f} %</td>'
 
 
-def _unchanged(config, results):
+def _unchanged(config: DemoConfig, results: DemoResults) -> str:
     rows = "".join(
         f"<tr><td>{escape(name)}</td><td>{task['compared']:,}</td>"
         f'<td class="{"bad" if task["differing"] else "good"}">{task["differing"]:,}</td></tr>'
@@ -164,7 +179,7 @@ without a tolerance.</p>
 """
 
 
-def _curves(tasks):
+def _curves(tasks: Sequence[Task]) -> str:
     images = "".join(
         f'<img src="pictures/curve-{task.name}.png" alt="training curve of {escape(task.name)}">' for task in tasks
     )
@@ -174,7 +189,7 @@ def _curves(tasks):
 """
 
 
-def _parameters(results):
+def _parameters(results: DemoResults) -> str:
     report = results.parameters
     fields = [field.name for field in dataclasses.fields(next(iter(report.tasks.values())))]
     head = "".join(f"<th>{name}</th>" for name in (*fields, "total"))
@@ -192,7 +207,7 @@ def _parameters(results):
 """
 
 
-def _responses(responses):
+def _responses(responses: ResponseReport) -> str:
     head = "".join(f"<th>{100 * energy:g} %</th>" for energy in ENERGIES)
     rows = "".join(
         f"<tr><td>{escape(layer)}</td><td>{spectrum.size}</td>"
@@ -209,7 +224,7 @@ responses hold a share of their energy (variance): the fewer, the more the filte
 """
 
 
-def _export(report):
+def _export(report: ExportReport) -> str:
     return f"""<h2>The file</h2>
 <p><code>model.tflite</code> was run in LiteRT and compared with the model before it got its name.</p>
 <div class="chart"><img src="pictures/sizes.png" alt="size of one file and of separate files"></div>
@@ -217,7 +232,7 @@ def _export(report):
 """
 
 
-def _next_steps(out, tasks):
+def _next_steps(out: pathlib.Path, tasks: Sequence[Task]) -> str:
     name = tasks[-1].name
     return f"""<h2>Next</h2>
 <p>Run the file; nothing but <code>ai-edge-litert</code>, NumPy and Pillow is needed:</p>
@@ -243,7 +258,7 @@ print(model.parameter_report())
 """
 
 
-def _how(config, results):
+def _how(config: DemoConfig, results: DemoResults) -> str:
     seconds = "".join(
         f"<tr><td>{escape(stage)}</td><td>{value:.0f} s</td></tr>" for stage, value in results.seconds.items()
     )

@@ -1,13 +1,19 @@
 """The pictures of the page: images, truths, answers and the key to the normals' colours."""
 
+import pathlib
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 from PIL import Image
 
 from rc_keras import drawing
+from rc_keras.task import Task
 from rc_keras.whole_files import whole_file
 
 
-def write_pictures(folder, tasks, shown, answers):
+def write_pictures(
+    folder: pathlib.Path, tasks: Iterable[Task], shown: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]
+) -> tuple[float, float]:
     """Writes `<i>-image.png`, and `<i>-<task>-truth.png` and `<i>-<task>-answer.png` for each task.
 
     Args:
@@ -24,14 +30,14 @@ def write_pictures(folder, tasks, shown, answers):
     for i, image in enumerate(shown["image"]):
         _write(folder / f"{i}-image.png", image)
         for task in tasks:
-            scale = {"depth_range": depth_range} if task.kind == "depth" else {}
-            _write(folder / f"{i}-{task.name}-truth.png", task.draw_label(shown[task.name][i], **scale))
-            answer = task.draw(answers[task.name][i], activated=True, **scale)
+            scale = depth_range if task.kind == "depth" else None
+            _write(folder / f"{i}-{task.name}-truth.png", task.draw_label(shown[task.name][i], depth_range=scale))
+            answer = task.draw(answers[task.name][i], activated=True, depth_range=scale)
             _write(folder / f"{i}-{task.name}-answer.png", answer)
     return depth_range
 
 
-def write_normals_key(path, size=192):
+def write_normals_key(path: pathlib.Path, size: int = 192) -> None:
     """Draws a ball as the camera sees it, each point in the colour of its normal."""
     x, y = np.meshgrid(*[(np.arange(size) + 0.5) / size * 2 - 1] * 2)
     inside = x**2 + y**2 <= 1
@@ -41,6 +47,6 @@ def write_normals_key(path, size=192):
     _write(path, np.concatenate([ball, alpha[..., None]], axis=-1))
 
 
-def _write(path, pixels):
+def _write(path: pathlib.Path, pixels: np.ndarray) -> None:
     with whole_file(path) as temporary:
         Image.fromarray(pixels).save(temporary)

@@ -1,10 +1,13 @@
 """The plain network that becomes the filter bank, pretrained to name what is in a picture."""
 
+from collections.abc import Mapping
+
 import keras
 import numpy as np
 
 import rc_keras
 from rc_keras.zoo.datasets.scenes.classes import CLASSES
+from rc_keras.zoo.demo.config import DemoConfig
 from rc_keras.zoo.demo.data import training_batches
 from rc_keras.zoo.demo.training import make_optimizer
 
@@ -13,7 +16,9 @@ OBJECTS = tuple(name for name in CLASSES if name not in ("floor", "wall", "ceili
 _VISIBLE = 0.002  # of the image
 
 
-def pretrain_backbone(config, training, validation):
+def pretrain_backbone(
+    config: DemoConfig, training: Mapping[str, np.ndarray], validation: Mapping[str, np.ndarray]
+) -> tuple[keras.Model, float]:
     """Pretrains a ResNet as an image classifier: which of `OBJECTS` are in the picture?
 
     The pixels of the labels are never shown to it, only whether an object is there.
@@ -42,7 +47,7 @@ def pretrain_backbone(config, training, validation):
     return backbone, auc
 
 
-def name_objects(semseg):
+def name_objects(semseg: np.ndarray) -> np.ndarray:
     """Which of `OBJECTS` are visible, `(images, objects)` float32 of 0 and 1, from `(images, height, width, 1)` ids."""
     areas = [np.mean(semseg == CLASSES.index(name), axis=(1, 2, 3)) for name in OBJECTS]
     return (np.stack(areas, axis=-1) >= _VISIBLE).astype("float32")

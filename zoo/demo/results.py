@@ -2,6 +2,11 @@
 
 import dataclasses
 import typing
+from typing import Any
+
+from rc_keras.export.report import ExportReport
+from rc_keras.parameter_report import ParameterReport
+from rc_keras.response_init import ResponseReport
 
 
 class Metric(typing.NamedTuple):
@@ -43,18 +48,18 @@ class TaskResult:
     multi: float
 
     @property
-    def metric(self):
+    def metric(self) -> Metric:
         return METRICS[self.kind]
 
     @property
-    def difference(self):
+    def difference(self) -> float:
         """How much better the multi-task model is than the network of the task's own, %; negative: worse."""
         if self.single == 0.0:
             return 0.0
         sign = 1.0 if self.metric.higher_is_better else -1.0
         return sign * 100.0 * (self.multi - self.single) / self.single
 
-    def show(self, value):
+    def show(self, value: float) -> str:
         """A value of the metric with its unit."""
         space = "" if self.metric.unit == "°" else " "
         return f"{value * self.metric.factor:.{self.metric.decimals}f}{space}{self.metric.unit}"
@@ -75,32 +80,32 @@ class DemoResults:
         seconds: `{stage: duration}`.
     """
 
-    tasks: list
+    tasks: list[TaskResult]
     auc: float
-    histories: dict
-    comparison: dict
-    parameters: object
-    single_parameters: object
-    responses: object
-    export: object
-    seconds: dict
+    histories: dict[str, dict[str, list[float]]]
+    comparison: dict[str, dict[str, int]]
+    parameters: ParameterReport
+    single_parameters: ParameterReport
+    responses: ResponseReport
+    export: ExportReport
+    seconds: dict[str, float]
 
     @property
-    def mean_difference(self):
+    def mean_difference(self) -> float:
         """Mean of the tasks' differences, %."""
         return sum(task.difference for task in self.tasks) / len(self.tasks)
 
     @property
-    def compared(self):
+    def compared(self) -> int:
         """How many predicted numbers were compared before and after a task was added."""
         return sum(task["compared"] for task in self.comparison.values())
 
     @property
-    def differing(self):
+    def differing(self) -> int:
         """How many of them are not equal to the last bit."""
         return sum(task["differing"] for task in self.comparison.values())
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
             "tasks": [
@@ -116,7 +121,7 @@ class DemoResults:
             "seconds": self.seconds,
         }
 
-    def __str__(self):
+    def __str__(self) -> str:
         lines = [f"{'':<10}{'metric':<14}{'no image':>12}{'single-task':>14}{'multi-task':>14}{'difference':>13}"]
         for task in self.tasks:
             values = task.show(task.baseline), task.show(task.single), task.show(task.multi)

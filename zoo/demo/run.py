@@ -2,14 +2,17 @@
 
 import contextlib
 import dataclasses
+import os
 import pathlib
 import time
+from collections.abc import Iterable, Iterator, Mapping
 
 import keras
 
 from rc_keras.whole_files import write_json
 from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
 from rc_keras.zoo.demo.baselines import measure_baseline
+from rc_keras.zoo.demo.config import DemoConfig
 from rc_keras.zoo.demo.data import Rooms
 from rc_keras.zoo.demo.exported import run_exported
 from rc_keras.zoo.demo.page import write_page
@@ -18,7 +21,7 @@ from rc_keras.zoo.demo.results import DemoResults, TaskResult
 from rc_keras.zoo.demo.training import add_task, fit, make_model, measure
 
 
-def run(config, out, data_dir=None):
+def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> DemoResults:
     """Runs the demo.
 
     The folder gets `config.json`, `model.keras`, `model.tflite` with its report, `results.json`, pictures, and last of
@@ -40,7 +43,7 @@ def run(config, out, data_dir=None):
     keras.utils.set_random_seed(config.seed)
     catalogue = {task.name: task for task in scenes_tasks()}
     tasks, added = [catalogue[name] for name in config.tasks], catalogue[config.added_task]
-    seconds = {}
+    seconds: dict[str, float] = {}
 
     with _stage("Rendering the rooms (kept for the next time)", "render", seconds):
         rooms = Rooms(config, data_dir)
@@ -96,7 +99,7 @@ def run(config, out, data_dir=None):
     return results
 
 
-def _check_environment():
+def _check_environment() -> None:
     """Raises before the minutes of training what would otherwise be raised after them."""
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
@@ -112,7 +115,7 @@ def _check_environment():
 
 
 @contextlib.contextmanager
-def _stage(title, name, seconds):
+def _stage(title: str, name: str, seconds: dict[str, float]) -> Iterator[None]:
     print(f"\n{title}", flush=True)
     start = time.perf_counter()
     yield
@@ -120,5 +123,5 @@ def _stage(title, name, seconds):
     print(f"{seconds[name]:.0f} s", flush=True)
 
 
-def _plain(history):
+def _plain(history: Mapping[str, Iterable[float]]) -> dict[str, list[float]]:
     return {entry: [float(value) for value in values] for entry, values in history.items()}

@@ -1,13 +1,16 @@
 """Training: the multi-task model, one network for each task, and a task that comes later."""
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import keras
 import numpy as np
 
 import rc_keras
+from rc_keras.zoo.demo.config import DemoConfig
 from rc_keras.zoo.demo.data import training_batches, validation_batches
 
 
-def make_optimizer(config, images, epochs):
+def make_optimizer(config: DemoConfig, images: int, epochs: int) -> keras.optimizers.Optimizer:
     """Adam; the learning rate rises for the first epoch and then falls along a cosine."""
     steps = images // config.batch_size
     schedule = keras.optimizers.schedules.CosineDecay(
@@ -20,7 +23,13 @@ def make_optimizer(config, images, epochs):
     return keras.optimizers.Adam(schedule)
 
 
-def make_model(config, backbone, tasks, method, response_images=None):
+def make_model(
+    config: DemoConfig,
+    backbone: keras.Model,
+    tasks: Sequence[rc_keras.Task],
+    method: str,
+    response_images: np.ndarray | None = None,
+) -> rc_keras.MultiTaskModel:
     """A compiled `MultiTaskModel` on the pretrained backbone."""
     model = rc_keras.build(
         tasks=tasks,
@@ -35,7 +44,13 @@ def make_model(config, backbone, tasks, method, response_images=None):
     return model
 
 
-def fit(config, model, names, training, validation):
+def fit(
+    config: DemoConfig,
+    model: rc_keras.MultiTaskModel,
+    names: Iterable[str],
+    training: Mapping[str, np.ndarray],
+    validation: Mapping[str, np.ndarray],
+) -> dict[str, list[float]]:
     """Trains some tasks of a model; returns Keras's history, `{entry: [value of each epoch]}`."""
     return model.fit(
         training_batches(training, names, config),
@@ -45,18 +60,26 @@ def fit(config, model, names, training, validation):
     ).history
 
 
-def measure(model, names, validation):
+def measure(
+    model: rc_keras.MultiTaskModel, names: Iterable[str], validation: Mapping[str, np.ndarray]
+) -> dict[str, float]:
     """The metric of each task on the validation images, `{task: number}`."""
     results = model.evaluate(validation_batches(validation, names), verbose=0, return_dict=True)
     return {name: float(results[metric_key(model.task(name))]) for name in names}
 
 
-def metric_key(task):
+def metric_key(task: rc_keras.Task) -> str:
     """The task's metric in Keras's logs, e.g. `"depth_rmse"`."""
     return f"{task.name}_{task.make_metrics()[0].name}"
 
 
-def add_task(config, model, task, training, validation):
+def add_task(
+    config: DemoConfig,
+    model: rc_keras.MultiTaskModel,
+    task: rc_keras.Task,
+    training: Mapping[str, np.ndarray],
+    validation: Mapping[str, np.ndarray],
+) -> tuple[dict[str, list[float]], dict[str, dict[str, int]]]:
     """Adds and trains a task, and compares what the others answer before and after.
 
     Returns:

@@ -1,10 +1,13 @@
 """The diagram of gradient conflict: cosines, and the share of batches in conflict."""
 
+import os
+
 from rc_keras.diagrams import new_figure, save
+from rc_keras.zoo.diagnostics.gradient_conflict import GradientConflict
 from rc_keras.zoo.diagnostics.matrix_figure import draw_matrix
 
 
-def draw_conflict(conflict, path):
+def draw_conflict(conflict: GradientConflict, path: str | os.PathLike) -> None:
     """Draws the two matrices, or a sentence where no two tasks train a common weight.
 
     Args:

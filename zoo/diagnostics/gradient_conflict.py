@@ -3,11 +3,16 @@
 import collections
 import dataclasses
 import itertools
+from collections.abc import Iterable, Mapping, Sequence, Sized
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
 from rc_keras import ops as rc_ops
+from rc_keras.model import MultiTaskModel
+
+_Shared: TypeAlias = Mapping[str, Mapping[int, keras.Variable]]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,22 +30,22 @@ class GradientConflict:
         batches: how many batches were looked at; 0 where no tasks share weights, for there is nothing to look at.
     """
 
-    tasks: tuple
+    tasks: tuple[str, ...]
     shared_weights: np.ndarray
     cosine: np.ndarray
     conflicts: np.ndarray
     batches: int
 
     @property
-    def possible(self):
+    def possible(self) -> bool:
         """Whether any two tasks train a common weight."""
         return bool(self.shared_weights.any())
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain data and arrays."""
         return {"possible": self.possible, **dataclasses.asdict(self)}
 
-    def __str__(self):
+    def __str__(self) -> str:
         if not self.possible:
             return f"Gradients cannot conflict: no two of the tasks {', '.join(self.tasks)} train a common weight"
         pairs = list(itertools.combinations(range(len(self.tasks)), 2))
@@ -57,7 +62,9 @@ class GradientConflict:
         return "\n".join(lines)
 
 
-def gradient_conflict(model, batches):
+def gradient_conflict(
+    model: MultiTaskModel, batches: Iterable[tuple[np.ndarray, Mapping[str, np.ndarray]]]
+) -> GradientConflict:
     """Compares the gradients of the tasks' losses by the weights they share.
 
     Two tasks share the variables that both branches train, by identity. For batch b let `g_t` be the gradient of the
@@ -84,7 +91,7 @@ def gradient_conflict(model, batches):
     sums, negative, measured = (np.zeros((len(tasks), len(tasks))) for _ in range(3))
     seen = 0
     if counts.any():
-        total = len(batches) if hasattr(batches, "__len__") else None
+        total = len(batches) if isinstance(batches, Sized) else None
         progress = keras.utils.Progbar(total, unit_name="batch")
         for images, labels in batches:
             gradients = _gradients(model, shared, images, labels)
@@ -104,29 +111,31 @@ def gradient_conflict(model, batches):
     return GradientConflict(tasks, counts, sums / measured, negative / measured, seen)
 
 
-def _shared_variables(model):
+def _shared_variables(model: MultiTaskModel) -> _Shared:
     """`{task: {id: variable}}` of the variables that another task trains as well."""
     trained = {name: {id(v): v for v in model.branch(name).trainable_variables} for name in model.tasks}
     count = collections.Counter(key for variables in trained.values() for key in variables)
     return {name: {key: v for key, v in variables.items() if count[key] > 1} for name, variables in trained.items()}
 
 
-def _common(shared, first, second):
+def _common(shared: _Shared, first: str, second: str) -> dict[int, keras.Variable]:
     """The shared variables of two tasks, `{id: variable}`."""
     return {key: v for key, v in shared[first].items() if key in shared[second]}
 
 
-def _size(variables):
+def _size(variables: Mapping[int, keras.Variable]) -> int:
     return sum(int(np.prod(v.shape)) for v in variables.values())
 
 
-def _gradients(model, shared, images, labels):
+def _gradients(
+    model: MultiTaskModel, shared: _Shared, images: np.ndarray, labels: Mapping[str, np.ndarray]
+) -> dict[str, dict[int, np.ndarray]]:
     """`{task: {id: gradient}}` of the tasks that have labels, flat float64 arrays."""
     names = [name for name in model.tasks if isinstance(labels, dict) and name in labels]
     if not names:
         found = sorted(labels) if isinstance(labels, dict) else type(labels).__name__
         raise ValueError(f"Labels must be a dict with one of the tasks {list(model.tasks)}. Received: {found}")
-    gradients = {}
+    gradients: dict[str, dict[int, np.ndarray]] = {}
     for name in names:
         if not shared[name]:
             continue
@@ -142,11 +151,17 @@ def _gradients(model, shared, images, labels):
     return gradients
 
 
-def _task_gradients(branch, loss, images, labels, variables):
+def _task_gradients(
+    branch: keras.Model,
+    loss: keras.losses.Loss,
+    images: np.ndarray,
+    labels: np.ndarray,
+    variables: Sequence[keras.Variable],
+) -> list[Any]:
     # In the scope the norms' moving statistics, and the seeds of dropout, are assigned for the moment only.
     with keras.StatelessScope():
 
-        def forward():
+        def forward() -> tuple[Any, tuple[()]]:
             return loss(labels, branch(images, training=True)), ()
 
         chosen = {id(v) for v in variables}
@@ -154,7 +169,9 @@ def _task_gradients(branch, loss, images, labels, variables):
         return rc_ops.value_and_gradients(forward, variables, state)[1]
 
 
-def _cosine(gradients, first, second, variables):
+def _cosine(
+    gradients: Mapping[str, Mapping[int, np.ndarray]], first: str, second: str, variables: Iterable[int]
+) -> float | None:
     """The cosine of two tasks' gradients by some variables, or `None` where one of them has none."""
     if first not in gradients or second not in gradients or not variables:
         return None

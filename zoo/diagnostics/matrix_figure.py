@@ -1,7 +1,23 @@
 """A square matrix as a diagram."""
 
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
-def draw_matrix(axes, matrix, names, title, limits, colours, written="{:.2f}"):
+import numpy as np
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+
+def draw_matrix(
+    axes: "Axes",
+    matrix: np.ndarray,
+    names: Sequence[str],
+    title: str,
+    limits: tuple[float, float],
+    colours: str,
+    written: str = "{:.2f}",
+) -> None:
     """Draws a square matrix with its values written in; what is not a number is a grey dash.
 
     Args:
@@ -29,5 +45,5 @@ def draw_matrix(axes, matrix, names, title, limits, colours, written="{:.2f}"):
     axes.spines[:].set_visible(False)
 
 
-def _entries(matrix):
+def _entries(matrix: np.ndarray) -> Iterator[tuple[tuple[int, int], float]]:
     return (((i, j), value) for i, row in enumerate(matrix) for j, value in enumerate(row))

@@ -1,6 +1,9 @@
 """From a model to what people read: tables, JSON files and diagrams."""
 
+import os
 import pathlib
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -14,19 +17,31 @@ from rc_keras.zoo.diagnostics.representation_similarity import representation_si
 from rc_keras.zoo.diagnostics.response_spectra import response_spectra, spectra_to_dict
 from rc_keras.zoo.diagnostics.similarity_figure import draw_similarity
 from rc_keras.zoo.diagnostics.spectra_figure import draw_spectra
+from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import evaluation_stream
+from rc_keras.zoo.recipes.data import Data
 
 DIAGNOSTICS = ("representation", "gradients", "responses")
 
 
-def check_names(only):
+def check_names(only: Iterable[str]) -> None:
     """Raises ValueError for a name that is none of `DIAGNOSTICS`."""
     for name in only:
         if name not in DIAGNOSTICS:
             raise unknown_name("only", name, DIAGNOSTICS)
 
 
-def diagnose(model, recipe, data, out, split="validation", images=64, only=DIAGNOSTICS, stages=None, pooled=False):
+def diagnose(
+    model: str | os.PathLike,
+    recipe: Recipe,
+    data: Data,
+    out: str | os.PathLike,
+    split: str = "validation",
+    images: int = 64,
+    only: Sequence[str] = DIAGNOSTICS,
+    stages: Sequence[str] | None = None,
+    pooled: bool = False,
+) -> dict[str, Any]:
     """Runs diagnostics on a saved model, prints their tables, and writes `<diagnostic>.json` and `.png` of each.
 
     Args:
@@ -61,20 +76,22 @@ def diagnose(model, recipe, data, out, split="validation", images=64, only=DIAGN
         "dataset": data.builder.info.full_name,
         "split": split,
     }
-    results = {}
+    results: dict[str, Any] = {}
     for name in (name for name in DIAGNOSTICS if name in only):
         print(f"{name}: {len(pixels)} images", flush=True)
+        picture = out / f"{name}.png"
         if name == "representation":
-            result = representation_similarity(network, pixels, stages, pooled)
-            values, draw = result.to_dict(), draw_similarity
+            results[name] = similarity = representation_similarity(network, pixels, stages, pooled)
+            values = similarity.to_dict()
+            draw_similarity(similarity, picture)
         elif name == "gradients":
-            result = gradient_conflict(network, batches)
-            values, draw = result.to_dict(), draw_conflict
+            results[name] = conflict = gradient_conflict(network, batches)
+            values = conflict.to_dict()
+            draw_conflict(conflict, picture)
         else:
-            result = response_spectra(network, pixels)
-            values, draw = spectra_to_dict(result), draw_spectra
+            results[name] = spectra = response_spectra(network, pixels)
+            values = spectra_to_dict(spectra)
+            draw_spectra(spectra, picture)
         write_json(out / f"{name}.json", {**source, **values})
-        draw(result, out / f"{name}.png")
-        print(f"\n{result}\n{out}/{name}.json, {name}.png\n", flush=True)
-        results[name] = result
+        print(f"\n{results[name]}\n{out}/{name}.json, {name}.png\n", flush=True)
     return results

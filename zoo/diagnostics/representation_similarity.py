@@ -3,6 +3,8 @@
 import dataclasses
 import itertools
 import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -10,6 +12,7 @@ from scipy.stats import rankdata
 
 from rc_keras import first_batch
 from rc_keras.graft import SEPARATOR
+from rc_keras.model import MultiTaskModel
 from rc_keras.names import unknown_name
 
 PRETRAINED = "pretrained"
@@ -31,17 +34,17 @@ class RepresentationSimilarity:
         pooled: whether the features are averaged over positions.
     """
 
-    networks: tuple
-    stages: dict
-    layers: dict
+    networks: tuple[str, ...]
+    stages: dict[str, np.ndarray]
+    layers: dict[str, str]
     images: int
     pooled: bool
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain data and arrays."""
         return dataclasses.asdict(self)
 
-    def __str__(self):
+    def __str__(self) -> str:
         pairs = list(itertools.combinations(range(len(self.networks)), 2))
         labels = [f"{self.networks[i]}, {self.networks[j]}" for i, j in pairs]
         width = max(map(len, labels))
@@ -54,7 +57,9 @@ class RepresentationSimilarity:
         return "\n".join(lines)
 
 
-def representation_similarity(model, images, stages=None, pooled=False):
+def representation_similarity(
+    model: MultiTaskModel, images: np.ndarray, stages: Sequence[str] | None = None, pooled: bool = False
+) -> RepresentationSimilarity:
     """Compares what the networks of the tasks, and the one they started from, make of the same images.
 
     At a stage, network t describes N images by the dissimilarity of each pair, `RDM_t[i, j] = 1 - Pearson(f_t(x_i),
@@ -85,7 +90,7 @@ def representation_similarity(model, images, stages=None, pooled=False):
     if model.bank.method.shared_encoder is None:  # else the template is the encoder that the tasks train
         networks.append((PRETRAINED, template, ""))
     progress = keras.utils.Progbar(len(images) * len(networks), unit_name="image")
-    ranks = {stage: [] for stage in layers}
+    ranks: dict[str, list[np.ndarray]] = {stage: [] for stage in layers}
     pairs = np.tril_indices(len(images), -1)
     for _, network, prefix in networks:
         features = _features(network, prefix, layers, images, pooled, progress)
@@ -101,7 +106,7 @@ def representation_similarity(model, images, stages=None, pooled=False):
     )
 
 
-def _stage_layers(template, stages):
+def _stage_layers(template: keras.Model, stages: Sequence[str] | None) -> dict[str, str]:
     """`{stage: name of its last layer}`."""
     outputs = _outputs(template, "")[1]
     if stages is None:
@@ -117,26 +122,26 @@ def _stage_layers(template, stages):
     return {name: name for name in stages}
 
 
-def _resnet_stages(names):
+def _resnet_stages(names: Iterable[str]) -> dict[str, str]:
     """The last layers of the stages of the package's ResNets; none for other backbones."""
     last = {f"layer{stage}": f"layer{stage}_{block}_relu2" for stage, block in _blocks(names)}
     return {"stem": "relu", **last} if last and "relu" in names else {}
 
 
-def _blocks(names):
+def _blocks(names: Iterable[str]) -> list[tuple[int, int]]:
     """`(stage, block)` in increasing order."""
     matches = [re.fullmatch(r"layer(\d+)_(\d+)_relu2", name) for name in names]
     return sorted((int(match[1]), int(match[2])) for match in matches if match)
 
 
-def _outputs(network, prefix):
+def _outputs(network: keras.Model, prefix: str) -> tuple[keras.KerasTensor, dict[str, keras.KerasTensor]]:
     """A new input of a network, and the output of each of its layers by the layer's name in the template.
 
     Layers of the bank have outputs in every network, so the graph is walked anew instead of asking the layers.
     """
     outputs = {}
 
-    def record(layer, *args, **kwargs):
+    def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> keras.KerasTensor:
         answer = layer(*args, **kwargs)
         outputs[layer.name.removeprefix(prefix)] = answer
         return answer
@@ -146,11 +151,18 @@ def _outputs(network, prefix):
     return image, outputs
 
 
-def _features(network, prefix, layers, images, pooled, progress):
+def _features(
+    network: keras.Model,
+    prefix: str,
+    layers: Mapping[str, str],
+    images: np.ndarray,
+    pooled: bool,
+    progress: keras.utils.Progbar,
+) -> dict[str, list[np.ndarray]]:
     """`{stage: batches of features}`, float32 `(batch, features)`."""
     image, outputs = _outputs(network, prefix)
     probe = keras.Model(image, {stage: outputs[layer] for stage, layer in layers.items()})
-    features = {stage: [] for stage in layers}
+    features: dict[str, list[np.ndarray]] = {stage: [] for stage in layers}
     for start in range(0, len(images), _BATCH_SIZE):
         batch = images[start : start + _BATCH_SIZE]
         for stage, maps in probe(batch, training=False).items():  # not `predict`, which traces every network
@@ -160,7 +172,7 @@ def _features(network, prefix, layers, images, pooled, progress):
     return features
 
 
-def _correlation(rows):
+def _correlation(rows: np.ndarray) -> np.ndarray:
     """Pearson's correlation of the rows of a matrix, in float64; not a number for a row that is constant."""
     means = rows.mean(axis=1, dtype="float64", keepdims=True)
     gram = np.zeros((len(rows), len(rows)))
@@ -174,6 +186,6 @@ def _correlation(rows):
     return correlation
 
 
-def _ranks(values):
+def _ranks(values: np.ndarray) -> np.ndarray:
     """Ranks, ties averaged; all not numbers if one is not."""
     return np.full(values.shape, np.nan) if np.isnan(values).any() else rankdata(values)

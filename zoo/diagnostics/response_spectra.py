@@ -1,16 +1,18 @@
 """How few of a bank's rotated filters hold the energy of its responses."""
 
 import dataclasses
+from typing import Any
 
 import numpy as np
 
 from rc_keras import first_batch
+from rc_keras.model import MultiTaskModel
 from rc_keras.response_init import ResponseReport, eigenbasis, response_statistics
 
 ENERGIES = (0.90, 0.99)
 
 
-def response_spectra(model, images):
+def response_spectra(model: MultiTaskModel, images: np.ndarray) -> ResponseReport:
     """Spectra of the responses of every convolution of the bank, inside the pretrained network.
 
     For responses y the covariance over all images and positions is `C = U diag(spectrum) U^T` (RCM section 3.3); the
@@ -43,7 +45,7 @@ def response_spectra(model, images):
     return ResponseReport(count, spectra)
 
 
-def spectra_to_dict(report):
+def spectra_to_dict(report: ResponseReport) -> dict[str, Any]:
     """Plain data and arrays of a `ResponseReport`: energy, ranks and spectrum of each layer."""
     values = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
     layers = {}

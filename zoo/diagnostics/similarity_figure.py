@@ -1,12 +1,15 @@
 """The diagram of representational similarity: a matrix for each stage."""
 
+import os
+
 import numpy as np
 
 from rc_keras.diagrams import new_figure, save
 from rc_keras.zoo.diagnostics.matrix_figure import draw_matrix
+from rc_keras.zoo.diagnostics.representation_similarity import RepresentationSimilarity
 
 
-def draw_similarity(similarity, path):
+def draw_similarity(similarity: RepresentationSimilarity, path: str | os.PathLike) -> None:
     """Draws one matrix a stage, tasks and the pretrained network in rows and columns.
 
     Args:

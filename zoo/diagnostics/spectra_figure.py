@@ -1,14 +1,17 @@
 """The diagram of response spectra: how energy gathers in the leading responses, and how many of them hold 99 %."""
 
+import os
+
 import numpy as np
 
 from rc_keras.diagrams import new_figure, save
+from rc_keras.response_init import ResponseReport
 
 _ENERGY = 0.99
 _GREY = "#8a8f98"
 
 
-def draw_spectra(report, path):
+def draw_spectra(report: ResponseReport, path: str | os.PathLike) -> None:
     """Draws cumulative energy by layer, and the rank that keeps 99 % of it as a part of the layer's channels.
 
     Args:

@@ -3,13 +3,14 @@
 import os
 import pathlib
 import platform
+from typing import Any
 
 import keras
 
 import rc_keras
 
 
-def describe_machine():
+def describe_machine() -> dict[str, Any]:
     """Processor, GPUs and versions, `{name: text, number or list}`."""
     import tensorflow as tf
 
@@ -28,7 +29,7 @@ def describe_machine():
     }
 
 
-def _processor():
+def _processor() -> str:
     try:
         lines = pathlib.Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:

@@ -44,7 +44,8 @@ def measure(path, recipe, data, strategy, split="validation", tasks=None, suppre
     pairs = measured_pairs(batches, selected, recipe.batch_size, strategy.num_replicas)
     model.evaluate(strategy.distribute(pairs), verbose="auto" if strategy.is_chief else 0)
     live = {metric.name: metric for metric in model.metrics}
-    scores, classes = {}, {}
+    scores: dict[str, dict[str, float]] = {}
+    classes: dict[str, dict[str, float]] = {}
     for task in selected:
         scores[task.name] = {}
         for name in [metric.name for metric in metrics[task.name]]:

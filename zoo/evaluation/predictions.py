@@ -1,12 +1,23 @@
 """A picture of what a model answers: images, labels and predictions in a grid."""
 
+import os
+from collections.abc import Iterable, Mapping
+
 import numpy as np
 
+from rc_keras.task import Task
 from rc_keras.zoo.picture_grid import write_grid
 from rc_keras.zoo.preprocessing import crop_back
 
 
-def write_predictions(path, tasks, images, labels, predictions, boxes):
+def write_predictions(
+    path: str | os.PathLike,
+    tasks: Iterable[Task],
+    images: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    predictions: Mapping[str, np.ndarray],
+    boxes: np.ndarray,
+) -> None:
     """Draws one row for each image: the image, then label and prediction of each task.
 
     Args:
@@ -21,9 +32,9 @@ def write_predictions(path, tasks, images, labels, predictions, boxes):
     rows = [[crop_back(image, box)] for image, box in zip(images, boxes, strict=True)]
     for task in tasks:
         titles += [f"{task.name}: label", f"{task.name}: prediction"]
-        scale = {"depth_range": (0.0, max(float(np.max(labels[task.name])), 1.0))} if task.kind == "depth" else {}
-        truth = task.draw_label(labels[task.name], **scale)
-        answer = task.draw(predictions[task.name], **scale)
+        depth_range = (0.0, max(float(np.max(labels[task.name])), 1.0)) if task.kind == "depth" else None
+        truth = task.draw_label(labels[task.name], depth_range=depth_range)
+        answer = task.draw(predictions[task.name], depth_range=depth_range)
         for row, box, *pictures in zip(rows, boxes, truth, answer, strict=True):
             row += [crop_back(picture, box) for picture in pictures]
     write_grid(path, titles, rows)

@@ -1,12 +1,27 @@
 """From a model to what people read: a table, a JSON file and a picture."""
 
+import os
 import pathlib
+from collections.abc import Sequence
 
 from rc_keras.whole_files import write_whole
 from rc_keras.zoo.evaluation.measure import measure
+from rc_keras.zoo.evaluation.results import Results
+from rc_keras.zoo.recipes import Recipe
+from rc_keras.zoo.recipes.data import Data
+from rc_keras.zoo.strategy import Strategy
 
 
-def evaluate(model, recipe, data, strategy, out, split="validation", tasks=None, suppress=True):
+def evaluate(
+    model: str | os.PathLike,
+    recipe: Recipe,
+    data: Data,
+    strategy: Strategy,
+    out: str | os.PathLike,
+    split: str = "validation",
+    tasks: Sequence[str] | None = None,
+    suppress: bool = True,
+) -> Results:
     """Measures a saved model, prints the table, and writes `results.json`, `results.md` and `predictions.png`.
 
     Args:

@@ -1,6 +1,8 @@
 """What a model scored: JSON and a table."""
 
 import dataclasses
+import os
+from typing import Any
 
 from rc_keras.whole_files import write_json
 
@@ -31,17 +33,17 @@ class Results:
         details: what else the JSON should tell: model, data set, versions, seconds.
     """
 
-    tasks: dict
-    classes: dict
+    tasks: dict[str, dict[str, float]]
+    classes: dict[str, dict[str, float]]
     images: int
     split: str
-    details: dict
+    details: dict[str, Any]
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Writes JSON."""
         write_json(path, dataclasses.asdict(self))
 
-    def to_markdown(self):
+    def to_markdown(self) -> str:
         """A table with a line for each metric."""
         lines = [f"{self.images} images of `{self.split}`.", "", "| task | metric | value |", "| --- | --- | ---: |"]
         for task, metrics in self.tasks.items():
@@ -51,7 +53,7 @@ class Results:
         return "\n".join(lines) + "\n"
 
 
-def _show(name, value):
+def _show(name: str, value: float) -> str:
     factor, unit, decimals = _SHOWN.get(name, _SHARE)
     if name.endswith("threshold"):
         factor, unit, decimals = 1, "", 3

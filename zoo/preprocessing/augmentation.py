@@ -19,14 +19,22 @@ Functions take and answer `(image, labels)`: uint8 `(height, width, 3)` and `{ta
 channels)`.
 """
 
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
+
 import tensorflow as tf
+
+from rc_keras.task import Task
+from rc_keras.zoo.preprocessing.preprocessing import Preprocessing
+
+Labels: TypeAlias = dict[str, tf.Tensor]
 
 IMAGE_PADDING = (123, 116, 103)
 
 _SCALE, _TOP, _LEFT, _FLIP = range(4)
 
 
-def standard_labels(image, labels, tasks):
+def standard_labels(image: tf.Tensor, labels: Labels, tasks: Iterable[Task]) -> tuple[tf.Tensor, Labels]:
     """Labels in the types they keep: three axes, float32 normals and depth, integers that can hold `Task.ignore`.
 
     Raises:
@@ -34,7 +42,7 @@ def standard_labels(image, labels, tasks):
     """
     size = tf.shape(image)[:2]
 
-    def convert(task, label):
+    def convert(task: Task, label: tf.Tensor) -> tf.Tensor:
         if label.shape.rank == 2:
             label = label[..., None]
         if task.kind in ("normals", "depth"):
@@ -52,10 +60,10 @@ def standard_labels(image, labels, tasks):
     return image, _map_labels(convert, labels, tasks)
 
 
-def resize(image, labels, tasks, size):
+def resize(image: tf.Tensor, labels: Labels, tasks: Iterable[Task], size: tuple[int, int]) -> tuple[tf.Tensor, Labels]:
     """Brings image (mean over areas) and labels to a size: edges as lines (see `_resize_lines`), others nearest."""
 
-    def move(task, label):
+    def move(task: Task, label: tf.Tensor) -> tf.Tensor:
         if task.kind == "edge":
             return _resize_lines(label, size)
         return tf.image.resize(label, size, method="nearest")
@@ -63,13 +71,13 @@ def resize(image, labels, tasks, size):
     return _to_uint8(tf.image.resize(image, size, method="area")), _map_labels(move, labels, tasks)
 
 
-def rescale(image, labels, tasks, scale):
+def rescale(image: tf.Tensor, labels: Labels, tasks: Iterable[Task], scale: tf.Tensor) -> tuple[tf.Tensor, Labels]:
     """Scales both axes by a factor; sizes are cut to whole pixels."""
     # In double precision, as Python's int(x * scale) is.
     size = tf.cast(tf.cast(tf.shape(image)[:2], tf.float64) * tf.cast(scale, tf.float64), tf.int32)
     size = tf.maximum(size, 1)
 
-    def move(task, label):
+    def move(task: Task, label: tf.Tensor) -> tf.Tensor:
         if task.kind == "normals":
             label = _resize_known(label, size)
             return tf.math.divide_no_nan(label, tf.norm(label, axis=-1, keepdims=True))
@@ -80,7 +88,9 @@ def rescale(image, labels, tasks, scale):
     return _to_uint8(tf.image.resize(image, size)), _map_labels(move, labels, tasks)
 
 
-def pad(image, labels, tasks, size):
+def pad(
+    image: tf.Tensor, labels: Labels, tasks: Iterable[Task], size: tuple[int, int]
+) -> tuple[tf.Tensor, Labels, tf.Tensor]:
     """Pads what is smaller than `size` to it, the same on both sides; an odd pixel goes below and to the right.
 
     Returns:
@@ -91,35 +101,39 @@ def pad(image, labels, tasks, size):
     paddings = tf.concat([tf.stack([before, missing - before], axis=1), [[0, 0]]], axis=0)
     colour = tf.constant(IMAGE_PADDING, tf.uint8)
 
-    def fill(task, label):
+    def fill(task: Task, label: tf.Tensor) -> tf.Tensor:
         return tf.pad(label, paddings, constant_values=tf.cast(task.ignore, label.dtype))
 
     # `tf.pad` knows one value for all channels. Colours wrap around, like uint8 arithmetic does.
     return tf.pad(image - colour, paddings) + colour, _map_labels(fill, labels, tasks), before
 
 
-def crop(image, labels, tasks, offset, size):
+def crop(
+    image: tf.Tensor, labels: Labels, tasks: Iterable[Task], offset: tf.Tensor | tuple[int, int], size: tuple[int, int]
+) -> tuple[tf.Tensor, Labels]:
     """Cuts the part of (height, width) `size` that begins at (top, left) `offset`."""
     top, left = tf.unstack(offset, num=2)
 
-    def cut(task, pixels):
+    def cut(task: Task | None, pixels: tf.Tensor) -> tf.Tensor:
         part = pixels[top : top + size[0], left : left + size[1]]
         return tf.ensure_shape(part, (*size, 3 if task is None or task.kind == "normals" else 1))
 
     return cut(None, image), _map_labels(cut, labels, tasks)
 
 
-def mirror(image, labels, tasks):
+def mirror(image: tf.Tensor, labels: Labels, tasks: Iterable[Task]) -> tuple[tf.Tensor, Labels]:
     """Swaps left and right."""
 
-    def turn(task, label):
+    def turn(task: Task, label: tf.Tensor) -> tf.Tensor:
         label = label[:, ::-1]
         return label * tf.constant([-1.0, 1.0, 1.0]) if task.kind == "normals" else label
 
     return image[:, ::-1], _map_labels(turn, labels, tasks)
 
 
-def augment(image, labels, tasks, preprocessing, seed):
+def augment(
+    image: tf.Tensor, labels: Labels, tasks: Sequence[Task], preprocessing: Preprocessing, seed: tf.Tensor
+) -> tuple[tf.Tensor, Labels]:
     """Random scale, padding, random crop and mirroring.
 
     Args:
@@ -145,33 +159,33 @@ def augment(image, labels, tasks, preprocessing, seed):
     return image, labels
 
 
-def example_seed(seed, epoch, position):
+def example_seed(seed: int, epoch: int | tf.Tensor, position: int | tf.Tensor) -> tf.Tensor:
     """The seed of what is random about the example at a position of an epoch's order."""
     return _fold_in(_int64_seed(seed), epoch, position)
 
 
-def order_seed(seed, epoch):
+def order_seed(seed: int, epoch: int | tf.Tensor) -> tf.Tensor:
     """The seed of an epoch's order, which no example shares."""
     return _fold_in(_int64_seed(seed) + [0, 1], epoch, 0)
 
 
-def _fold_in(seed, epoch, position):
+def _fold_in(seed: tf.Tensor, epoch: int | tf.Tensor, position: int | tf.Tensor) -> tf.Tensor:
     # TensorFlow draws other numbers for an int32 than for an int64 of the same value.
     seed = tf.random.fold_in(seed, tf.cast(epoch, tf.int64))
     return tf.random.fold_in(seed, tf.cast(position, tf.int64))
 
 
-def _int64_seed(seed):
+def _int64_seed(seed: int) -> tf.Tensor:
     return tf.constant([seed, 0], tf.int64)
 
 
-def _draw(seed, purpose, count):
+def _draw(seed: tf.Tensor, purpose: int, count: int | tf.Tensor) -> tf.Tensor:
     """An integer in 0 … count − 1."""
     seed = tf.random.fold_in(seed, purpose)
     return tf.random.stateless_uniform((), seed, maxval=count, dtype=tf.int32)
 
 
-def _map_labels(function, labels, tasks):
+def _map_labels(function: Callable[[Task, tf.Tensor], tf.Tensor], labels: Labels, tasks: Iterable[Task]) -> Labels:
     """Applies `function(task, label)` to every label but classes, which have no pixels."""
     return {
         task.name: labels[task.name] if task.kind == "classification" else function(task, labels[task.name])
@@ -179,14 +193,14 @@ def _map_labels(function, labels, tasks):
     }
 
 
-def _resize_known(label, size):
+def _resize_known(label: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
     """Bilinear, where every pixel that takes part is known, i.e. not zero; zero elsewhere."""
     known = tf.cast(tf.reduce_any(label != 0, axis=-1, keepdims=True), tf.float32)
     known = tf.image.resize(known, size)
     return tf.where(known > 1 - 1e-5, tf.image.resize(label, size), 0.0)
 
 
-def _resize_lines(label, size):
+def _resize_lines(label: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
     """Keeps lines of one pixel connected and thin, where the nearest pixel would leave dots.
 
     A pixel of the result is an edge if a line runs through at least half of its shorter side.
@@ -198,5 +212,5 @@ def _resize_lines(label, size):
     return tf.where(edges >= 0.5 * tf.reduce_min(pixels), tf.ones_like(nearest), others)
 
 
-def _to_uint8(image):
+def _to_uint8(image: tf.Tensor) -> tf.Tensor:
     return tf.cast(tf.round(image), tf.uint8)

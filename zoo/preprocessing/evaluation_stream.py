@@ -6,13 +6,16 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from rc_keras.zoo.preprocessing.augmentation import crop, pad
+from rc_keras.task import Task
+from rc_keras.zoo.preprocessing.augmentation import Labels, crop, pad
 from rc_keras.zoo.preprocessing.labelled_images import LabelledImages, stream_options
 from rc_keras.zoo.preprocessing.preprocessing import Preprocessing
 from rc_keras.zoo.preprocessing.stored_examples import StoredExamples
 
 
-def evaluation_batches(builder, split, tasks, preprocessing, batch_size):
+def evaluation_batches(
+    builder: tfds.core.DatasetBuilder, split: str, tasks: Iterable[Task], preprocessing: Preprocessing, batch_size: int
+) -> tf.data.Dataset:
     """The examples of a split in stored order, padded to the crop, not augmented.
 
     Args:
@@ -36,7 +39,7 @@ def evaluation_batches(builder, split, tasks, preprocessing, batch_size):
     examples = LabelledImages(builder, split, tasks, preprocessing.resize, for_evaluation=True)
     target = preprocessing.crop
 
-    def example(index):
+    def example(index: tf.Tensor) -> tuple[tf.Tensor, Labels, dict[str, tf.Tensor]]:
         image, labels, name = examples.read(index)
         size = tf.shape(image)[:2]
         message = f"Evaluation images must fit into the crop, {list(target)}. Received: image {{}} of size {{}}"
@@ -51,7 +54,7 @@ def evaluation_batches(builder, split, tasks, preprocessing, batch_size):
     return batches.prefetch(tf.data.AUTOTUNE).with_options(stream_options())
 
 
-def check_sizes(builder, split, preprocessing):
+def check_sizes(builder: tfds.core.DatasetBuilder, split: str, preprocessing: Preprocessing) -> None:
     """Checks that every image of a split fits in the crop, where `evaluation_batches` would find out one by one.
 
     Images are decoded for it, unless the data set or `resize` gives them all one size.
@@ -87,7 +90,7 @@ def _sizes(
     return shapes.with_options(stream_options()).as_numpy_iterator()
 
 
-def crop_back(pixels, box):
+def crop_back(pixels: np.ndarray, box: Sequence[int] | np.ndarray) -> np.ndarray:
     """Takes the padding off again.
 
     Args:

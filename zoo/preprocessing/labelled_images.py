@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from rc_keras import Task
+from rc_keras.task import Task
 from rc_keras.zoo.preprocessing import augmentation
 from rc_keras.zoo.preprocessing.stored_examples import StoredExamples
 
@@ -43,10 +43,10 @@ class LabelledImages:
         names = ["image", *self._labels.values(), *(["id"] if self._has_id else [])]
         self._examples = StoredExamples(builder, split, names)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._examples)
 
-    def read(self, index):
+    def read(self, index: tf.Tensor) -> tuple[tf.Tensor, augmentation.Labels, tf.Tensor]:
         """Reads an example.
 
         Args:
@@ -66,7 +66,7 @@ class LabelledImages:
         return image, labels, name
 
 
-def indices_where(builder, split, feature):
+def indices_where(builder: tfds.core.DatasetBuilder, split: str, feature: str) -> np.ndarray:
     """Places, in the stored order, of the examples whose boolean feature is true; int64 array."""
     features = builder.info.features
     flags = sorted(name for name in features if features[name].np_dtype == np.bool_ and features[name].shape == ())
@@ -77,7 +77,7 @@ def indices_where(builder, split, feature):
     return np.flatnonzero(np.fromiter(values.as_numpy_iterator(), bool)).astype("int64")
 
 
-def stream_options():
+def stream_options() -> tf.data.Options:
     """Options of every stream: the same order always, and no operation that takes cores from the training step."""
     options = tf.data.Options()
     options.deterministic = True
@@ -87,7 +87,7 @@ def stream_options():
     return options
 
 
-def _check_features(features, tasks):
+def _check_features(features: tfds.features.FeaturesDict, tasks: list[Task]) -> None:
     present = sorted(name for name in features if name not in ("image", "id") and not name.endswith("_for_evaluation"))
     names = [task.name for task in tasks]
     if not names or len(set(names)) < len(names):
@@ -103,7 +103,7 @@ def _check_features(features, tasks):
         )
 
 
-def _check_feature(task, feature):
+def _check_feature(task: Task, feature: tfds.features.FeatureConnector) -> None:
     shape, dtype = feature.shape, np.dtype(feature.np_dtype)
     channels = 3 if task.kind == "normals" else 1
     if task.kind == "classification":

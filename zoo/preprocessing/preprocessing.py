@@ -3,6 +3,7 @@
 import dataclasses
 import math
 import operator
+from collections.abc import Iterable
 
 
 @dataclasses.dataclass(frozen=True)
@@ -25,7 +26,7 @@ class Preprocessing:
     scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     flip: bool = True
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "crop", _checked_size("crop", self.crop))
         if self.resize is not None:
             object.__setattr__(self, "resize", _checked_size("resize", self.resize))
@@ -38,7 +39,7 @@ class Preprocessing:
         object.__setattr__(self, "scales", scales)
 
 
-def _checked_size(name, size):
+def _checked_size(name: str, size: Iterable[int]) -> tuple[int, int]:
     try:
         height, width = map(operator.index, size)
     except (TypeError, ValueError):

@@ -1,6 +1,8 @@
 """The stored examples of a split, each readable on its own."""
 
+import os
 import struct
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
@@ -29,7 +31,7 @@ class StoredExamples:
         FileNotFoundError: if a file is missing.
     """
 
-    def __init__(self, builder, split, names):
+    def __init__(self, builder: tfds.core.DatasetBuilder, split: str, names: Iterable[str]) -> None:
         info = builder.info
         if not info.splits:
             raise ValueError(
@@ -44,7 +46,8 @@ class StoredExamples:
             if name not in info.features:
                 raise unknown_name("feature", name, info.features)
         self._features = tfds.features.FeaturesDict({name: info.features[name] for name in names})
-        self._files, places = [], []
+        self._files: list[str] = []
+        places = []
         for instruction in info.splits[split].file_instructions:
             number = len(self._files)
             self._files.append(str(instruction.filename))
@@ -52,10 +55,10 @@ class StoredExamples:
             places += [(number, *place) for place in found[instruction.skip : instruction.skip + instruction.take]]
         self._places = np.array(places, "int64").reshape(-1, 4)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._places)
 
-    def read(self, index):
+    def read(self, index: int | np.integer | tf.Tensor) -> dict[str, tf.Tensor]:
         """The decoded features of an example.
 
         Args:
@@ -75,7 +78,7 @@ class StoredExamples:
         return self._features.deserialize_example(record.get_single_element())
 
 
-def _find_records(path, count):
+def _find_records(path: str | os.PathLike, count: int) -> list[tuple[int, int, int]]:
     """Returns [(start of the data, its length, bytes after it)] of a file of `count` records."""
     found = []
     with tfds.core.Path(path).open("rb") as file:

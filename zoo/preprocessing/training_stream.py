@@ -1,18 +1,30 @@
 """The batches a model is trained on."""
 
 import operator
+from collections.abc import Iterable
 
 import numpy as np
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
-from rc_keras.zoo.preprocessing.augmentation import augment, example_seed, order_seed
+from rc_keras.task import Task
+from rc_keras.zoo.preprocessing.augmentation import Labels, augment, example_seed, order_seed
 from rc_keras.zoo.preprocessing.labelled_images import LabelledImages, indices_where, stream_options
+from rc_keras.zoo.preprocessing.preprocessing import Preprocessing
 from rc_keras.zoo.preprocessing.stored_examples import StoredExamples
 
 
 def training_batches(
-    builder, split, tasks, preprocessing, batch_size, seed, start_step=0, drop_remainder=False, only=None
-):
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    tasks: Iterable[Task],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    seed: int,
+    start_step: int = 0,
+    drop_remainder: bool = False,
+    only: str | None = None,
+) -> tf.data.Dataset:
     """Endless batches, augmented, each epoch in another order.
 
     An epoch is one pass over the split in an order drawn from (seed, epoch); the augmentation of an example is drawn
@@ -52,11 +64,11 @@ def training_batches(
     count = len(indices)
     steps = _count_steps(count, batch_size, drop_remainder)
 
-    def batch(step):
+    def batch(step: tf.Tensor) -> tuple[tf.Tensor, Labels]:
         epoch, first = step // steps, step % steps * batch_size
         order = tf.random.experimental.stateless_shuffle(indices, seed=order_seed(seed, epoch))
 
-        def example(position):
+        def example(position: tf.Tensor) -> tuple[tf.Tensor, Labels]:
             image, labels, _ = examples.read(order[position])
             return augment(image, labels, examples.tasks, preprocessing, example_seed(seed, epoch, position))
 
@@ -67,7 +79,15 @@ def training_batches(
     return batches.prefetch(tf.data.AUTOTUNE).with_options(stream_options())
 
 
-def training_ids(builder, split, batch_size, seed, step, drop_remainder=False, only=None):
+def training_ids(
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    batch_size: int,
+    seed: int,
+    step: int,
+    drop_remainder: bool = False,
+    only: str | None = None,
+) -> list[str]:
     """The ids of the examples in one batch of `training_batches`, to say which one was at fault.
 
     Args:
@@ -86,14 +106,20 @@ def training_ids(builder, split, batch_size, seed, step, drop_remainder=False, o
     return [examples.read(i)["id"].numpy().decode() if has_id else str(i) for i in batch]
 
 
-def steps_per_epoch(builder, split, batch_size, drop_remainder=False, only=None):
+def steps_per_epoch(
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    batch_size: int,
+    drop_remainder: bool = False,
+    only: str | None = None,
+) -> int:
     """Batches in one epoch of `training_batches`; arguments as there."""
     if only is not None:
         return _count_steps(len(indices_where(builder, split, only)), batch_size, drop_remainder)
     return _count_steps(builder.info.splits[split].num_examples, batch_size, drop_remainder)
 
 
-def _count_steps(count, batch_size, drop_remainder):
+def _count_steps(count: int, batch_size: int, drop_remainder: bool) -> int:
     if batch_size < 1:
         raise ValueError(f"`batch_size` must be at least 1. Received: batch_size={batch_size}")
     steps = count // batch_size if drop_remainder else -(-count // batch_size)

@@ -1,18 +1,23 @@
 """The batches that a recipe feeds to a model."""
 
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 import tensorflow as tf
 
 from rc_keras.methods import get_method
+from rc_keras.task import Task
 from rc_keras.zoo.preprocessing import Preprocessing, evaluation_batches, training_batches, training_ids
+from rc_keras.zoo.recipes.data import Data
+from rc_keras.zoo.recipes.recipe import Recipe
 
 
-def preprocessing(recipe):
+def preprocessing(recipe: Recipe) -> Preprocessing:
     """The `Preprocessing` of a recipe."""
     return Preprocessing(recipe.crop, resize=recipe.resize, scales=recipe.scales, flip=recipe.flip)
 
 
-def training_stream(recipe, data, start_step=0, drop_remainder=False):
+def training_stream(recipe: Recipe, data: Data, start_step: int = 0, drop_remainder: bool = False) -> tf.data.Dataset:
     """Endless batches `(images, {task: labels})` of the training split, from a step on."""
     return training_batches(
         data.builder,
@@ -27,7 +32,7 @@ def training_stream(recipe, data, start_step=0, drop_remainder=False):
     )
 
 
-def images_of_step(recipe, data, step, drop_remainder=False):
+def images_of_step(recipe: Recipe, data: Data, step: int, drop_remainder: bool = False) -> list[str]:
     """Ids of the images that a step of `training_stream` trains on."""
     return training_ids(
         data.builder,
@@ -40,12 +45,14 @@ def images_of_step(recipe, data, step, drop_remainder=False):
     )
 
 
-def evaluation_stream(recipe, data, tasks, split="validation"):
+def evaluation_stream(recipe: Recipe, data: Data, tasks: Iterable[Task], split: str = "validation") -> tf.data.Dataset:
     """Batches `(images, {task: labels}, {"id": …, "box": …})` of a split, in order; see `evaluation_batches`."""
     return evaluation_batches(data.builder, split, tasks, preprocessing(recipe), recipe.batch_size)
 
 
-def measured_pairs(batches, tasks, batch_size, replicas=1):
+def measured_pairs(
+    batches: tf.data.Dataset, tasks: Sequence[Task], batch_size: int, replicas: int = 1
+) -> tf.data.Dataset:
     """`(images, {task: labels})` of an evaluation stream.
 
     For several replicas the last batch is filled up with unlabelled images, which no metric counts, so that it divides.
@@ -53,18 +60,20 @@ def measured_pairs(batches, tasks, batch_size, replicas=1):
     if replicas == 1:
         return batches.map(lambda images, labels, _: (images, labels))
 
-    def fill(x, value):
+    def fill(x: tf.Tensor, value: int) -> tf.Tensor:
         missing = batch_size - tf.shape(x)[0]
         x = tf.pad(x, [[0, missing]] + [[0, 0]] * (x.shape.rank - 1), constant_values=tf.cast(value, x.dtype))
         return tf.ensure_shape(x, (batch_size, *x.shape[1:]))
 
-    def fill_all(images, labels, _):
+    def fill_all(
+        images: tf.Tensor, labels: dict[str, tf.Tensor], _: dict[str, tf.Tensor]
+    ) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         return fill(images, 0), {task.name: fill(labels[task.name], task.ignore) for task in tasks}
 
     return batches.map(fill_all)
 
 
-def response_images(recipe, data):
+def response_images(recipe: Recipe, data: Data) -> np.ndarray | None:
     """Training images for response initialization, cropped, neither scaled nor mirrored; `None`: it uses none."""
     if not recipe.response_images or not get_method(recipe.method).response_init:
         return None

@@ -1,9 +1,15 @@
 """The data sets that recipes name."""
 
 import dataclasses
+import os
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, TypeAlias
 
 import rc_keras
 from rc_keras.names import unknown_name
+
+if TYPE_CHECKING:
+    import tensorflow_datasets as tfds
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,17 +22,17 @@ class Data:
         manual_dir: folder of the archive, or `None`.
     """
 
-    builder: object
-    tasks: dict
-    manual_dir: str | None = None
+    builder: "tfds.core.DatasetBuilder"
+    tasks: dict[str, rc_keras.Task]
+    manual_dir: str | os.PathLike | None = None
 
-    def prepare(self):
+    def prepare(self) -> None:
         """Reads the archive into TFDS's files, the first time."""
         import tensorflow_datasets as tfds
 
         self.builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=self.manual_dir))
 
-    def select(self, names):
+    def select(self, names: Iterable[str]) -> list[rc_keras.Task]:
         """The `Task`s of some names; raises `ValueError` for unknown ones."""
         for name in names:
             if name not in self.tasks:
@@ -34,7 +40,9 @@ class Data:
         return [self.tasks[name] for name in names]
 
 
-def open_data(name, manual_dir=None, data_dir=None):
+def open_data(
+    name: str, manual_dir: str | os.PathLike | None = None, data_dir: str | os.PathLike | None = None
+) -> Data:
     """Finds a data set; nothing is prepared yet.
 
     Args:
@@ -52,26 +60,29 @@ def open_data(name, manual_dir=None, data_dir=None):
     return Data(builder, {task.name: task for task in tasks}, None if kind == "folder" else manual_dir)
 
 
-def _nyud_mt(config, manual_dir, data_dir):
+_Opened: TypeAlias = tuple["tfds.core.DatasetBuilder", list[rc_keras.Task]]
+
+
+def _nyud_mt(config: str, manual_dir: str | os.PathLike | None, data_dir: str | os.PathLike | None) -> _Opened:
     from rc_keras.zoo.datasets.nyud_mt import Builder
 
     return Builder(data_dir=data_dir), rc_keras.nyud()
 
 
-def _pascal_mt(config, manual_dir, data_dir):
+def _pascal_mt(config: str, manual_dir: str | os.PathLike | None, data_dir: str | os.PathLike | None) -> _Opened:
     from rc_keras.zoo.datasets.pascal_mt import Builder
 
     return Builder(data_dir=data_dir), rc_keras.pascal_context()
 
 
-def _scenes(config, manual_dir, data_dir):
+def _scenes(config: str, manual_dir: str | os.PathLike | None, data_dir: str | os.PathLike | None) -> _Opened:
     from rc_keras.zoo.datasets.scenes import Builder
     from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
 
     return Builder(config=config or None, data_dir=data_dir), scenes_tasks()
 
 
-def _folder(config, manual_dir, data_dir):
+def _folder(config: str, manual_dir: str | os.PathLike | None, data_dir: str | os.PathLike | None) -> _Opened:
     from rc_keras.zoo.datasets.folder import Builder
 
     if manual_dir is None:

@@ -18,7 +18,7 @@ TASKS = None  # those of the folder
 SCALES = ("paper", "small")
 
 
-def recipe(scale, tasks):
+def recipe(scale: str, tasks: tuple[str, ...]) -> Recipe:
     """The `Recipe` at a scale, one of `SCALES`."""
     if scale == "paper":
         return Recipe("folder", tasks, crop=(512, 512), steps=20000, checkpoint_every=500)

@@ -28,7 +28,7 @@ TASKS = ("edge", "semseg", "normals", "depth")
 SCALES = ("paper", "small")
 
 
-def recipe(scale, tasks=TASKS):
+def recipe(scale: str, tasks: tuple[str, ...] = TASKS) -> Recipe:
     """The `Recipe` at a scale, one of `SCALES`."""
     if scale == "paper":
         return Recipe("nyud_mt", tasks, crop=(425, 560), steps=19875, checkpoint_every=75, edge_tolerance=0.011)

@@ -20,7 +20,7 @@ TASKS = ("edge", "semseg", "human_parts", "normals", "saliency")
 SCALES = ("paper", "small")
 
 
-def recipe(scale, tasks=TASKS):
+def recipe(scale: str, tasks: tuple[str, ...] = TASKS) -> Recipe:
     """The `Recipe` at a scale, one of `SCALES`."""
     people_only = tuple(tasks) == ("human_parts",)
     epoch = 217 if people_only else 625  # steps

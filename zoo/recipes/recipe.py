@@ -4,9 +4,11 @@ import dataclasses
 import difflib
 import inspect
 import json
+import os
 import re
 import types
 import typing
+from typing import Any
 
 from rc_keras.whole_files import write_json
 
@@ -74,7 +76,7 @@ class Recipe:
     add_to: str | None = None
     seed: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for name in ("steps", "checkpoint_every", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"`{name}` must be at least 1. Received: {name}={getattr(self, name)}")
@@ -91,12 +93,12 @@ class Recipe:
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"`tasks` must be different names, at least one. Received: tasks={self.tasks}")
 
-    def save(self, path):
+    def save(self, path: str | os.PathLike) -> None:
         """Writes the recipe as JSON."""
         write_json(path, dataclasses.asdict(self))
 
     @classmethod
-    def load(cls, path):
+    def load(cls, path: str | os.PathLike) -> "Recipe":
         """Reads a saved recipe.
 
         Raises:
@@ -112,7 +114,7 @@ class Recipe:
         except (TypeError, ValueError) as error:
             raise ValueError(f"`{path}` must be a recipe saved by this version. Received: {error}") from error
 
-    def differences(self, other):
+    def differences(self, other: "Recipe") -> dict[str, tuple[Any, Any]]:
         """The fields in which another recipe differs, `{name: (own value, other value)}`."""
         pairs = {field.name: (getattr(self, field.name), getattr(other, field.name)) for field in FIELDS}
         return {name: pair for name, pair in pairs.items() if pair[0] != pair[1]}
@@ -122,7 +124,7 @@ FIELDS = dataclasses.fields(Recipe)
 _TYPES = typing.get_type_hints(Recipe)
 
 
-def describe_fields():
+def describe_fields() -> dict[str, str]:
     """What each field is, `{name: text}`, from the documentation of `Recipe`."""
     section = inspect.cleandoc(Recipe.__doc__ or "").partition("Attributes:\n")[2].partition("\n\n")[0]
     entries = re.findall(r"^    (\w+(?:, \w+)*): (.*(?:\n {8}.*)*)", section, re.MULTILINE)
@@ -130,7 +132,7 @@ def describe_fields():
     return {field.name: texts.get(field.name, "") for field in FIELDS}
 
 
-def parse_field(name, text):
+def parse_field(name: str, text: str) -> Any:
     """The value of a recipe's field from a command line.
 
     Args:
@@ -155,7 +157,7 @@ def parse_field(name, text):
         raise ValueError(f"`--{name}` must be {_in_words(kind)}. Received: --{name}={text}") from None
 
 
-def format_field(value):
+def format_field(value: Any) -> str:
     """The text that `parse_field` reads as a value."""
     if value is None:
         return "none"
@@ -164,7 +166,7 @@ def format_field(value):
     return ",".join(map(format_field, value)) if isinstance(value, tuple) else str(value)
 
 
-def _in_words(kind):
+def _in_words(kind: Any) -> str:
     words = {bool: "true or false", int: "a whole number", float: "a number", str: "a text"}
     if kind in words:
         return words[kind]
@@ -173,7 +175,7 @@ def _in_words(kind):
     return f"{'names' if kinds[0] is str else count} between commas"
 
 
-def _parse(kind, text):
+def _parse(kind: Any, text: str) -> Any:
     if kind is bool:
         return {"true": True, "false": False}[text.lower()]
     if typing.get_origin(kind) is not tuple:

@@ -14,13 +14,30 @@ TASKS = ("semseg", "parts", "edge", "saliency", "normals", "depth")
 SCALES = ("small", "tiny")
 
 
-def recipe(scale, tasks=TASKS):
+def recipe(scale: str, tasks: tuple[str, ...] = TASKS) -> Recipe:
     """The `Recipe` at a scale, one of `SCALES`."""
-    narrow = {"low_level_width": 24, "scales": (1.0, 1.25, 1.5)}
     if scale == "small":
-        size = (128, 128)
         return Recipe(
-            "scenes/128x128", tasks, size, 1000, 125, validate_every=250, decoder_width=64, response_images=64, **narrow
+            "scenes/128x128",
+            tasks,
+            crop=(128, 128),
+            steps=1000,
+            checkpoint_every=125,
+            validate_every=250,
+            decoder_width=64,
+            low_level_width=24,
+            response_images=64,
+            scales=(1.0, 1.25, 1.5),
         )
-    size = (64, 64)
-    return Recipe("scenes/tiny", tasks, size, 8, 4, decoder_width=32, batch_size=4, response_images=0, **narrow)
+    return Recipe(
+        "scenes/tiny",
+        tasks,
+        crop=(64, 64),
+        steps=8,
+        checkpoint_every=4,
+        decoder_width=32,
+        low_level_width=24,
+        response_images=0,
+        scales=(1.0, 1.25, 1.5),
+        batch_size=4,
+    )

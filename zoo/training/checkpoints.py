@@ -2,12 +2,15 @@
 
 import contextlib
 import errno
+import os
 import pathlib
 import re
+from collections.abc import Iterable, Mapping
 
 import keras
 
 from rc_keras.model import MultiTaskModel
+from rc_keras.zoo.strategy import Strategy
 
 _NAME = re.compile(r"step_(\d{8})\.keras")
 
@@ -24,7 +27,7 @@ class Checkpoints:
         keep: how many are kept.
     """
 
-    def __init__(self, folder, strategy, keep=2):
+    def __init__(self, folder: str | os.PathLike, strategy: Strategy, keep: int = 2) -> None:
         self.folder = pathlib.Path(folder)
         self._strategy = strategy
         self._keep = keep
@@ -33,16 +36,16 @@ class Checkpoints:
             for leftover in self.folder.glob(".step_*.keras"):  # of a write that was killed
                 leftover.unlink()
 
-    def steps(self):
+    def steps(self) -> list[int]:
         """Steps of the checkpoints there are, ascending."""
         matches = (_NAME.fullmatch(path.name) for path in self.folder.iterdir())
         return sorted(int(match[1]) for match in matches if match)
 
-    def path(self, step):
+    def path(self, step: int) -> pathlib.Path:
         """The file of a step."""
         return self.folder / f"step_{step:08d}.keras"
 
-    def save(self, model, step):
+    def save(self, model: MultiTaskModel, step: int) -> None:
         """Writes a checkpoint and removes old ones.
 
         Raises:
@@ -62,7 +65,7 @@ class Checkpoints:
         if self._strategy.is_chief:
             self._remove(self.steps()[: -self._keep])
 
-    def load(self, step, tasks, image_shape):
+    def load(self, step: int, tasks: Iterable[str], image_shape: Iterable[int | None]) -> MultiTaskModel:
         """Reads a checkpoint.
 
         Args:
@@ -90,7 +93,7 @@ class Checkpoints:
             )
         return model
 
-    def _remove(self, steps):
+    def _remove(self, steps: Iterable[int]) -> None:
         for step in steps:
             with contextlib.suppress(FileNotFoundError):
                 self.path(step).unlink()
@@ -104,10 +107,10 @@ class SaveCheckpoints(keras.callbacks.Callback):
         steps_per_epoch: as `fit` has it.
     """
 
-    def __init__(self, checkpoints, steps_per_epoch):
+    def __init__(self, checkpoints: Checkpoints, steps_per_epoch: int) -> None:
         super().__init__()
         self.checkpoints = checkpoints
         self.steps_per_epoch = steps_per_epoch
 
-    def on_epoch_end(self, epoch, logs=None):
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float] | None = None) -> None:
         self.checkpoints.save(self.model, (epoch + 1) * self.steps_per_epoch)

@@ -3,7 +3,7 @@
 import keras
 
 
-def make_deterministic(on_gpus=False):
+def make_deterministic(on_gpus: bool = False) -> None:
     """Makes TensorFlow compute the same bits every time, for the rest of the process; before it computes anything.
 
     Some of its kernels add up in the order in which threads get there, which is nothing to a training but everything to

@@ -1,7 +1,9 @@
 """A run: from a recipe to a trained model, resumable at every checkpoint."""
 
 import contextlib
+import os
 import pathlib
+from collections.abc import Iterator
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import numpy as np
 import rc_keras
 from rc_keras.methods import get_method
 from rc_keras.zoo.preprocessing import check_sizes, write_contact_sheet
+from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import (
     evaluation_stream,
     images_of_step,
@@ -17,6 +20,8 @@ from rc_keras.zoo.recipes.batches import (
     response_images,
     training_stream,
 )
+from rc_keras.zoo.recipes.data import Data
+from rc_keras.zoo.strategy import Strategy
 from rc_keras.zoo.training import run_folder
 from rc_keras.zoo.training.checkpoints import Checkpoints, SaveCheckpoints
 from rc_keras.zoo.training.history import History
@@ -26,7 +31,9 @@ from rc_keras.zoo.training.summaries import Summaries
 SHOWN_IMAGES = 4
 
 
-def train(recipe, data, workdir, strategy, verbose="auto"):
+def train(
+    recipe: Recipe, data: Data, workdir: str | os.PathLike, strategy: Strategy, verbose: str | int = "auto"
+) -> pathlib.Path:
     """Trains, or goes on with a run that was stopped.
 
     The folder gets `recipe.json`, `augmentation.png` (what training images look like), `checkpoints/`, `history.jsonl`,
@@ -71,7 +78,7 @@ def train(recipe, data, workdir, strategy, verbose="auto"):
     return trained
 
 
-def make_model(recipe, data):
+def make_model(recipe: Recipe, data: Data) -> rc_keras.MultiTaskModel:
     """The compiled model of a recipe, untrained."""
     tasks = data.select(recipe.tasks)
     image_shape = (*recipe.crop, 3)
@@ -110,7 +117,9 @@ def make_model(recipe, data):
     return model
 
 
-def _model(recipe, data, checkpoints, strategy):
+def _model(
+    recipe: Recipe, data: Data, checkpoints: Checkpoints, strategy: Strategy
+) -> tuple[rc_keras.MultiTaskModel, int]:
     """The model to go on with, and the steps it has taken."""
     steps = checkpoints.steps()
     strategy.wait()  # until every worker has looked
@@ -128,7 +137,16 @@ def _model(recipe, data, checkpoints, strategy):
         return checkpoints.load(steps[-1], recipe.tasks, (*recipe.crop, 3)), steps[-1]
 
 
-def _fit(model, step, recipe, data, workdir, checkpoints, strategy, verbose):
+def _fit(
+    model: rc_keras.MultiTaskModel,
+    step: int,
+    recipe: Recipe,
+    data: Data,
+    workdir: pathlib.Path,
+    checkpoints: Checkpoints,
+    strategy: Strategy,
+    verbose: str | int,
+) -> None:
     tasks = data.select(recipe.tasks)
     every = recipe.checkpoint_every
     drop_remainder = strategy.num_replicas > 1  # a smaller batch does not divide
@@ -168,7 +186,7 @@ def _fit(model, step, recipe, data, workdir, checkpoints, strategy, verbose):
 
 
 @contextlib.contextmanager
-def _data_removed(data, checkpoints):
+def _data_removed(data: Data, checkpoints: Checkpoints) -> Iterator[None]:
     """Says what happened when the prepared data disappears under a run."""
     import tensorflow as tf
 

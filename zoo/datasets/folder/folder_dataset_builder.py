@@ -1,8 +1,13 @@
 """The `folder` dataset: a folder of images with folders of labels, named like the tasks."""
 
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 
+from rc_keras.task import Task
 from rc_keras.zoo.datasets import label_checks
 from rc_keras.zoo.datasets.folder.folder_layout import FolderLayout
 from rc_keras.zoo.datasets.folder.label_coding import find_foreground, read_label, stored_dtype
@@ -38,7 +43,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     VERSION = tfds.core.Version("1.0.0")
     RELEASE_NOTES = {"1.0.0": "First release."}
 
-    def __init__(self, root, data_dir=None):
+    def __init__(self, root: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> None:
         self._layout = FolderLayout(root)
         names = ", ".join(task.name for task in self.tasks)
         config = tfds.core.BuilderConfig(name=self._layout.fingerprint, description=f"Tasks: {names}.")
@@ -47,17 +52,19 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         self._original_state = {"root": root, "data_dir": data_dir}
 
     @property
-    def tasks(self):
+    def tasks(self) -> list[Task]:
         """List of `rc_keras.Task`, one for each folder of labels, sorted by name."""
         return list(self._layout.tasks)
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         features = {"id": tfds.features.Text(), "image": tfds.features.Image(shape=(None, None, 3))}
         for task in self.tasks:
             features[task.name] = _make_feature(task)
         return self.dataset_info_from_configs(features=tfds.features.FeaturesDict(features))
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         del dl_manager
         layout = self._layout
         used = [stem for stems in layout.splits.values() for stem in stems]
@@ -66,10 +73,12 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         }
         return {split: self._generate_examples(stems, foregrounds) for split, stems in layout.splits.items()}
 
-    def _generate_examples(self, stems, foregrounds):
+    def _generate_examples(
+        self, stems: Iterable[str], foregrounds: Mapping[str, int]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
         layout = self._layout
 
-        def read(stem):
+        def read(stem: str) -> tuple[str, dict[str, Any]]:
             image = layout.images[stem]
             size = label_checks.read_image(image).shape[:2]
             example = {"id": stem, "image": image}
@@ -83,7 +92,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             raise RuntimeError(f"The files in `{layout.root}` must not change while they are read. Make a new builder.")
 
 
-def _make_feature(task):
+def _make_feature(task: Task) -> tfds.features.FeatureConnector:
     dtype = stored_dtype(task)
     if dtype == np.uint8:
         coloured = task.kind == "segmentation"

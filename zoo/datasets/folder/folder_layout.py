@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+from collections.abc import Sequence
 
 from rc_keras.zoo.datasets.folder.task_list import read_tasks
 
@@ -34,7 +35,7 @@ class FolderLayout:
         ValueError: If a name, a list or `tasks.json` is wrong.
     """
 
-    def __init__(self, root):
+    def __init__(self, root: str | os.PathLike) -> None:
         self.root = pathlib.Path(root)
         if not self.root.is_dir():
             raise FileNotFoundError(f"`root` must be a folder. Received: root={root!r}")
@@ -50,11 +51,11 @@ class FolderLayout:
             self._check_labels(split, stems)
         self.fingerprint = self._hash_files()
 
-    def has_changed(self):
+    def has_changed(self) -> bool:
         """Whether files came, went or were written since this object was made."""
         return FolderLayout(self.root).fingerprint != self.fingerprint
 
-    def _read_splits(self):
+    def _read_splits(self) -> dict[str, list[str]]:
         folder = self.root / "splits"
         if not folder.is_dir():
             return _split_by_hash(self.root, sorted(self.images))
@@ -71,7 +72,7 @@ class FolderLayout:
             raise ValueError(f"The lists in `{folder}` must share no image. Received: {both[0]!r} in both")
         return splits
 
-    def _check_labels(self, split, stems):
+    def _check_labels(self, split: str, stems: Sequence[str]) -> None:
         for name, files in self.labels.items():
             missing = [stem for stem in stems if stem not in files]
             if missing:
@@ -81,7 +82,7 @@ class FolderLayout:
                     f"missing in `{name}`."
                 )
 
-    def _hash_files(self):
+    def _hash_files(self) -> str:
         files = [*self.images.values(), *(path for labels in self.labels.values() for path in labels.values())]
         files += [self.root / "tasks.json", *(self.root / "splits" / f"{split}.txt" for split in SPLITS)]
         stats = []
@@ -95,10 +96,10 @@ class FolderLayout:
         return hashlib.sha256(content.encode()).hexdigest()[:16]
 
 
-def _files_by_stem(folder, suffixes):
+def _files_by_stem(folder: pathlib.Path, suffixes: Sequence[str]) -> dict[str, pathlib.Path]:
     if not folder.is_dir():
         raise FileNotFoundError(f"The folder `{folder}` must exist.")
-    files = {}
+    files: dict[str, pathlib.Path] = {}
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
@@ -119,7 +120,7 @@ def _files_by_stem(folder, suffixes):
     return files
 
 
-def _read_stems(path):
+def _read_stems(path: pathlib.Path) -> list[str]:
     if not path.is_file():
         raise FileNotFoundError(f"The split list `{path}` must exist, with one stem a line, or no folder `splits`.")
     try:
@@ -139,7 +140,7 @@ def _read_stems(path):
     return stems
 
 
-def _split_by_hash(root, stems):
+def _split_by_hash(root: pathlib.Path, stems: Sequence[str]) -> dict[str, list[str]]:
     """One in ten stems to validation, by its hash: other images coming or going do not move it.
 
     If that takes none or all, the stem of least hash alone is validation.
@@ -149,6 +150,6 @@ def _split_by_hash(root, stems):
     hashes = {stem: int.from_bytes(hashlib.sha256(stem.encode()).digest()[:8], "big") for stem in stems}
     validation = [stem for stem in stems if hashes[stem] < 2**64 // 10]
     if len(validation) in (0, len(stems)):
-        validation = [min(stems, key=hashes.get)]
+        validation = [min(stems, key=hashes.__getitem__)]
     held_out = set(validation)
     return {"train": [stem for stem in stems if stem not in held_out], "validation": validation}

@@ -1,14 +1,18 @@
 """What the files of labels mean, by the kind of their task."""
 
+import pathlib
+from collections.abc import Iterable, Sequence
+
 import numpy as np
 
+from rc_keras.task import Task
 from rc_keras.zoo.datasets import label_checks
 from rc_keras.zoo.datasets.ordered_map import ordered_map
 
 BINARY_KINDS = ("edge", "saliency")
 
 
-def stored_dtype(task):
+def stored_dtype(task: Task) -> type[np.generic]:
     """The smallest of uint8, uint16 and int32 that holds a task's labels and its `ignore`; float32 for numbers."""
     if task.kind in ("normals", "depth"):
         return np.float32
@@ -20,7 +24,7 @@ def stored_dtype(task):
     return np.int32
 
 
-def find_foreground(task, paths):
+def find_foreground(task: Task, paths: Iterable[pathlib.Path]) -> int:
     """The value that says "yes" in the labels of an edge or saliency task: 1, or 255 if no file holds a 1.
 
     Args:
@@ -35,7 +39,7 @@ def find_foreground(task, paths):
     return 1 if any(ordered_map(lambda path: np.any(_read_numbers(path) == 1), paths)) else 255
 
 
-def read_label(path, task, size, foreground):
+def read_label(path: pathlib.Path, task: Task, size: Sequence[int], foreground: int) -> np.ndarray:
     """Reads and checks one label.
 
     Args:
@@ -71,11 +75,11 @@ def read_label(path, task, size, foreground):
     return values.astype(stored_dtype(task))[..., None]
 
 
-def _read_numbers(path):
+def _read_numbers(path: pathlib.Path) -> np.ndarray:
     return label_checks.read_png(path) if path.suffix.lower() == ".png" else label_checks.read_npy(path)
 
 
-def _in_metres(path, millimetres):
+def _in_metres(path: pathlib.Path, millimetres: np.ndarray) -> np.ndarray:
     if millimetres.dtype != np.uint16:
         raise ValueError(
             f"`{path}` must be a PNG of 16 bits in millimetres, or a floating-point `.npy` in metres. Received: 8 bits"
@@ -83,7 +87,7 @@ def _in_metres(path, millimetres):
     return millimetres.astype(np.float32) / 1000
 
 
-def _binary(path, task, values, foreground):
+def _binary(path: pathlib.Path, task: Task, values: np.ndarray, foreground: int) -> np.ndarray:
     allowed = [0, foreground] if foreground == task.ignore else [0, foreground, task.ignore]
     wrong = ~np.isin(values, allowed)
     if values.ndim != 2 or np.any(wrong):

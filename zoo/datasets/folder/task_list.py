@@ -1,6 +1,9 @@
 """The tasks of a folder data set: from the catalogue, or from its `tasks.json`."""
 
 import json
+import pathlib
+from collections.abc import Sequence
+from typing import Any
 
 import rc_keras
 from rc_keras.names import unknown_name
@@ -12,7 +15,7 @@ _KEYS = ("name", "channels", "kind", "ignore", "loss_weight", "class_names")
 _RESERVED = ("id", "image", "images", "splits")
 
 
-def read_tasks(root, folders):
+def read_tasks(root: pathlib.Path, folders: Sequence[str]) -> list[rc_keras.Task]:
     """The tasks that a data set's folders hold labels of.
 
     Args:
@@ -36,7 +39,7 @@ def read_tasks(root, folders):
     return [entries[name] if name in entries else _find(path, name) for name in folders]
 
 
-def _find(path, name):
+def _find(path: pathlib.Path, name: str) -> rc_keras.Task:
     catalogue = {task.name for task in (*rc_keras.pascal_context(), *rc_keras.nyud())}
     if name not in catalogue:
         entry = {"name": name, "channels": 2, "kind": "segmentation", "class_names": ["other", name]}
@@ -47,7 +50,7 @@ def _find(path, name):
     return rc_keras.Task.get(name)
 
 
-def _read_entries(path):
+def _read_entries(path: pathlib.Path) -> dict[str, rc_keras.Task]:
     if not path.exists():
         return {}
     try:
@@ -65,7 +68,7 @@ def _read_entries(path):
     return tasks
 
 
-def _make_task(path, entry):
+def _make_task(path: pathlib.Path, entry: dict[str, Any]) -> rc_keras.Task:
     unknown = sorted(set(entry) - set(_KEYS))
     missing = sorted({"name", "channels", "kind"} - set(entry))
     if unknown or missing:

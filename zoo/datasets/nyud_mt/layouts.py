@@ -1,11 +1,13 @@
 """The two archives called NYUD_MT: same folders, same meaning, other files."""
 
+from rc_keras.zoo.datasets.file_path import FilePath
+
 # Folder: suffix of its files.
 RCM = {"images": "jpg", "segmentation": "mat", "edge": "png", "normals": "jpg", "depth": "mat"}
 NUMPY = {"images": "jpg", "segmentation": "png", "edge": "npy", "normals": "npy", "depth": "npy"}
 
 
-def find_layout(root):
+def find_layout(root: FilePath) -> dict[str, str]:
     """Tells the layouts apart by the files in `edge`.
 
     Args:

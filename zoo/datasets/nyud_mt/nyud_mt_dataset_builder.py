@@ -1,11 +1,15 @@
 """The `nyud_mt` dataset: NYUDv2 with the labels of four tasks, from a folder or archive."""
 
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 
 import rc_keras
 from rc_keras.zoo.datasets import label_checks
 from rc_keras.zoo.datasets.archive import find_root, read_splits
+from rc_keras.zoo.datasets.file_path import FilePath
 from rc_keras.zoo.datasets.nyud_mt.layouts import find_layout
 from rc_keras.zoo.datasets.nyud_mt.normal_map import NormalMap
 from rc_keras.zoo.datasets.ordered_map import ordered_map
@@ -30,7 +34,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     .png, .mat and .jpg files (RCM, ASTMT) or .npy and .png files (Vandenhende); which, is seen.
     """
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
                 {
@@ -45,7 +49,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://cs.nyu.edu/~fergus/datasets/nyu_depth_v2.html",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         root = find_root(dl_manager, "NYUD_MT")
         # Everything is looked for before anything is written.
         layout = find_layout(root)
@@ -54,15 +60,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             _check_files(root, layout, split, names)
         return {split: self._generate_examples(root, layout, names) for split, names in ids.items()}
 
-    def _generate_examples(self, root, layout, names):
-        def read(name):
+    def _generate_examples(
+        self, root: FilePath, layout: Mapping[str, str], names: Iterable[str]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        def read(name: str) -> tuple[str, dict[str, Any]]:
             paths = {folder: root / folder / f"{name}.{suffix}" for folder, suffix in layout.items()}
             return name, _read_example(name, paths)
 
         yield from ordered_map(read, names)
 
 
-def _check_files(root, layout, split, ids):
+def _check_files(root: FilePath, layout: Mapping[str, str], split: str, ids: Sequence[str]) -> None:
     for folder, suffix in layout.items():
         present = {path.name for path in (root / folder).iterdir()}
         missing = [i for i in ids if f"{i}.{suffix}" not in present]
@@ -74,7 +82,7 @@ def _check_files(root, layout, split, ids):
             )
 
 
-def _read_example(name, paths):
+def _read_example(name: str, paths: Mapping[str, FilePath]) -> dict[str, Any]:
     size = label_checks.read_image(paths["images"]).shape[:2]
     return {
         "id": name,
@@ -86,7 +94,7 @@ def _read_example(name, paths):
     }
 
 
-def _read_numbers(path, key, size):
+def _read_numbers(path: FilePath, key: str, size: Sequence[int]) -> np.ndarray:
     """The one-channel label in a file of any layout, (height, width)."""
     if path.suffix == ".mat":
         values = label_checks.read_mat(path, key)
@@ -96,7 +104,7 @@ def _read_numbers(path, key, size):
     return values
 
 
-def _read_semseg(path, size):
+def _read_semseg(path: FilePath, size: Sequence[int]) -> np.ndarray:
     classes = _read_numbers(path, "segmentation", size)
     # 255 means the same as 0 here: no label.
     classes = np.where(classes == 255, 0, classes)
@@ -104,7 +112,7 @@ def _read_semseg(path, size):
     return classes.astype(np.uint8)[..., None]
 
 
-def _read_edge(path, size):
+def _read_edge(path: FilePath, size: Sequence[int]) -> np.ndarray:
     edge = _read_numbers(path, "edge", size)
     low, high = edge.min(), edge.max()
     if not 0 <= low <= high <= 255 or edge.ndim != 2:
@@ -114,7 +122,7 @@ def _read_edge(path, size):
     return (edge > (0.5 if high <= 1 else 127)).astype(np.uint8)[..., None]
 
 
-def _read_normals(path, size):
+def _read_normals(path: FilePath, size: Sequence[int]) -> FilePath | np.ndarray:
     """The JPEG file itself, or pixels made of an array."""
     is_array = path.suffix == ".npy"
     values = label_checks.read_npy(path) if is_array else label_checks.read_rgb(path)
@@ -123,6 +131,6 @@ def _read_normals(path, size):
     return np.round((n + 1) * 127.5).astype(np.uint8) if is_array else path
 
 
-def _read_depth(path, size):
+def _read_depth(path: FilePath, size: Sequence[int]) -> np.ndarray:
     depth = _read_numbers(path, "depth", size)
     return label_checks.metres(path, TASKS["depth"], depth)[..., None]

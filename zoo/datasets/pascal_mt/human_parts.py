@@ -1,7 +1,10 @@
 """Six parts of people, from the annotations of PASCAL-Parts."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from rc_keras.zoo.datasets.file_path import FilePath
 from rc_keras.zoo.datasets.label_checks import check_size, read_mat
 
 PERSON = 15
@@ -19,7 +22,7 @@ PARTS = {
 CLASSES = {part: number for number, parts in PARTS.items() for part in parts.split()}
 
 
-def read_human_parts(path, size):
+def read_human_parts(path: FilePath, size: Sequence[int]) -> np.ndarray:
     """Reads the parts of all people of an image.
 
     The file's structure is `anno.objects(i).{class_ind, mask, parts(j).{part_name, mask}}`. Where
@@ -51,7 +54,7 @@ def read_human_parts(path, size):
     return label
 
 
-def _parts_of_people(path, anno):
+def _parts_of_people(path: FilePath, anno: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """List of (name, mask)."""
     try:
         people = [o for o in anno["objects"][0, 0].ravel() if int(o["class_ind"].item()) == PERSON]

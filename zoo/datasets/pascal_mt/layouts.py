@@ -1,7 +1,13 @@
 """The two archives called PASCAL_MT: the same labels, in other folders."""
 
+from collections.abc import Sequence
+from typing import TypeAlias
+
+from rc_keras.zoo.datasets.file_path import FilePath
+
 # What is looked for: the folders it may be in, the preferred first, and the suffix of its files.
-RCM = {
+Layout: TypeAlias = dict[str, tuple[tuple[str, ...], str]]
+RCM: Layout = {
     "image": (("JPEGImages",), "jpg"),
     "context": (("Context/trainval",), "mat"),
     "parts": (("PascalParts",), "mat"),
@@ -9,7 +15,7 @@ RCM = {
     "normals": (("NormalsDistill",), "png"),
     "saliency": (("SaliencyDistill",), "png"),
 }
-ASTMT = {
+ASTMT: Layout = {
     "image": (("JPEGImages",), "jpg"),
     "context": (("pascal-context/trainval",), "mat"),
     "parts": (("human_parts",), "mat"),
@@ -19,7 +25,7 @@ ASTMT = {
 }
 
 
-def find_layout(root):
+def find_layout(root: FilePath) -> Layout:
     """Tells the layouts apart by the folder of the normals.
 
     Args:
@@ -43,7 +49,7 @@ def find_layout(root):
     return found[0]
 
 
-def find_files(root, layout, split, ids):
+def find_files(root: FilePath, layout: Layout, split: str, ids: Sequence[str]) -> dict[str, dict[str, FilePath]]:
     """Finds every file of every image.
 
     Args:
@@ -58,7 +64,7 @@ def find_files(root, layout, split, ids):
     Raises:
         FileNotFoundError: If a file is missing; says which, and how many more of its kind.
     """
-    files = {image_id: {} for image_id in ids}
+    files: dict[str, dict[str, FilePath]] = {image_id: {} for image_id in ids}
     for kind, (folders, suffix) in layout.items():
         # Listing a folder once is faster than asking for each file.
         for folder in reversed([root / folder for folder in folders if (root / folder).is_dir()]):

@@ -3,8 +3,10 @@
 import json
 import pathlib
 
+from rc_keras.zoo.datasets.file_path import FilePath
 
-def normals_classes(root):
+
+def normals_classes(root: FilePath) -> list[int]:
     """Ids of the classes that the NYU and the Context class lists share, and of `tvmonitor`.
 
     The normals come from a network trained on NYU, so they are used only on things it has seen.
@@ -29,7 +31,7 @@ def normals_classes(root):
     return sorted({context[name] for name in context if name in nyu and name != "unknown"} | {context["tvmonitor"]})
 
 
-def _read(path):
+def _read(path: FilePath) -> dict[str, int]:
     try:
         classes = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:

@@ -6,31 +6,35 @@ without knowing its class.
 """
 
 import math
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from rc_keras.zoo.datasets.scenes.classes import PARTS
 from rc_keras.zoo.datasets.scenes.solids import BOX, ELLIPSOID, FRUSTUM, Solid
 
+Vector: TypeAlias = Sequence[float] | np.ndarray
+
 _BODY, _HEAD, _ARM, _LEG, _SURFACE, _BACK = (
     PARTS.index(name) for name in ("body", "head", "arm", "leg", "surface", "back")
 )
 
 
-def box(centre, size, part, coat=0, axes=None):
+def box(centre: Vector, size: Vector, part: int, coat: int = 0, axes: np.ndarray | None = None) -> Solid:
     """Returns a box of full `size` about `centre`."""
     axes = np.eye(3) if axes is None else axes
     return Solid(BOX, np.array(centre, float), axes, np.array(size, float) / 2, 1.0, part, coat)
 
 
-def ball(centre, radii, part, coat=0, axes=None):
+def ball(centre: Vector, radii: Vector | float, part: int, coat: int = 0, axes: np.ndarray | None = None) -> Solid:
     """Returns an ellipsoid with the half axes `radii`."""
     axes = np.eye(3) if axes is None else axes
     radii = np.broadcast_to(np.array(radii, float), 3)
     return Solid(ELLIPSOID, np.array(centre, float), axes, radii, 1.0, part, coat)
 
 
-def limb(start, end, start_radius, end_radius, part, coat=0):
+def limb(start: Vector, end: Vector, start_radius: float, end_radius: float, part: int, coat: int = 0) -> Solid:
     """Returns a frustum from `start` to `end`."""
     start, end = np.array(start, float), np.array(end, float)
     x, y, z = end - start
@@ -44,13 +48,13 @@ def limb(start, end, start_radius, end_radius, part, coat=0):
     return Solid(FRUSTUM, (start + end) / 2, axes, half, end_radius / start_radius, part, coat)
 
 
-def turn(angle):
+def turn(angle: float) -> np.ndarray:
     """Returns the (3, 3) rotation by `angle` radians about the z axis."""
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[c, -s, 0.0], [s, c, 0.0], [0.0, 0.0, 1.0]])
 
 
-def table(rng):
+def table(rng: np.random.Generator) -> list[Solid]:
     """A rectangular table on four legs, or a round one on a pedestal."""
     height = rng.uniform(0.38, 0.55) if rng.random() < 0.3 else rng.uniform(0.66, 0.8)
     thick = rng.uniform(0.03, 0.07)
@@ -69,7 +73,7 @@ def table(rng):
     return solids
 
 
-def chair(rng):
+def chair(rng: np.random.Generator) -> list[Solid]:
     """A chair with four legs, or one column, and a solid or slatted back."""
     side, height = rng.uniform(0.4, 0.5), rng.uniform(0.42, 0.5)
     back, thick = rng.uniform(0.4, 0.55), rng.uniform(0.03, 0.07)
@@ -101,7 +105,7 @@ def chair(rng):
     return solids
 
 
-def sofa(rng):
+def sofa(rng: np.random.Generator) -> list[Solid]:
     """A sofa with arms, seat cushions and sometimes a pillow."""
     width, depth = rng.uniform(1.2, 2.0), rng.uniform(0.75, 0.9)
     seat, back, arm = rng.uniform(0.38, 0.45), rng.uniform(0.72, 0.92), rng.uniform(0.54, 0.64)
@@ -132,7 +136,7 @@ def sofa(rng):
     return solids
 
 
-def shelf(rng):
+def shelf(rng: np.random.Generator) -> list[Solid]:
     """An open shelf with a back panel and some books."""
     width, depth = rng.uniform(0.6, 1.1), rng.uniform(0.26, 0.36)
     height, boards = rng.uniform(0.8, 1.9), int(rng.integers(3, 6))
@@ -157,17 +161,17 @@ def shelf(rng):
     return solids
 
 
-def floor_lamp(rng):
+def floor_lamp(rng: np.random.Generator) -> list[Solid]:
     """A standing lamp: foot, pole and shade."""
     return _lamp(rng, rng.uniform(1.15, 1.6), rng.uniform(0.15, 0.24), 0.014)
 
 
-def table_lamp(rng):
+def table_lamp(rng: np.random.Generator) -> list[Solid]:
     """A small lamp that stands on a table."""
     return _lamp(rng, rng.uniform(0.3, 0.45), rng.uniform(0.1, 0.15), 0.02)
 
 
-def pendant_lamp(rng):
+def pendant_lamp(rng: np.random.Generator) -> list[Solid]:
     """A lamp that hangs from z = 0 downwards."""
     drop, radius = rng.uniform(0.35, 0.75), rng.uniform(0.14, 0.26)
     tall = rng.uniform(0.16, 0.28)
@@ -178,17 +182,17 @@ def pendant_lamp(rng):
     return [*solids, limb((0, 0, -drop - tall), (0, 0, -drop), radius, top, _HEAD)]
 
 
-def plant(rng):
+def plant(rng: np.random.Generator) -> list[Solid]:
     """A potted plant: bush, tree, fir or cactus."""
     return _plant(rng, rng.uniform(0.8, 1.2))
 
 
-def small_plant(rng):
+def small_plant(rng: np.random.Generator) -> list[Solid]:
     """A potted plant for a table."""
     return _plant(rng, rng.uniform(0.3, 0.42))
 
 
-def person(rng):
+def person(rng: np.random.Generator) -> list[Solid]:
     """A standing, walking or waving figure."""
     height = rng.uniform(1.5, 1.85)
     # Joint heights as shares of the body height, after an artist's figure of 7.5 heads.
@@ -230,7 +234,7 @@ def person(rng):
     return [solid.moved(np.eye(3), np.array([0, 0, -drop])) for solid in solids]
 
 
-def dog(rng):
+def dog(rng: np.random.Generator) -> list[Solid]:
     """A four-legged animal."""
     size = rng.uniform(0.55, 1.0)
     long, tall = size * rng.uniform(0.55, 0.75), size * rng.uniform(0.38, 0.5)
@@ -255,7 +259,7 @@ def dog(rng):
     return [*solids, limb(tail, tip, 0.035 * size, 0.015 * size, _BODY, 1)]
 
 
-def carton(rng, largest=0.6):
+def carton(rng: np.random.Generator, largest: float = 0.6) -> list[Solid]:
     """A box, half of the time with a lid."""
     size = rng.uniform(0.35, 1.0, 3) * largest
     solids = [box((0, 0, size[2] / 2), size, _BODY)]
@@ -265,13 +269,13 @@ def carton(rng, largest=0.6):
     return solids
 
 
-def toy_ball(rng, largest=0.32):
+def toy_ball(rng: np.random.Generator, largest: float = 0.32) -> list[Solid]:
     """A ball."""
     radius = rng.uniform(0.35, 1.0) * largest
     return [ball((0, 0, radius), radius, _BODY)]
 
 
-def picture(rng):
+def picture(rng: np.random.Generator) -> list[Solid]:
     """A framed picture that hangs in the plane y = 0 about the origin and looks along +y."""
     width, height = rng.uniform(0.35, 1.0, 2)
     return [
@@ -280,7 +284,7 @@ def picture(rng):
     ]
 
 
-def _four_legs(x, y, height, radius, foot):
+def _four_legs(x: float, y: float, height: float, radius: float, foot: float) -> list[Solid]:
     return [
         limb((i * x, j * y, 0), (i * x, j * y, height), radius * foot, radius, _LEG, 1)
         for i in (-1, 1)
@@ -288,7 +292,7 @@ def _four_legs(x, y, height, radius, foot):
     ]
 
 
-def _lamp(rng, height, radius, pole):
+def _lamp(rng: np.random.Generator, height: float, radius: float, pole: float) -> list[Solid]:
     tall = radius * rng.uniform(1.0, 1.7)
     foot = radius * rng.uniform(0.6, 0.85)
     solids = [
@@ -301,7 +305,7 @@ def _lamp(rng, height, radius, pole):
     return [*solids, limb((0, 0, height - tall / 2), (0, 0, height + tall / 2), radius, top, _HEAD)]
 
 
-def _plant(rng, height):
+def _plant(rng: np.random.Generator, height: float) -> list[Solid]:
     pot = height * rng.uniform(0.14, 0.2)
     rim = height * rng.uniform(0.22, 0.32)
     solids = [
@@ -345,6 +349,6 @@ def _plant(rng, height):
     return solids
 
 
-def _tilt(angle):
+def _tilt(angle: float) -> np.ndarray:
     c, s = np.cos(angle), np.sin(angle)
     return np.array([[1.0, 0, 0], [0, c, s], [0, -s, c]])

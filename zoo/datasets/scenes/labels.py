@@ -6,7 +6,7 @@ SALIENT_AREA = 0.01
 SALIENT_REACH = 1.25
 
 
-def object_edges(instance, depth):
+def object_edges(instance: np.ndarray, depth: np.ndarray) -> np.ndarray:
     """Returns the visible boundaries of object instances.
 
     A pixel is an edge where one of its four neighbours belongs to another instance that is not
@@ -22,17 +22,14 @@ def object_edges(instance, depth):
     """
     edge = np.zeros(instance.shape, bool)
     for axis in (0, 1):
-        first = [slice(None)] * 2
-        second = [slice(None)] * 2
-        first[axis], second[axis] = slice(None, -1), slice(1, None)
-        first, second = tuple(first), tuple(second)
+        first, second = ((slice(None),) * axis + (part,) for part in (slice(None, -1), slice(1, None)))
         differ = instance[first] != instance[second]
         edge[first] |= differ & (depth[first] <= depth[second])
         edge[second] |= differ & (depth[second] <= depth[first])
     return edge.astype(np.uint8)
 
 
-def saliency(instance, depth, candidates):
+def saliency(instance: np.ndarray, depth: np.ndarray, candidates: np.ndarray) -> np.ndarray:
     """Returns the foreground: the nearest objects.
 
     An object counts if it covers at least `SALIENT_AREA` of the image. The nearest such object

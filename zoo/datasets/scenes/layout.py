@@ -1,16 +1,21 @@
 """Draws a room: its size, what stands in it and where, the camera and the light."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TypeAlias
 
 import numpy as np
 
 from rc_keras.zoo.datasets.scenes import furniture
 from rc_keras.zoo.datasets.scenes.classes import CLASSES
+from rc_keras.zoo.datasets.scenes.solids import Solid
 from rc_keras.zoo.datasets.scenes.texture import Surfaces, sample_surfaces
 
 # Instances 0, 1 and 2; objects follow.
 ROOM_INSTANCES = ("floor", "wall", "ceiling")
 _COATS = 4
+
+_Object: TypeAlias = tuple[str, list[Solid]]  # name of the class, solids in the world frame
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,7 +64,7 @@ class Scene:
     """
 
     size: np.ndarray
-    solids: list
+    solids: list[Solid]
     instance: np.ndarray
     classes: np.ndarray
     surface: np.ndarray
@@ -68,7 +73,7 @@ class Scene:
     light: Light
 
 
-def sample_scene(rng):
+def sample_scene(rng: np.random.Generator) -> Scene:
     """Draws a `Scene` with a NumPy generator."""
     size = np.array([rng.uniform(3.4, 6.0), rng.uniform(3.4, 6.0), rng.uniform(2.4, 3.0)])
     camera = _sample_camera(rng, size)
@@ -94,7 +99,7 @@ def sample_scene(rng):
     )
 
 
-def _sample_camera(rng, size):
+def _sample_camera(rng: np.random.Generator, size: np.ndarray) -> Camera:
     # From near a corner across the room, so that most of the floor is in view.
     corner = rng.integers(0, 2, 2)
     near = np.array([rng.uniform(0.3, 0.9), rng.uniform(0.3, 0.9)])
@@ -113,14 +118,14 @@ def _sample_camera(rng, size):
 class _Floor:
     """Keeps track of which discs of the floor are taken."""
 
-    def __init__(self, size, camera):
+    def __init__(self, size: np.ndarray, camera: Camera) -> None:
         self.size = size[:2]
         self.eye = camera.position[:2]
         self.gaze = camera.axes[2, :2] / np.linalg.norm(camera.axes[2, :2])
         self.half_angle = camera.field_of_view / 2
-        self.discs = []
+        self.discs: list[tuple[np.ndarray, float]] = []
 
-    def take(self, point, radius, seen=0.8):
+    def take(self, point: np.ndarray, radius: float, seen: float = 0.8) -> bool:
         """Reserves a disc if it is free, in view and not too near; tells whether it did."""
         offset = point - self.eye
         distance = np.hypot(*offset)
@@ -133,7 +138,7 @@ class _Floor:
         self.discs.append((point, radius))
         return True
 
-    def place(self, rng, radius):
+    def place(self, rng: np.random.Generator, radius: float) -> np.ndarray | None:
         """Returns a free point in view, or None."""
         if (2 * radius >= self.size).any():
             return None
@@ -143,7 +148,7 @@ class _Floor:
                 return point
         return None
 
-    def place_at_wall(self, rng, width, depth):
+    def place_at_wall(self, rng: np.random.Generator, width: float, depth: float) -> tuple[np.ndarray, float] | None:
         """Returns a free point before a wall, and the angle that faces the room, or None."""
         for _ in range(12):
             wall = rng.integers(4)
@@ -177,7 +182,7 @@ _ON_TABLE = {
 }
 
 
-def _furnish(rng, size, camera):
+def _furnish(rng: np.random.Generator, size: np.ndarray, camera: Camera) -> list[_Object]:
     """Returns a list of (class name, solids in the world frame)."""
     floor = _Floor(size, camera)
     objects = []
@@ -203,7 +208,7 @@ def _furnish(rng, size, camera):
     return objects
 
 
-def _set_table(rng, top, point):
+def _set_table(rng: np.random.Generator, top: Solid, point: np.ndarray) -> list[_Object]:
     height = top.centre[2] + top.half[2]
     reach = 0.6 * min(top.half[:2])
     angle = rng.uniform(-np.pi, np.pi)
@@ -216,7 +221,7 @@ def _set_table(rng, top, point):
     return objects
 
 
-def _seat(rng, floor, point, radius):
+def _seat(rng: np.random.Generator, floor: _Floor, point: np.ndarray, radius: float) -> list[_Object]:
     objects = []
     for angle in rng.uniform(-np.pi, np.pi) + np.pi / 2 * np.arange(rng.integers(0, 3)):
         away = np.array([np.cos(angle), np.sin(angle)])
@@ -228,7 +233,7 @@ def _seat(rng, floor, point, radius):
     return objects
 
 
-def _hang(rng, size, floor):
+def _hang(rng: np.random.Generator, size: np.ndarray, floor: _Floor) -> list[_Object]:
     """Pictures on the far walls, and sometimes a lamp from the ceiling."""
     objects = []
     for wall in rng.permutation(4)[: rng.integers(1, 4)]:
@@ -244,12 +249,12 @@ def _hang(rng, size, floor):
     return objects
 
 
-def _moved(solids, angle, offset):
-    rotation, offset = furniture.turn(angle), np.array(offset, float)
-    return [solid.moved(rotation, offset) for solid in solids]
+def _moved(solids: Sequence[Solid], angle: float, offset: Sequence[float]) -> list[Solid]:
+    rotation, shift = furniture.turn(angle), np.array(offset, float)
+    return [solid.moved(rotation, shift) for solid in solids]
 
 
-def _bounds(solids):
+def _bounds(solids: Sequence[Solid]) -> tuple[np.ndarray, np.ndarray]:
     """Returns the corners (2, 3) of a box that holds all solids, axis by axis."""
     reach = np.array([np.abs(s.axes.T) @ s.half for s in solids])
     centre = np.array([s.centre for s in solids])

@@ -1,21 +1,25 @@
 """Renders a room and its six labels by ray casting, with NumPy alone."""
 
 import dataclasses
+from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from rc_keras.zoo.datasets.scenes import labels
 from rc_keras.zoo.datasets.scenes.classes import CLASSES, ROOM_CLASSES
-from rc_keras.zoo.datasets.scenes.layout import ROOM_INSTANCES, sample_scene
+from rc_keras.zoo.datasets.scenes.layout import ROOM_INSTANCES, Scene, sample_scene
 from rc_keras.zoo.datasets.scenes.solids import BOX, exit_box, intersect, normals
 from rc_keras.zoo.datasets.scenes.texture import Surfaces, albedo
+
+_Table = TypeVar("_Table", np.ndarray, Surfaces)
 
 # Where a pixel of high contrast is sampled again: a rotated 2 x 2 grid.
 _SUBPIXELS = np.array([[-0.125, -0.375], [0.375, -0.125], [0.125, 0.375], [-0.375, 0.125]])
 _CONTRAST = 0.15
 
 
-def render_scene(seed, size=128):
+def render_scene(seed: int | Sequence[int], size: int | tuple[int, int] = 128) -> dict[str, np.ndarray]:
     """Renders the scene of a seed.
 
     The same seed gives the same scene at every size, and the same bytes on one machine with one
@@ -41,13 +45,13 @@ def render_scene(seed, size=128):
         - `focal_length`: () float32, pixels. The optical axis meets the image at its centre
           (width / 2, height / 2), a pixel's centre has half-integer coordinates.
     """
-    height, width = (size, size) if np.ndim(size) == 0 else size
+    height, width = (size, size) if isinstance(size, (int, np.integer)) else size
     rng = np.random.default_rng(seed)
     drawn = sample_scene(rng)
     scene = _Tables.of(drawn)
     focal = width / 2 / np.tan(drawn.camera.field_of_view / 2)
 
-    def aim(rows, columns):
+    def aim(rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
         x, y = (columns - width / 2) / focal, (rows - height / 2) / focal
         return scene.camera_axes.T @ np.stack([x, y, np.ones_like(x)])
 
@@ -58,13 +62,13 @@ def render_scene(seed, size=128):
 
     # Labels are exact; for colours single precision does.
     rough = scene.single()
-    image = _shade(rough, *(x.astype(np.float32) for x in (rays, depth, local, normal)), solid)
+    image = _shade(rough, solid, *(x.astype(np.float32) for x in (rays, depth, local, normal)))
     image = image.reshape(3, height, width)
     again = np.flatnonzero(_contrast(image) > _CONTRAST)
     fine = (_SUBPIXELS[..., None] + np.stack([rows, columns])[:, again]).swapaxes(0, 1)
     fine = aim(*fine.reshape(2, -1)).astype(np.float32)
     t, met = _trace(rough, rough.eye, fine)
-    colour = _shade(rough, fine, t, *_surface(rough, fine, t, met), met)
+    colour = _shade(rough, met, fine, t, *_surface(rough, fine, t, met))
     image.reshape(3, -1)[:, again] = colour.reshape(3, len(_SUBPIXELS), -1).mean(axis=1)
 
     image = np.moveaxis(image, 0, -1)
@@ -110,7 +114,7 @@ class _Tables:
     surfaces: Surfaces
 
     @classmethod
-    def of(cls, scene):
+    def of(cls, scene: Scene) -> "_Tables":
         room = np.arange(len(ROOM_INSTANCES))
         solids = scene.solids
         return cls(
@@ -132,10 +136,10 @@ class _Tables:
             surfaces=scene.surfaces,
         )
 
-    def single(self):
+    def single(self) -> "_Tables":
         """Returns the tables in single precision."""
 
-        def cast(value):
+        def cast(value: _Table) -> _Table:
             if isinstance(value, Surfaces):
                 return Surfaces(**{k: cast(v) for k, v in vars(value).items()})
             return value.astype(np.float32) if value.dtype == np.float64 else value
@@ -143,7 +147,9 @@ class _Tables:
         return _Tables(**{key: cast(value) for key, value in vars(self).items()})
 
 
-def _trace(scene, origin, rays, limit=np.inf):
+def _trace(
+    scene: _Tables, origin: np.ndarray, rays: np.ndarray, limit: float = np.inf
+) -> tuple[np.ndarray, np.ndarray]:
     """Returns where rays from one point first meet a solid or the room.
 
     Args:
@@ -184,7 +190,7 @@ def _trace(scene, origin, rays, limit=np.inf):
     return best, winner
 
 
-def _surface(scene, rays, t, solid):
+def _surface(scene: _Tables, rays: np.ndarray, t: np.ndarray, solid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Returns positions in the solid's frame (metres) and world normals, both (3, n)."""
     points = scene.eye[:, None] + t * rays
     local, normal = points.copy(), np.zeros_like(points)
@@ -192,7 +198,7 @@ def _surface(scene, rays, t, solid):
     for k in np.unique(scene.kind):
         rows = np.flatnonzero(kind == k)
         if k < 0:
-            normal[:, rows] = -normals(BOX, points[:, rows] / scene.size[:, None] * 2 - 1, None)
+            normal[:, rows] = -normals(BOX, points[:, rows] / scene.size[:, None] * 2 - 1, 1.0)
             continue
         s = solid[rows]
         axes, half = scene.axes[s].transpose(1, 2, 0), scene.half[s].T
@@ -203,7 +209,9 @@ def _surface(scene, rays, t, solid):
     return local, _unit(normal)
 
 
-def _shade(scene, rays, t, local, normal, solid):
+def _shade(
+    scene: _Tables, solid: np.ndarray, rays: np.ndarray, t: np.ndarray, local: np.ndarray, normal: np.ndarray
+) -> np.ndarray:
     """Returns sRGB colours in 0..1, (3, n)."""
     points = scene.eye[:, None] + t * rays
     # Lifted off the surface, or it would shade itself.
@@ -229,7 +237,7 @@ def _shade(scene, rays, t, local, normal, solid):
     return (1 - np.exp(-1.9 * lit)) ** (1 / 2.2)
 
 
-def _contrast(image):
+def _contrast(image: np.ndarray) -> np.ndarray:
     """Returns the largest difference of each pixel to its four neighbours, (height, width)."""
     result = np.zeros(image.shape[1:])
     down = np.abs(np.diff(image, axis=1)).max(axis=0)
@@ -244,9 +252,9 @@ def _contrast(image):
     return result
 
 
-def _dot(a, b):
+def _dot(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return np.einsum("in,in->n", a, b)
 
 
-def _unit(vectors):
+def _unit(vectors: np.ndarray) -> np.ndarray:
     return vectors / np.sqrt(_dot(vectors, vectors))

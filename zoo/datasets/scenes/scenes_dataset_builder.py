@@ -1,6 +1,8 @@
 """The `scenes` dataset: rendered rooms with six labels, no download."""
 
 import dataclasses
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -43,10 +45,10 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         ScenesConfig(name="tiny", description="For tests.", size=64, train=16, validation=8),
     ]
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         size = self.builder_config.size
 
-        def labels(names=None):
+        def labels(names: Sequence[str] | None = None) -> tfds.features.Image:
             return tfds.features.Image(shape=(size, size, 1), encoding_format="png", use_colormap=names is not None)
 
         return self.dataset_info_from_configs(
@@ -64,7 +66,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://arxiv.org/abs/2007.12540",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[int, dict[str, Any]]]]:
         del dl_manager
         config = self.builder_config
         return {
@@ -72,7 +76,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             "validation": self._generate_examples(1, config.validation),
         }
 
-    def _generate_examples(self, split, count):
+    def _generate_examples(self, split: int, count: int) -> Iterator[tuple[int, dict[str, Any]]]:
         for index in range(count):
             scene = render_scene((split, index), self.builder_config.size)
             yield index, {name: scene[name] for name in self.info.features}

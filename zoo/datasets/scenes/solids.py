@@ -40,12 +40,12 @@ class Solid:
     part: int = 0
     coat: int = 0
 
-    def moved(self, rotation, offset):
+    def moved(self, rotation: np.ndarray, offset: np.ndarray) -> "Solid":
         """Returns the solid turned by `rotation` (3, 3) about the origin, then shifted."""
         return dataclasses.replace(self, centre=rotation @ self.centre + offset, axes=self.axes @ rotation.T)
 
     @property
-    def radius(self):
+    def radius(self) -> float:
         """Radius of a sphere about `centre` that holds the solid, in metres."""
         x, y, z = self.half
         if self.kind == ELLIPSOID:
@@ -55,7 +55,9 @@ class Solid:
         return float(np.hypot(max(x, y) * max(1.0, self.taper), z))
 
 
-def intersect(kind, origin, directions, taper):
+def intersect(
+    kind: int | np.integer, origin: np.ndarray, directions: np.ndarray, taper: float | np.floating
+) -> np.ndarray:
     """Returns the ray parameter of the first entry into a unit solid.
 
     Args:
@@ -74,19 +76,19 @@ def intersect(kind, origin, directions, taper):
     return _intersect_frustum(origin, directions, taper)
 
 
-def exit_box(origin, directions):
+def exit_box(origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
     """Returns the ray parameter at which rays that start inside the unit cube leave it."""
     x, y, z = (np.copysign(1.0, directions) - origin[:, None]) / _nonzero(directions)
     return np.minimum(np.minimum(x, y), z)
 
 
-def normals(kind, points, taper):
+def normals(kind: int | np.integer, points: np.ndarray, taper: np.ndarray | float) -> np.ndarray:
     """Returns outward normals of a unit solid, not normalised.
 
     Args:
         kind: `BOX`, `ELLIPSOID` or `FRUSTUM`.
         points: (3, n) on the unit solid.
-        taper: (n,), see the module.
+        taper: (n,) or one number, see the module.
 
     Returns:
         (3, n).
@@ -106,7 +108,7 @@ def normals(kind, points, taper):
     return result
 
 
-def _intersect_box(origin, directions):
+def _intersect_box(origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
     inverse = 1 / _nonzero(directions)
     middle, reach = -origin[:, None] * inverse, np.abs(inverse)
     near, far = middle - reach, middle + reach
@@ -115,7 +117,7 @@ def _intersect_box(origin, directions):
     return np.where((enter <= leave) & (enter > 0), enter, np.inf)
 
 
-def _intersect_ellipsoid(origin, directions):
+def _intersect_ellipsoid(origin: np.ndarray, directions: np.ndarray) -> np.ndarray:
     dx, dy, dz = directions
     a = dx * dx + dy * dy + dz * dz
     b = origin @ directions
@@ -124,7 +126,7 @@ def _intersect_ellipsoid(origin, directions):
     return np.where((discriminant >= 0) & (t > 0), t, np.inf)
 
 
-def _intersect_frustum(origin, directions, taper):
+def _intersect_frustum(origin: np.ndarray, directions: np.ndarray, taper: float | np.floating) -> np.ndarray:
     slope = (taper - 1) / 2
     dx, dy, dz = directions
     ox, oy, oz = origin
@@ -154,5 +156,5 @@ def _intersect_frustum(origin, directions, taper):
     return result
 
 
-def _nonzero(x):
+def _nonzero(x: np.ndarray) -> np.ndarray:
     return np.where(np.abs(x) < 1e-12, 1e-12, x)

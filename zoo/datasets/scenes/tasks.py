@@ -1,9 +1,14 @@
 """The six tasks of the `scenes` dataset."""
 
+from typing import TYPE_CHECKING
+
 from rc_keras.zoo.datasets.scenes.classes import CLASSES, PARTS
 
+if TYPE_CHECKING:
+    from rc_keras.task import Task
 
-def scenes_tasks():
+
+def scenes_tasks() -> "list[Task]":
     """Returns the tasks of `scenes`, one a label, named like the dataset's features.
 
     Loss weights are the paper's for PASCAL-Context; depth has NYUD's.

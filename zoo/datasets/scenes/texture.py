@@ -33,7 +33,7 @@ class Surfaces:
     gloss: np.ndarray
 
 
-def sample_surfaces(rng, count):
+def sample_surfaces(rng: np.random.Generator, count: int) -> Surfaces:
     """Draws `count` surfaces that share one palette."""
     hue = rng.random()
     palette = np.array([hue, hue + 0.07, hue - 0.09, hue + 0.45, hue + 0.55])
@@ -69,7 +69,7 @@ def sample_surfaces(rng, count):
     )
 
 
-def albedo(surfaces, index, points):
+def albedo(surfaces: Surfaces, index: np.ndarray, points: np.ndarray) -> np.ndarray:
     """Returns the linear RGB of surfaces at points.
 
     Args:
@@ -91,24 +91,24 @@ def albedo(surfaces, index, points):
     return first + mix * (second - first)
 
 
-def _step(x, sharpness):
+def _step(x: np.ndarray, sharpness: float) -> np.ndarray:
     return 0.5 + 0.5 * np.clip(sharpness * x, -1, 1)
 
 
-def _stripes(x, y, z):
+def _stripes(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     return _step(np.sin(0.7 * (x + y + z)), 5.0)
 
 
-def _checker(x, y, z):
+def _checker(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     return _step(np.sin(0.5 * x) * np.sin(0.5 * y) * np.sin(0.5 * z), 14.0)
 
 
-def _grain(x, y, z):
+def _grain(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     warp = np.sin(0.41 * x + 1.3 * np.sin(0.23 * y)) + np.sin(0.37 * z + 1.1 * np.sin(0.29 * x))
     return 0.5 + 0.3 * np.sin(1.1 * y + 2.2 * warp) + 0.2 * np.sin(2.7 * z + 3.1 * warp)
 
 
-def _dots(x, y, z):
+def _dots(x: np.ndarray, y: np.ndarray, z: np.ndarray) -> np.ndarray:
     return _step(np.cos(x) + np.cos(y) + np.cos(z) - 1.35, 3.0)
 
 
