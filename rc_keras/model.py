@@ -181,9 +181,9 @@ class MultiTaskModel(TaskTrainer):
 
         Nothing is deleted: the pack of a task that the model does not have stays where it is, and `from_preset` loads
         it when it is asked for by name, like a pack that was copied in. Remove its folder to be rid of it. To put
-        another pack in the place of one that was saved, `load_task` it and save. Of a `README.md`, what stands outside of the
-        card's marks is kept, and one without the marks is not touched. The state of the optimizer is not part of a
-        preset; `save` keeps it.
+        another pack in the place of one that was saved, `load_task` it and save. Of a `README.md`, what stands outside
+        of the card's marks is kept, and one without the marks is not touched. The state of the optimizer is not part of
+        a preset; `save` keeps it.
 
         Example:
 

@@ -47,9 +47,7 @@ def to_bytes(model: "MultiTaskModel", name: str) -> bytes:
     return safetensors_file.to_bytes(PACK_FORMAT, tensors, metadata)
 
 
-def load(
-    model: "MultiTaskModel", path: str | os.PathLike, overwrite: bool = False
-) -> tuple[Task, Any, keras.Model]:
+def load(model: "MultiTaskModel", path: str | os.PathLike, overwrite: bool = False) -> tuple[Task, Any, keras.Model]:
     """Reads a pack for a `MultiTaskModel`, see `MultiTaskModel.load_task`.
 
     Returns:

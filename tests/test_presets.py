@@ -417,7 +417,9 @@ def test_presets_of_versions_before_manifests(model, predictions, saved, folder)
 )
 def test_files_other_than_the_manifest_lists_are_named(name, damage, folder):
     damage(folder / name)
-    with pytest.raises((ValueError, FileNotFoundError), match=f"{name} (must be the file that|is missing:) the manifest"):
+    with pytest.raises(
+        (ValueError, FileNotFoundError), match=f"{name} (must be the file that|is missing:) the manifest"
+    ):
         rc_keras.from_preset(folder)
 
 
