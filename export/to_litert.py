@@ -106,7 +106,8 @@ def litert(
     with job.stage("Converting to LiteRT"):
         entries = {NAME: to_json(metadata(job)), file_digest.NAME: file_digest.PLACEHOLDER.encode()}
         content = file_digest.seal(repack(_convert(job), entries))
-    with whole_file(path) as temporary:
+    # Both are written before either has its name, which the file gets first, and then the report of it.
+    with whole_file(f"{path}.report.json") as report_file, whole_file(path) as temporary:
         with open(temporary, "wb") as file:
             file.write(content)
         interpreter = interpreter_class(model_path=temporary, num_threads=os.cpu_count())
@@ -124,7 +125,7 @@ def litert(
             packages=["ai-edge-litert"],
             notes=["A .tflite file is one whole: any update ships all of it."],
         )
-    report.save()  # of the file that has its name now
+        report.save(report_file)
     if verbose:
         print(report)
     return report

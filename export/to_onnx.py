@@ -64,8 +64,8 @@ def onnx(
     run in onnxruntime and compared with the model before they appear under their names.
 
     Tasks can be exported, and shipped, one by one: with the same bank and settings, `bank.bin` is the same to the bit,
-    and stays as it is where it is already. A task's two files, copied into a folder with its `bank.bin`, are a task of that
-    folder, whatever its manifest says.
+    and stays as it is where it is already. A task's two files, copied into a folder with its `bank.bin`, are a task of
+    that folder, whatever its manifest says.
 
     Weights, and activations, can be stored with fewer bits; input and output stay float32:
 

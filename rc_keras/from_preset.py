@@ -58,11 +58,7 @@ def _load(directory: str, tasks: Sequence[str] | None) -> MultiTaskModel:
     """The model of a folder that nobody writes to meanwhile."""
     files = manifest.read(directory)
     path = _stored(directory, files, preset.CONFIG)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"`directory` must be a preset. There is no file {path}")
-    content = preset.read_json(path)
-    if "manifest" in content and preset.CONFIG not in (files or ()):
-        raise FileNotFoundError(f"{os.path.join(directory, manifest.NAME)} is missing, or not that of {path}")
+    content = _read_config(path, directory, files)
     listed = _listed_tasks(content, path)
     names = listed if tasks is None else _chosen_tasks(tasks, listed, directory)
     model = _without_tasks(content, path)
@@ -74,6 +70,23 @@ def _load(directory: str, tasks: Sequence[str] | None) -> MultiTaskModel:
             raise ValueError(f"{pack} must hold the task {name!r}. Received: {loaded!r}")
     _restore_training(model, content["model"], path)
     return model
+
+
+def listed_tasks(directory: str | os.PathLike) -> list[str]:
+    """Names of the tasks that `from_preset` loads without being asked for others; raises what it raises."""
+    directory = os.fspath(directory)
+    files = manifest.read(directory)
+    path = _stored(directory, files, preset.CONFIG)
+    return _listed_tasks(_read_config(path, directory, files), path)
+
+
+def _read_config(path: str, directory: str, files: dict[str, Entry] | None) -> dict[str, Any]:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"`directory` must be a preset. There is no file {path}")
+    content = preset.read_json(path)
+    if "manifest" in content and preset.CONFIG not in (files or ()):
+        raise FileNotFoundError(f"{os.path.join(directory, manifest.NAME)} is missing, or not that of {path}")
+    return content
 
 
 def _stored(directory: str, files: dict[str, Entry] | None, name: str) -> str:

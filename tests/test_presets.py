@@ -1,7 +1,6 @@
 """Models as folders."""
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
