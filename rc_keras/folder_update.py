@@ -64,7 +64,7 @@ class FolderUpdate:
             data: the content.
         """
         self._files[name] = manifest.entry_of_bytes(data)
-        if manifest.is_file_of(self.path(name), self._files[name]):
+        if _holds(self.path(name), data):
             return
         os.makedirs(os.path.join(self.folder, STAGED), exist_ok=True)
         with open(_staged_path(self.folder, name, self._files[name]), "wb") as file:
@@ -133,6 +133,13 @@ def state(folder: str) -> tuple[bytes | None, tuple[str, ...]]:
     with contextlib.suppress(OSError):
         return content, tuple(sorted(os.listdir(staged)))
     return content, ()
+
+
+def _holds(path: str, data: bytes) -> bool:
+    if not os.path.isfile(path) or os.path.getsize(path) != len(data):
+        return False
+    with open(path, "rb") as file:
+        return file.read() == data
 
 
 def _staged_path(folder: str, name: str, entry: Entry) -> str:

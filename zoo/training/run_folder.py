@@ -1,19 +1,27 @@
 """The folder of a run: which recipe it holds, and what is trained and measured in it."""
 
+import contextlib
+import os
 import pathlib
 
+from rc_keras.writer_lock import writer_lock
 from rc_keras.zoo.recipes.recipe import Recipe
 
 _FOUND = ("results", "predictions", "representation", "gradients", "responses")  # as JSON, table and picture
 
 
-def is_begun(folder):
+def lock(folder: str | os.PathLike) -> contextlib.AbstractContextManager[None]:
+    """Context of the one process that trains in a folder; `BlockingIOError` if there is another."""
+    return writer_lock(os.path.join(folder, ".lock"), f"The run in `{os.fspath(folder)}`")
+
+
+def is_begun(folder: str | os.PathLike) -> bool:
     """Whether the folder holds a checkpoint or a trained model."""
     folder = pathlib.Path(folder)
     return (folder / "model.keras").exists() or any((folder / "checkpoints").glob("step_*.keras"))
 
 
-def holds(folder, recipe):
+def holds(folder: str | os.PathLike, recipe: Recipe) -> bool:
     """Whether the folder holds a run of a recipe that is begun.
 
     Raises:
@@ -31,7 +39,7 @@ def holds(folder, recipe):
     return True
 
 
-def begin(folder, recipe):
+def begin(folder: str | os.PathLike, recipe: Recipe) -> None:
     """Makes a folder in which nothing is trained one of a recipe, and removes what was found of a model before."""
     folder = pathlib.Path(folder)
     for name in _FOUND:
