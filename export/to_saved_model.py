@@ -85,13 +85,13 @@ def saved_model(
 
 def check(directory: str | os.PathLike, overwrite: bool = False, tasks: list[str] | None = None) -> str:
     """Checks the target of `saved_model` before there is a model, see `check_target`; returns the absolute path."""
-    directory = check_target(directory, overwrite)
-    if os.path.isdir(directory) and os.listdir(directory) and not os.path.exists(os.path.join(directory, METADATA)):
+    path = check_target(directory, overwrite)
+    if os.path.isdir(path) and os.listdir(path) and not os.path.exists(os.path.join(path, METADATA)):
         raise FileExistsError(
             "`directory` must be free, or hold an export of this package that is replaced. Received: "
-            f"directory={directory!r}, with other files"
+            f"directory={path!r}, with other files"
         )
-    return directory
+    return path
 
 
 def _export(job: ExportJob, directory: str, batch_size: int | None) -> ExportReport:

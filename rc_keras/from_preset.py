@@ -97,7 +97,7 @@ def _stored(directory: str, files: dict[str, Entry] | None, name: str) -> str:
 
 
 def _listed_tasks(content: dict[str, Any], path: str) -> list[str]:
-    names = content.get("tasks")
+    names: Any = content.get("tasks")
     try:
         for name in names:
             check_name(name)
@@ -127,7 +127,7 @@ def _chosen_tasks(tasks: Sequence[str], listed: list[str], directory: str) -> Se
 def _without_tasks(content: dict[str, Any], path: str) -> MultiTaskModel:
     """The model of a config, before weights and tasks."""
     try:
-        no_tasks = {"tasks": [], "decoders": [], "trainable_tasks": [], "frozen_layers": {}}
+        no_tasks: dict[str, Any] = {"tasks": [], "decoders": [], "trainable_tasks": [], "frozen_layers": {}}
         return MultiTaskModel.from_config({**content["model"], **no_tasks})
     except Exception as error:  # a config can go wrong anywhere in Keras
         raise ValueError(f"{path} must hold the config of a model. It cannot be rebuilt: {error!r}") from error
