@@ -71,4 +71,14 @@ def _format(path: str | os.PathLike, format: str | None) -> str:
     return format
 
 
-__all__ = ["ExportError", "ExportReport", "FORMATS", "SUFFIXES", "export", "litert", "onnx", "saved_model"]
+__all__ = [
+    "ExportError",
+    "ExportReport",
+    "FORMATS",
+    "SUFFIXES",
+    "check_target",
+    "export",
+    "litert",
+    "onnx",
+    "saved_model",
+]

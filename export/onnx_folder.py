@@ -155,9 +155,8 @@ def publish(files: str, folder: str, tasks: list[str], keep_bank: bool, staying:
             shutil.copytree(entry.path, target, symlinks=True)
         else:
             shutil.copy2(entry.path, target, follow_symlinks=False)
-    names = [name for task in (*staying, *tasks) for name in (graph_file(task), weights_file(task))]
-    names += [BANK] * _is_there(files, BANK)
-    entries = {name: manifest.entry_of_file(os.path.join(files, name)) for name in names}
+    names = [BANK, *(name for task in (*staying, *tasks) for name in (graph_file(task), weights_file(task)))]
+    entries = {n: manifest.entry_of_file(os.path.join(files, n)) for n in names if _is_there(files, n)}
     write_whole(os.path.join(files, manifest.NAME), manifest.to_json(entries))
     switch(files, folder)
 

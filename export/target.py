@@ -42,6 +42,8 @@ def _check_folder(path: str, real: str) -> None:
     stem, suffix = os.path.splitext(path)
     if os.path.exists(path) and not os.path.isdir(path):
         raise NotADirectoryError(f"`path` must be a folder. Received: path={path!r}, a file")
+    if os.path.isdir(path) and not os.access(path, os.W_OK | os.X_OK):
+        raise PermissionError(f"`path` must be writable. Received: path={path!r}")
     if os.path.ismount(real):
         raise OSError(
             f"`path` must be a folder that another can take the place of. Received: path={path!r}, where a disk is "

@@ -35,7 +35,8 @@ def saved_model(
 
     A signature takes `image`, float32 `(batch_size, height, width, channels)` in 0..255, and returns `Task.activate` of
     the prediction under the name of the task. Plain TensorFlow runs it, without Keras or this package. The folder is
-    read back and compared with the model before it appears under its name; `report.json` and
+    read back and compared with the model before it appears under its name, in one step also where another one is
+    replaced (see `rc_keras.whole_folder.switch`); `report.json`, `manifest.json`, the files with their digests, and
     `assets.extra/rc_keras.json`, what it says about itself, stand inside.
 
     Example:

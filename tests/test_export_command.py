@@ -158,8 +158,9 @@ def test_targets_that_can_be_written(tmp_path):
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
 def test_a_folder_that_is_not_writable(tmp_path):
     tmp_path.chmod(0o500)
-    with pytest.raises(PermissionError, match="must be writable"):
-        rc_keras.export.check_target(tmp_path / "m.tflite")
+    for target, format in ((tmp_path / "m.tflite", None), (tmp_path, "onnx")):
+        with pytest.raises(PermissionError, match="must be writable"):
+            rc_keras.export.check_target(target, format)
 
 
 def test_names_of_tasks_are_known_before_a_model_is_loaded(saved, tmp_path):

@@ -8,6 +8,7 @@ import pytest
 from killed_writer import contents, killed_at_every_call
 
 from rc_keras import folder_update, manifest, whole_files, whole_folder
+from rc_keras import writer_lock as lock_module
 from rc_keras.folder_update import FolderUpdate, stored_path
 from rc_keras.whole_files import whole_file, write_whole
 from rc_keras.whole_folder import folder_lock, new_folder, read_whole, recover, switch
@@ -354,6 +355,20 @@ def test_one_writer_at_a_time(tmp_path):
     with writer_lock(path, "x"):
         pass
     assert os.listdir(tmp_path) == []
+
+
+def test_a_lock_whose_file_was_removed_meanwhile_is_taken_again(tmp_path, monkeypatch):
+    path, real, taken = str(tmp_path / "lock"), lock_module._locked, []
+
+    def locked(path):
+        taken.append(real(path))
+        if len(taken) == 1:
+            os.remove(path)  # as its last holder does
+        return taken[-1]
+
+    monkeypatch.setattr(lock_module, "_locked", locked)
+    with writer_lock(path, "x"):
+        assert len(taken) == 2 and os.path.samestat(os.fstat(taken[1]), os.stat(path))
 
 
 def test_many_threads_take_turns(tmp_path):
