@@ -171,13 +171,19 @@ class MultiTaskModel(TaskTrainer):
         | `tasks/<name>/task.rctask` | one task, as `save_task` writes it |
         | `config.json` | how the model is rebuilt, and which tasks it has; nothing but data |
         | `metadata.json` | versions, the bank's fingerprint, numbers of parameters; for people and tools |
+        | `manifest.json` | these files with their lengths and digests, by which `from_preset` knows them |
         | `README.md` | a card: tasks, classes, parameters, how to load |
 
         Saving to the same folder again, for instance after `add_task`, writes only what changed, and never the bank.
+        The new manifest makes all new files count at once: whenever saving is cut short, `from_preset` loads the old
+        model or the new one. New content waits in the folder `.new` until then; what a killed process left there is
+        put right when the folder is saved to again.
+
         Nothing is deleted: the pack of a task that the model does not have stays where it is, and `from_preset` loads
-        it when it is asked for by name. Remove its folder to be rid of it. Of a `README.md`, what stands outside of the
-        card's marks is kept, and one without the marks is not touched. The state of the optimizer is not part of a
-        preset; `save` keeps it.
+        it when it is asked for by name, like a pack that was copied in. Remove its folder to be rid of it. To put
+        another pack in the place of one that was saved, `load_task` it and save. Of a `README.md`, what stands outside
+        of the card's marks is kept, and one without the marks is not touched. The state of the optimizer is not part of
+        a preset; `save` keeps it.
 
         Example:
 
@@ -193,7 +199,8 @@ class MultiTaskModel(TaskTrainer):
             ValueError: if the tasks train an encoder in common; if the folder holds another bank, or files of these
                 names that are no preset's; if the bank in it is damaged (remove the file to have it written); if names
                 of tasks differ by case only.
-            OSError: if a file cannot be written; a preset that was there before can still be read.
+            OSError: if a file cannot be written, or another process is saving to the folder (`BlockingIOError`); a
+                preset that was there before can still be read.
         """
         preset.save(self, directory)
 

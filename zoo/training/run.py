@@ -54,10 +54,16 @@ def train(
         ValueError: if the folder holds a run of another recipe, or a damaged or foreign checkpoint; if a validation
             image does not fit in the crop.
         NonFiniteLossError: at a loss that is no number; names step, task and images.
-        OSError: if a checkpoint cannot be written. The last good one stays.
+        OSError: if a checkpoint cannot be written, and the last good one stays; or if another process trains in the
+            folder (`BlockingIOError`).
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
+    with run_folder.lock(workdir) if strategy.is_chief else contextlib.nullcontext():
+        return _train(recipe, data, workdir, strategy, verbose)
+
+
+def _train(recipe: Recipe, data: Data, workdir: pathlib.Path, strategy: Strategy, verbose: str | int) -> pathlib.Path:
     begun = run_folder.holds(workdir, recipe)
     if strategy.is_chief and not begun:
         run_folder.begin(workdir, recipe)
