@@ -261,6 +261,8 @@ class MultiTaskModel(TaskTrainer):
 
     def call(self, images, training=None, tasks=None):
         first_batch.check_image_spec(images, self.image_shape)
+        if isinstance(tasks, str):
+            raise ValueError(f"`tasks` must be a list of task names, or None. Received: tasks={tasks!r}")
         names = self.tasks if tasks is None else [self._known(name) for name in tasks]
         moving = [name for name in names if training and name in self._held.trainable]
         if self.bank.method.shared_encoder is None:
