@@ -1,6 +1,5 @@
 """Losses and metrics of a task as `compile` takes them: by name, as a function, or as an object."""
 
-import copy
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +34,23 @@ class MaskedBinaryAccuracy(MaskedAccuracy):
 
     def update_pixels(self, y_true, y_pred, kept):
         super().update_pixels(y_true, ops.concatenate([ops.zeros_like(y_pred), y_pred], axis=-1), kept)
+
+
+class NamedMetric(keras.metrics.Metric):
+    """A metric of the user's, with its state, under another name."""
+
+    def __init__(self, metric: keras.metrics.Metric, name: str) -> None:
+        super().__init__(name=name)
+        self.metric = metric
+
+    def update_state(self, *args: Any, **kwargs: Any) -> None:
+        self.metric.update_state(*args, **kwargs)
+
+    def reset_state(self) -> None:
+        self.metric.reset_state()
+
+    def result(self) -> Any:
+        return self.metric.result()
 
 
 def get_loss(identifier: Any, task: Task) -> keras.losses.Loss:
@@ -89,9 +105,7 @@ def get_metric(identifier: Any, task: Task) -> keras.metrics.Metric:
     name = f"{task.name}_{metric.name}"
     if is_made_anew(metric):
         return type(metric).from_config({**metric.get_config(), "name": name})
-    renamed = copy.copy(metric)  # with the same variables
-    renamed.name = name
-    return renamed
+    return NamedMetric(metric, name)
 
 
 def is_made_anew(metric: Any) -> bool:

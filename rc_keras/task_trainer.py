@@ -236,13 +236,12 @@ class TaskTrainer(TaskSteps):
 
     def _with_check_of_losses(self, callbacks: Any) -> Any:
         """The callbacks of `fit`, with one that stops at a loss which is no number."""
-        check = StopAtNonFiniteLoss()
-        if isinstance(callbacks, keras.callbacks.CallbackList):
-            check.set_model(self)
-            callbacks.append(check)
-            return callbacks
-        callbacks = [] if callbacks is None else keras.tree.flatten(callbacks)
-        return callbacks if any(isinstance(c, StopAtNonFiniteLoss) for c in callbacks) else [*callbacks, check]
+        whole = isinstance(callbacks, keras.callbacks.CallbackList)
+        listed = callbacks.callbacks if whole else keras.tree.flatten([] if callbacks is None else callbacks)
+        if not any(isinstance(callback, StopAtNonFiniteLoss) for callback in listed):
+            listed.append(StopAtNonFiniteLoss())
+            listed[-1].set_model(self)
+        return callbacks if whole else listed
 
     @contextlib.contextmanager
     def _measuring(self, selection: tuple[tuple[str, ...], tuple[str, ...]] | None) -> Iterator[None]:
