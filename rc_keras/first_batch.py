@@ -4,7 +4,7 @@ import copy
 import itertools
 import types
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from typing import Any
 
 import keras
@@ -78,7 +78,7 @@ class FirstBatch:
         self(batch if y is not None else batch[:1])
         return x
 
-    def _started(self, batches: Iterator[Any]) -> types.GeneratorType:
+    def _started(self, batches: Iterator[Any]) -> Generator[Any, None, None]:
         """Reads and checks the first batch; answers a generator of this one and the others."""
         nothing = object()
         first = next(batches, nothing)

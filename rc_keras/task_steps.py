@@ -15,6 +15,11 @@ from rc_keras.task_measures import TaskMeasures
 class TaskSteps(keras.Model):
     """`train_step` and `test_step` for labels `{task: labels}`; what they need is made by `TaskTrainer`."""
 
+    optimizer: Any
+    train_function: Any
+    test_function: Any
+    predict_function: Any
+
     def __init__(self, name: str | None, dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
         # Held where Keras neither tracks nor saves it: measures come and go with the tasks.
