@@ -29,14 +29,18 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
         self._place = place or (lambda epoch, step: f"step {step + 1} of epoch {epoch + 1}")
         self._epoch = 0
 
+    def set_model(self, model: keras.Model) -> None:
+        super().set_model(model)
+        self._trained = model  # on JAX, `self.model` would move the state of a step that runs
+
     def on_epoch_begin(self, epoch: int, logs: dict | None = None) -> None:
         self._epoch = epoch
 
     def on_train_batch_end(self, batch: int, logs: dict | None = None) -> None:
-        if self.model.stop_training:
+        if self._trained.stop_training:
             return
         logs = logs or {}
-        losses = {f"task {name!r}": logs.get(f"{name}_loss", 0.0) for name in self.model.tasks}
+        losses = {f"task {name!r}": logs.get(f"{name}_loss", 0.0) for name in self._trained.tasks}
         for whose, loss in [*losses.items(), ("all tasks, with regularization,", logs.get("loss", 0.0))]:
             if not math.isfinite(loss):
                 raise NonFiniteLossError(

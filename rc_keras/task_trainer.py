@@ -294,7 +294,13 @@ class TaskTrainer(TaskSteps):
         if self.test_function is None or force:  # whoever set it to `None` wants all of them traced anew
             functions.clear()
         if selection not in functions:
-            super().make_test_function(force=True)
+            # A function of its own: JAX finds what it has traced by the function, and a method is always the same.
+            step = type(self).test_step
+            self.test_step = lambda *args: step(self, *args)
+            try:
+                super().make_test_function(force=True)
+            finally:
+                del self.test_step
             functions[selection] = self._with_logs(self.test_function, lambda: self._training.measured)
         self.test_function = functions[selection]
         return self.test_function
