@@ -1,6 +1,8 @@
 """The multi-task model: a shared bank and one branch for each task."""
 
 import collections
+import os
+from typing import Any
 
 import keras
 from keras import ops
@@ -268,6 +270,8 @@ class MultiTaskModel(TaskTrainer):
 
     def call(self, images, training=None, tasks=None):
         first_batch.check_image_spec(images, self.image_shape)
+        if isinstance(tasks, str):
+            raise ValueError(f"`tasks` must be a list of task names, or None. Received: tasks={tasks!r}")
         names = self.tasks if tasks is None else [self._known(name) for name in tasks]
         moving = [name for name in names if training and name in self._held.trainable]
         if self.bank.method.shared_encoder is None:
@@ -309,6 +313,23 @@ class MultiTaskModel(TaskTrainer):
         return [v for v in self.weights if id(v) not in trainable]
 
     # Saving
+
+    def save(
+        self, filepath: str | os.PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Writes the model, with the state of its optimizer, to one `.keras` file; see `keras.Model.save`.
+
+        Raises:
+            ValueError: if the name does not end in `.keras`, nor `zipped=False` asks for a folder. Nothing is written.
+        """
+        name = os.fspath(filepath)
+        if not name.endswith(".keras") and zipped is not False and not name.startswith("hf://"):
+            raise ValueError(
+                "`filepath` must end in `.keras`. `save_weights` writes weights alone to `.weights.h5`, "
+                "`save_to_preset` bank and tasks apart, `save_task` one task, `export` what runs without Keras. "
+                f"Received: filepath={name!r}"
+            )
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def save_own_variables(self, store):
         for name, variable in self._named_variables().items():

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from rc_keras.named_weights import named_variables
+from rc_keras.non_finite_loss import NonFiniteLossError
 from rc_keras.zoo.evaluation.report import evaluate
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.data import open_data
 from rc_keras.zoo.strategy import make_strategy
 from rc_keras.zoo.training import checkpoints, run, run_folder
 from rc_keras.zoo.training.history import read_history
-from rc_keras.zoo.training.non_finite_loss import NonFiniteLossError
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="zoo runs are tested on TensorFlow")
 STRATEGY = make_strategy("none")
