@@ -61,6 +61,7 @@ def test_all_batches_of_all_data(kind):
         labels["depth"][:, :, :8] = 0
 
     parts = batches(ignore)
+    parts[0][1]["depth"][0, 0, 0], parts[0][1]["depth"][0, 1, 1] = 0.5, 9.0
     summary = rc_keras.check_data(KINDS[kind](parts), TASKS)
     assert (summary.batches, summary.images) == (BATCHES, BATCH * BATCHES)
     semseg = np.concatenate([labels["semseg"] for _, labels in parts])

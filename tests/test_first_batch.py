@@ -54,6 +54,46 @@ def test_bad_batches(model, case, entry):
     assert_same_bits(arrays({v.path: v for v in model.branch("depth").variables}), before)
 
 
+def as_dataset(images, labels):
+    tf = pytest.importorskip("tensorflow")
+    return tf.data.Dataset.from_tensor_slices((images, labels)).batch(2)
+
+
+def as_loader(images, labels):
+    torch = pytest.importorskip("torch")
+    batches = [(images[i : i + 2], {name: label[i : i + 2] for name, label in labels.items()}) for i in (0, 2)]
+    return torch.utils.data.DataLoader(batches, batch_size=None)
+
+
+@pytest.mark.parametrize("make", [as_dataset, as_loader])
+def test_data_that_is_checked_as_it_is_read(model, make):
+    images, labels = tiny_data(4)
+    wrong = labels["semseg"].copy()
+    wrong[0] = 9
+    bad = make(images, changed(labels, semseg=wrong))
+    before = arrays({v.path: v for v in model.branch("depth").variables})
+    message = "`semseg` labels .*Received: values 9"
+    for act in (lambda: model.fit(bad, verbose=0), lambda: model.evaluate(bad, verbose=0)):
+        with pytest.raises(ValueError, match=message) as raised:
+            act()
+        assert raised.value.__suppress_context__ or raised.value.__context__ is None
+    assert_same_bits(arrays({v.path: v for v in model.branch("depth").variables}), before)
+    with pytest.raises(ValueError, match=message):
+        model.fit(images, labels, validation_data=bad, verbose=0)
+    late = make(images, changed(labels, semseg=wrong[::-1].copy()))  # in the second batch
+    model.fit(late, validation_data=late, verbose=0)
+    with pytest.raises(ValueError, match="must be one array"):
+        model.predict(make({"image": images}, labels) if make is as_dataset else [images], verbose=0)
+
+
+def test_sizes_of_validation_images_are_checked_before_training(model):
+    images, labels = tiny_data(4)
+    before = arrays({v.path: v for v in model.branch("depth").variables})
+    with pytest.raises(ValueError, match=r"\(None, 16, 32, 3\)"):
+        model.fit(images, labels, validation_data=as_dataset(images[:, :16], labels), verbose=0)
+    assert_same_bits(arrays({v.path: v for v in model.branch("depth").variables}), before)
+
+
 def test_normalized_images_warn(model):
     images = tiny_data(4)[0].astype("float32")
     for normalized in (images / 255, images / 127.5 - 1):
@@ -76,6 +116,10 @@ def test_call_checks_what_is_static(model):
 def test_empty_data(model):
     with pytest.raises(ValueError, match="at least one batch"):
         model.fit((x for x in ()), steps_per_epoch=1)
+    empty = as_dataset(*tiny_data(4)).filter(lambda *_: False)  # of which nobody knows before
+    for act in (lambda: model.fit(empty, verbose=0), lambda: model.evaluate(empty.take(0), verbose=0)):
+        with pytest.raises(ValueError, match="at least one batch"):
+            act()
 
 
 def test_fit_before_compile():
