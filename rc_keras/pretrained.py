@@ -78,8 +78,7 @@ def load_weights(backbone: keras.Model, source: str | os.PathLike[str]) -> None:
             flattens channels first.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        OSError: If the download fails.
+        OSError: If there is no such file, it may not be read, or the download fails.
         ValueError: If the file cannot be read or does not fit the backbone, or if there are no
             ImageNet weights for it.
 

@@ -9,6 +9,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from rc_keras.tensor_files import check_readable
 from rc_keras.version import __version__
 from rc_keras.whole_files import write_whole
 
@@ -37,23 +38,24 @@ def write(path, suffix, file_format, tensors, metadata):
     write_whole(path, _in_order(data))
 
 
-def read(path, suffix, file_format):
+def read(path: str | os.PathLike[str], suffix: str, file_format: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
     """Reads a file of `write`.
 
     Returns:
         `(tensors, metadata)`.
 
     Raises:
-        FileNotFoundError: if there is no file.
+        OSError: if there is no file, or it may not be read.
         ValueError: if the suffix or the format is another one, or the content is damaged.
     """
     _check_suffix(path, suffix)
     path = os.fspath(path)
+    check_readable(path)
     try:
         with safetensors.safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
+    except Exception as error:
         raise ValueError(f"{path} must be a safetensors file. It cannot be read: {error}") from error
     if metadata.get("format") != file_format:
         raise ValueError(f"{path} must have the format {file_format!r}. Received: {metadata.get('format')!r}")
