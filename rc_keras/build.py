@@ -39,7 +39,9 @@ def build(
     Args:
         tasks: names in the catalogue (see `Task`) or `Task` objects.
         backbone: `"resnet18"`, `"resnet34"`, or a functional `keras.Model` with its weights, which is copied.
-        decoder: `"deeplabv3plus"`, or an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`.
+        decoder: `"deeplabv3plus"`, an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`, or one of your own: an
+            object of a class, or a function, registered with `keras.saving.register_keras_serializable`, so that what
+            is saved can be loaded.
         output_stride: 8, 16 or 32, of a backbone given by name; a model keeps its own.
         image_shape: `(height, width, 3)`; height and width may be `None`.
         weights: `"imagenet"`, or a file, see `rc_keras.pretrained.load_weights`; `None`: random, or as the model has.

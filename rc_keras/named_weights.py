@@ -1,9 +1,13 @@
 """Weights by name: one key for every variable of a set of layers, whatever the order of creation."""
 
+from collections.abc import Iterable, Mapping
+from typing import Any
+
 import keras
+import numpy as np
 
 
-def named_variables(layers, strip=""):
+def named_variables(layers: Iterable[keras.layers.Layer], strip: str = "") -> dict[str, keras.Variable]:
     """Names the variables of layers: `{"<layer>/<variable>": variable}`.
 
     A layer that holds several variables of one name (a composite layer brought by the user) has the repetitions
@@ -16,7 +20,8 @@ def named_variables(layers, strip=""):
     Returns:
         A dictionary of `keras.Variable`, without variables that appeared before.
     """
-    named, seen = {}, set()
+    named: dict[str, keras.Variable] = {}
+    seen = set()
     for layer in layers:
         for variable in layer.variables:
             if id(variable) in seen:
@@ -30,30 +35,45 @@ def named_variables(layers, strip=""):
     return named
 
 
-def named_arrays(layers, strip=""):
+def named_arrays(layers: Iterable[keras.layers.Layer], strip: str = "") -> dict[str, np.ndarray]:
     """As `named_variables`, with NumPy arrays."""
     return {name: keras.ops.convert_to_numpy(v) for name, v in named_variables(layers, strip).items()}
 
 
-def assign_named(variables, tensors, source):
+def assign_named(variables: Mapping[str, keras.Variable], tensors: Mapping[str, Any], source: str) -> None:
     """Assigns tensors to variables of the same names, all or nothing.
 
     Args:
         variables: `{name: keras.Variable}`.
-        tensors: `{name: array}`.
+        tensors: `{name: array}`, of any precision and byte order.
         source: where the tensors come from, for the error.
 
     Raises:
-        ValueError: if names are missing or superfluous or shapes differ; lists them all.
+        ValueError: if names are missing or superfluous, shapes differ, or values do not fit; lists them all.
     """
     problems = [f"missing: {name}" for name in sorted(variables.keys() - tensors.keys())]
     problems += [f"superfluous: {name}" for name in sorted(tensors.keys() - variables.keys())]
-    problems += [
-        f"misshapen: {name} must be {tuple(variables[name].shape)}, is {tuple(tensors[name].shape)}"
-        for name in sorted(variables.keys() & tensors.keys())
-        if tuple(variables[name].shape) != tuple(tensors[name].shape)
-    ]
+    fitting = {}
+    for name in sorted(variables.keys() & tensors.keys()):
+        shape, dtype = tuple(variables[name].shape), keras.backend.standardize_dtype(variables[name].dtype)
+        if shape != tuple(tensors[name].shape):
+            problems.append(f"misshapen: {name} must be {shape}, is {tuple(tensors[name].shape)}")
+        else:
+            fitting[name] = array_for(dtype, tensors[name])
+            if fitting[name] is None:
+                problems.append(f"out of reach: {name} has values that {dtype} does not reach")
     if problems:
         raise ValueError(f"The weights in {source} do not match the model:\n  " + "\n  ".join(problems))
     for name, variable in variables.items():
-        variable.assign(tensors[name])
+        variable.assign(fitting[name])
+
+
+def array_for(dtype: str, value: Any) -> np.ndarray | None:
+    """A value as every backend can assign it: a contiguous array of a variable's dtype in the machine's byte order.
+
+    `None` if there are values that were finite and in `dtype` are not.
+    """
+    value = np.asarray(value)
+    with np.errstate(over="ignore", invalid="ignore"):
+        array = np.array(value, dtype, order="C")
+    return array if np.array_equal(np.isfinite(array), np.isfinite(value)) else None

@@ -3,12 +3,14 @@
 import hashlib
 import os
 import tempfile
+from collections.abc import Container, Iterator, Mapping
 
 import h5py
 import keras
 import numpy as np
 
 from rc_keras.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD
+from rc_keras.named_weights import array_for
 from rc_keras.tensor_files import keras_datasets, read_tensors
 
 # Torchvision's IMAGENET1K_V1, in the newer of its two files each, which is in torch's zip format.
@@ -38,12 +40,22 @@ _TORCH_VARIABLES = {
     "running_mean": ("moving_mean",),
     "running_var": ("moving_variance",),
 }
-# Axes of a torch kernel in Keras's order: OIHW to HWIO, and (out, in) to (in, out).
-_KERNEL_AXES = {4: (2, 3, 1, 0), 2: (1, 0)}
+# The same of a separable convolution, which is two modules in torch.
+_TORCH_PARTS = {
+    "depthwise.weight": "depthwise_kernel",
+    "pointwise.weight": "pointwise_kernel",
+    "pointwise.bias": "bias",
+}
+_DEPTHWISE = (
+    keras.layers.DepthwiseConv1D,
+    keras.layers.DepthwiseConv2D,
+    keras.layers.SeparableConv1D,
+    keras.layers.SeparableConv2D,
+)
 _CLASSIFIER = "fc"
 
 
-def load_weights(backbone, source):
+def load_weights(backbone: keras.Model, source: str | os.PathLike[str]) -> None:
     """Loads pretrained weights into a backbone.
 
     Every weight of the backbone must be in the file with its shape, and every tensor of the file
@@ -56,12 +68,17 @@ def load_weights(backbone, source):
             (backbones named `resnet18` and `resnet34`), or the path of a file: `.pth`, `.pt`,
             `.safetensors` or `.npz` with tensors named as in torchvision (`layer1.0.conv1.weight`)
             or in Keras (`layer1_0_conv1/kernel`, the name of the layer and of its variable), or
-            what `save_weights` of a model with layers of the same names wrote (`.weights.h5`). Half
-            precision is widened to the precision of the backbone's variables.
+            what `save_weights` of a model with layers of the same names wrote (`.weights.h5`). Floats
+            of any precision and byte order are brought to that of the backbone's variables.
+
+            Torch's kernels are transposed: of `Conv` and `ConvTranspose` in 1 to 3 dimensions, with
+            groups (torch's depthwise ones for a `DepthwiseConv2D`), and of `Linear`. A
+            `SeparableConv2D` named `sep` takes `sep.depthwise.weight`, `sep.pointwise.weight` and
+            `sep.pointwise.bias`. The rows of a `Dense` behind a `Flatten` are not reordered, and torch
+            flattens channels first.
 
     Raises:
-        FileNotFoundError: If there is no such file.
-        OSError: If the download fails.
+        OSError: If there is no such file, it may not be read, or the download fails.
         ValueError: If the file cannot be read or does not fit the backbone, or if there are no
             ImageNet weights for it.
 
@@ -80,23 +97,24 @@ def load_weights(backbone, source):
         _load_named_weights(backbone, tensors, path)
 
 
-def _load_named_weights(backbone, tensors, path):
-    variables = _named_variables(backbone)
-    expected = {name: (tuple(v.shape), v.dtype) for name, v in variables.items()}
-    values = {}
-    names_in_file = {}
+def _load_named_weights(backbone: keras.Model, tensors: dict[str, np.ndarray], path: str) -> None:
+    named = _named_variables(backbone)
+    expected = {name: (tuple(v.shape), keras.backend.standardize_dtype(v.dtype)) for name, (v, _) in named.items()}
+    depthwise = {name for name, (_, layer) in named.items() if isinstance(layer, _DEPTHWISE)}
+    values: dict[str, np.ndarray] = {}
+    names_in_file: dict[str, str] = {}
     for name_in_file, value in tensors.items():
-        name, value = _keras_style(name_in_file, value, expected)
+        name, value = _keras_style(name_in_file, value, expected, depthwise)
         if name in values:
             raise ValueError(f"{path} has two tensors for '{name}': '{names_in_file[name]}' and '{name_in_file}'.")
         values[name] = value
         names_in_file[name] = name_in_file
-    _check_match(expected, values, names_in_file, path)
-    for name, variable in variables.items():
-        variable.assign(np.array(values[name], order="C"))
+    fitting = _fitting_values(expected, values, names_in_file, path)
+    for name, (variable, _) in named.items():
+        variable.assign(fitting[name])
 
 
-def _load_keras_weights(backbone, tensors, path):
+def _load_keras_weights(backbone: keras.Model, tensors: dict[str, np.ndarray], path: str) -> None:
     """Loads a `.weights.h5` file by way of one of the backbone's own, whose layout Keras knows."""
     with tempfile.TemporaryDirectory() as folder:
         own_path = os.path.join(folder, "own.weights.h5")
@@ -104,42 +122,61 @@ def _load_keras_weights(backbone, tensors, path):
         with h5py.File(own_path, "r+") as file:
             datasets = keras_datasets(file)
             expected = {name: (d.shape, d.dtype.name) for name, d in datasets.items()}
-            _check_match(expected, tensors, {name: name for name in tensors}, path)
+            fitting = _fitting_values(expected, tensors, {name: name for name in tensors}, path)
             for name, dataset in datasets.items():
-                dataset[...] = tensors[name]
+                dataset[...] = fitting[name]
         backbone.load_weights(own_path)
 
 
-def _named_variables(model, prefix=""):
-    variables = {}
+def _named_variables(model: keras.Model, prefix: str = "") -> dict[str, tuple[keras.Variable, keras.layers.Layer]]:
+    """The weights of a model and the layers they belong to, by name."""
+    named: dict[str, tuple[keras.Variable, keras.layers.Layer]] = {}
     for layer in model.layers:
         if isinstance(layer, keras.Model):
-            variables.update(_named_variables(layer, f"{prefix}{layer.name}/"))
+            named.update(_named_variables(layer, f"{prefix}{layer.name}/"))
             continue
         for variable in layer.weights:
             # A layer made of layers has several kernels; their paths tell them apart.
             _, _, inner_path = f"/{variable.path}".rpartition(f"/{layer.name}/")
             name = f"{prefix}{layer.name}/{inner_path or variable.name}"
-            if name in variables:
+            if name in named:
                 raise ValueError(f"Two weights of `backbone` are named '{name}'; they cannot be told apart.")
-            variables[name] = variable
-    return variables
+            named[name] = variable, layer
+    return named
 
 
-def _keras_style(name, value, expected):
-    """Answers the Keras name of a tensor, if it has one here, and its value in Keras's layout."""
+def _keras_style(
+    name: str, value: np.ndarray, expected: Mapping[str, tuple[tuple[int, ...], str]], depthwise: Container[str]
+) -> tuple[str, np.ndarray]:
+    """Answers the Keras name of a tensor, if it has one here, and its value in Keras's layout.
+
+    `expected` holds the names of all weights, `depthwise` those of layers with depthwise kernels.
+    """
     if "/" in name:
         return name, value
-    layer, _, variable = name.rpartition(".")
-    layer = layer.replace(".", "_")
-    candidates = [f"{layer}/{other}" for other in _TORCH_VARIABLES.get(variable, ())]
-    keras_name = next((candidate for candidate in candidates if candidate in expected), name)
-    if keras_name.endswith("/kernel") and value.ndim in _KERNEL_AXES:
-        value = value.transpose(_KERNEL_AXES[value.ndim])
+    keras_name = next((candidate for candidate in _keras_names(name) if candidate in expected), name)
+    if keras_name.endswith("kernel") and value.ndim > 1:
+        # OI, OIW, OIHW or OIDHW; a transposed convolution has I and O exchanged in both.
+        value = np.moveaxis(value, (1, 0), (-2, -1))
+        if keras_name in depthwise and value.shape[-2] == 1:
+            # Output channels go by input channel: (…, 1, in * multiplier) to (…, in, multiplier).
+            (_, multiplier), channels = expected[keras_name][0][-2:], value.shape[-1]
+            if channels % multiplier == 0:
+                value = value.reshape(*value.shape[:-2], channels // multiplier, multiplier)
     return keras_name, value
 
 
-def _is_dispensable(name, expected):
+def _keras_names(name: str) -> Iterator[str]:
+    """The names that a tensor named as in torch may have in Keras."""
+    layer, _, variable = name.rpartition(".")
+    for other in _TORCH_VARIABLES.get(variable, ()):
+        yield f"{layer.replace('.', '_')}/{other}"
+    layer, _, part = layer.rpartition(".")
+    if f"{part}.{variable}" in _TORCH_PARTS:
+        yield f"{layer.replace('.', '_')}/{_TORCH_PARTS[f'{part}.{variable}']}"
+
+
+def _is_dispensable(name: str, expected: Mapping[str, object]) -> bool:
     """Whether a tensor that the backbone does not expect is to be passed over in silence."""
     *_, variable = name.rpartition(".")
     has_classifier = any(other.startswith(f"{_CLASSIFIER}/") for other in expected)
@@ -147,13 +184,26 @@ def _is_dispensable(name, expected):
     return variable == "num_batches_tracked" or (is_classifier and not has_classifier)
 
 
-def _check_match(expected, values, names_in_file, path):
-    """Raises one error that lists all that does not fit between a backbone and a file."""
+def _fitting_values(
+    expected: Mapping[str, tuple[tuple[int, ...], str]],
+    values: Mapping[str, np.ndarray],
+    names_in_file: Mapping[str, str],
+    path: str,
+) -> dict[str, np.ndarray]:
+    """The arrays of a file as a backbone's variables take them, or one error that lists all that does not fit.
+
+    Args:
+        expected: `{name: (shape, dtype)}` of the variables.
+        values: `{name: array}`.
+        names_in_file: `{name: name}`, for the error.
+        path: of the file, for the error.
+    """
     missing = [name for name in expected if name not in values]
     superfluous = [
         names_in_file[name] for name in values if name not in expected and not _is_dispensable(name, expected)
     ]
     mismatched = []
+    fitting = {}
     for name in expected.keys() & values.keys():
         shape, dtype = expected[name]
         value = values[name]
@@ -161,6 +211,10 @@ def _check_match(expected, values, names_in_file, path):
             mismatched.append(f"{names_in_file[name]} is {value.shape} and should be {shape}")
         elif value.dtype.kind != "f" and value.dtype.name != dtype:
             mismatched.append(f"{names_in_file[name]} is {value.dtype.name} and should be {dtype}")
+        else:
+            fitting[name] = array_for(dtype, value)
+            if fitting[name] is None:
+                mismatched.append(f"{names_in_file[name]} has values that {dtype} does not reach")
     groups = {
         "Missing": missing,
         "Superfluous": superfluous,
@@ -172,6 +226,7 @@ def _check_match(expected, values, names_in_file, path):
             f"{path} does not fit the backbone; nothing was loaded. "
             f"Shapes are given in Keras's order of axes. {' '.join(problems)}"
         )
+    return fitting
 
 
 def _download(name):

@@ -10,6 +10,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from rc_keras.tensor_files import check_readable
 from rc_keras.version import __version__
 from rc_keras.whole_files import write_whole
 
@@ -48,16 +49,17 @@ def read(path: str | os.PathLike, suffix: str, file_format: str) -> tuple[dict[s
         `(tensors, metadata)`.
 
     Raises:
-        FileNotFoundError: if there is no file.
+        OSError: if there is no file, or it may not be read.
         ValueError: if the suffix or the format is another one, or the content is damaged.
     """
     _check_suffix(path, suffix)
     path = os.fspath(path)
+    check_readable(path)
     try:
         with safetensors.safe_open(path, "numpy") as file:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
+    except Exception as error:
         raise ValueError(f"{path} must be a safetensors file. It cannot be read: {error}") from error
     if metadata.get("format") != file_format:
         raise ValueError(f"{path} must have the format {file_format!r}. Received: {metadata.get('format')!r}")

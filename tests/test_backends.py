@@ -64,6 +64,11 @@ assert_same_bits(arrays(loaded.predict(images, verbose=0)), arrays(model.predict
 model.save_task("depth", sys.argv[2] + "/depth.rctask")
 model.remove_task("depth")
 model.load_task(sys.argv[2] + "/depth.rctask")
+convolution = keras.Sequential([keras.Input((4, 4, 2)), keras.layers.DepthwiseConv2D(3, name="dw")])
+kernel, bias = np.arange(18.0).reshape(2, 1, 3, 3), np.arange(2.0)
+np.savez(sys.argv[2] + "/torch.npz", **{"dw.weight": kernel.astype(">f4"), "dw.bias": bias.astype("longdouble")})
+rc_keras.pretrained.load_weights(convolution, sys.argv[2] + "/torch.npz")
+np.testing.assert_array_equal(arrays({0: convolution.weights[0]})[0][..., 0], kernel[:, 0].transpose(1, 2, 0))
 assert "tensorflow" not in sys.modules
 print("all well")
 """

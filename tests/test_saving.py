@@ -259,3 +259,16 @@ def test_damaged_metadata_is_refused(tmp_path):
     _with_metadata(tmp_path / "semseg.rctask", task=task)
     with pytest.raises(ValueError, match="is damaged"):
         model.load_task(tmp_path / "semseg.rctask", overwrite=True)
+
+
+def test_weights_out_of_reach_leave_the_model_as_it_was(tmp_path):
+    model = tiny_model(TASKS[:1])
+    model.save_task("semseg", tmp_path / "semseg.rctask")
+    tensors, metadata = safetensors_file.read(tmp_path / "semseg.rctask", task_pack.SUFFIX, task_pack.PACK_FORMAT)
+    last = sorted(tensors)[-1]
+    tensors[last] = np.full(tensors[last].shape, 1e300)
+    safetensors_file.write(tmp_path / "semseg.rctask", task_pack.SUFFIX, task_pack.PACK_FORMAT, tensors, metadata)
+    before = state(model.branch("semseg"))
+    with pytest.raises(ValueError, match=f"out of reach: {last} has values that float32 does not reach"):
+        model.load_task(tmp_path / "semseg.rctask", overwrite=True)
+    assert_same_bits(state(model.branch("semseg")), before)

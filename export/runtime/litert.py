@@ -57,10 +57,16 @@ class LiteRTNetwork(Network):
         self.runtime = "Interpreter" if model is None else "CompiledModel"
         self._run = _Interpreted(path, threads) if model is None else _Compiled(model)
 
-    def _answers(self, images, task):
-        return np.concatenate([self._run(task, images[i : i + 1]) for i in range(len(images))])
+    def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
+        return np.concatenate([self._answer(images[i : i + 1], task) for i in range(len(images))])
 
-    def _free(self):
+    def _answer(self, image: np.ndarray, task: str) -> np.ndarray:
+        # A task has one set of activations. `CompiledModel` keeps other threads of Python waiting anyway.
+        with self._lock:
+            self._check_open()
+            return self._run(task, image)
+
+    def _free(self) -> None:
         self._run = None
 
 

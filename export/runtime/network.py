@@ -1,6 +1,8 @@
 """What the networks of all runtimes have in common."""
 
 import abc
+import threading
+from typing import Any, Self
 
 import numpy as np
 
@@ -11,6 +13,8 @@ from rc_keras.names import unknown_name
 class Network(abc.ABC):
     """Tasks of an exported file, open in a runtime; also a context manager that closes it.
 
+    Several threads may share one.
+
     Args:
         metadata: what the file says about itself, see `rc_keras.export.metadata`.
 
@@ -19,13 +23,17 @@ class Network(abc.ABC):
         metadata: as given.
     """
 
-    def __init__(self, metadata):
+    def __init__(self, metadata: dict[str, Any]) -> None:
         self.tasks, self.metadata = list(metadata["tasks"]), metadata
         self._image_shape = tuple(metadata["input"]["shape"])
         self._closed = False
+        self._lock = threading.Lock()  # held where the runtime's own state changes
 
-    def run(self, image, task):
+    def run(self, image: Any, task: str) -> np.ndarray:
         """Computes a task.
+
+        May be called from several threads at the same time, for the same task or for different ones. In onnxruntime and
+        TensorFlow they compute side by side; in LiteRT one image is computed after the other.
 
         Args:
             image: RGB in 0..255, uint8 or float: `(height, width, channels)` or `(batch, height, width, channels)`.
@@ -38,8 +46,7 @@ class Network(abc.ABC):
             ValueError: for an unknown task, or an image of another size than the file takes.
             RuntimeError: after `close`.
         """
-        if self._closed:
-            raise RuntimeError("The network is closed")
+        self._check_open()
         if task not in self.tasks:
             raise unknown_name("task", task, self.tasks)
         image = np.asarray(image)
@@ -50,21 +57,26 @@ class Network(abc.ABC):
         answers = self._answers(batch.astype("float32"), task)
         return answers[0] if image.ndim == 3 else answers
 
-    def close(self):
+    def close(self) -> None:
         """Frees the memory; nothing can be run afterwards."""
-        self._closed = True
-        self._free()
+        with self._lock:
+            self._closed = True
+            self._free()
 
-    def __enter__(self):
+    def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *exception):
+    def __exit__(self, *exception: object) -> None:
         self.close()
 
-    @abc.abstractmethod
-    def _answers(self, images, task):
-        """The answers to float32 images `(batch, height, width, channels)`, `(batch, …)`."""
+    def _check_open(self) -> None:
+        if self._closed:
+            raise RuntimeError("The network is closed")
 
     @abc.abstractmethod
-    def _free(self):
-        """Lets go of what the runtime holds; may be called again."""
+    def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
+        """The answers to float32 images `(batch, height, width, channels)`, `(batch, …)`; called in several threads."""
+
+    @abc.abstractmethod
+    def _free(self) -> None:
+        """Lets go of what the runtime holds, under the lock; may be called again."""

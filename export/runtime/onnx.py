@@ -1,6 +1,7 @@
 """Folders of ONNX files, run in onnxruntime."""
 
 import os
+from typing import Any
 
 import numpy as np
 
@@ -61,7 +62,7 @@ class ONNXNetwork(Network):
         super().__init__(read_whole(self._folder, lambda: _check_files(self._folder)))
         self._sessions = {}
 
-    def _answers(self, images, task):
+    def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
         session = self._session(task)
         fixed = session.get_inputs()[0].shape[0]
         if not isinstance(fixed, int):
@@ -71,15 +72,17 @@ class ONNXNetwork(Network):
         parts = np.split(images, len(images) // fixed)
         return np.concatenate([session.run(None, {"image": part})[0] for part in parts])
 
-    def _free(self):
+    def _free(self) -> None:
         self._sessions.clear()
 
-    def _session(self, task):
-        if task not in self._sessions:
-            path = os.path.join(self._folder, graph_file(task))
-            session = _import_onnxruntime().InferenceSession(path, self._options, providers=self._providers)
-            self._sessions[task] = session
-        return self._sessions[task]
+    def _session(self, task: str) -> Any:
+        with self._lock:
+            self._check_open()
+            if task not in self._sessions:
+                path = os.path.join(self._folder, graph_file(task))
+                session = _import_onnxruntime().InferenceSession(path, self._options, providers=self._providers)
+                self._sessions[task] = session
+            return self._sessions[task]
 
 
 def _import_onnxruntime():

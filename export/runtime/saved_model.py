@@ -4,6 +4,8 @@ import json
 import os
 from typing import Any
 
+import numpy as np
+
 from rc_keras import manifest
 from rc_keras.export.runtime.network import Network
 from rc_keras.export.to_saved_model import METADATA
@@ -44,10 +46,13 @@ class SavedModelNetwork(Network):
             ) from error
         super().__init__(metadata)
 
-    def _answers(self, images, task):
+    def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
         import tensorflow as tf
 
-        return self._signatures[task](image=tf.constant(images))[task].numpy()
+        with self._lock:
+            self._check_open()
+            signature = self._signatures[task]
+        return signature(image=tf.constant(images))[task].numpy()
 
-    def _free(self):
+    def _free(self) -> None:
         self._signatures = None

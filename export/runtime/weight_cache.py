@@ -1,12 +1,15 @@
 """Files of packed weights, which several tasks map into memory instead of packing each its own."""
 
+import contextlib
 import os
 import tempfile
+from collections.abc import Callable
+from typing import Any
 
 from rc_keras.export.file_digest import sha256
 
 
-def open_with_cache(open_model, folder, key):
+def open_with_cache(open_model: Callable[[str], Any], folder: str | os.PathLike[str], key: str) -> Any:
     """Opens a network with its file of packed weights, made if it is missing or damaged.
 
     The runtime believes whatever it finds in such a file. So its name holds `key`, which tells one network from all
@@ -27,9 +30,10 @@ def open_with_cache(open_model, folder, key):
     for name in sorted(os.listdir(folder)):
         if name.startswith(f"{key}.") and name.endswith(_SUFFIX):
             path = os.path.join(folder, name)
-            if name == _name(key, path):
-                return open_model(path)
-            os.remove(path)
+            with contextlib.suppress(FileNotFoundError):  # someone else found it damaged too
+                if name == _name(key, path):
+                    return open_model(path)
+                os.remove(path)
     with tempfile.TemporaryDirectory(prefix=".packing.", dir=folder) as temporary:
         path = os.path.join(temporary, "weights")
         network = open_model(path)

@@ -1,5 +1,13 @@
 """Decoders: from a task's named feature maps to its prediction."""
 
+import inspect
+import json
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
 from rc_keras.decoders.deeplabv3plus import DeepLabV3Plus
 from rc_keras.decoders.pooled import PooledHead
 from rc_keras.names import unknown_name
@@ -7,23 +15,56 @@ from rc_keras.names import unknown_name
 DECODERS = {"deeplabv3plus": DeepLabV3Plus}
 
 
-def get(decoder):
+def get(decoder: Any) -> Callable[..., Any]:
     """A decoder from its name, its serialized form, or itself.
 
-    Raises:
-        ValueError: for an unknown name; lists the valid ones.
-    """
-    import keras
+    Args:
+        decoder: a key of `DECODERS`, the serialized form of a decoder, or what is called as `DeepLabV3Plus`: an object
+            with `get_config` and `from_config` of a class registered with
+            `keras.saving.register_keras_serializable`, or a function registered so. Classes and functions in a
+            `keras.saving.custom_object_scope` will do too.
 
+    Raises:
+        ValueError: for an unknown name, lists the valid ones; or for a decoder that a saved model could not be loaded
+            with.
+    """
     if isinstance(decoder, dict):
-        decoder = keras.saving.deserialize_keras_object(decoder)
-    if isinstance(decoder, str):
-        if decoder not in DECODERS:
-            raise unknown_name("decoder", decoder, DECODERS)
+        return _checked(keras.saving.deserialize_keras_object(decoder))
+    if isinstance(decoder, str) and decoder in DECODERS:
         return DECODERS[decoder]()
-    if not callable(decoder):
+    _checked(decoder)
+    try:
+        reason = None if _comes_back(decoder) else "it comes back as something else"
+    except Exception as error:  # of a class that is the user's, or of Keras
+        reason = f"{type(error).__name__}: {error}"
+    if reason is not None:
+        raise ValueError(
+            "`decoder` must be what a saved model can be loaded with: a function, or an object with `get_config` and "
+            "`from_config`, that is decorated with `@keras.saving.register_keras_serializable()`. Received: "
+            f"decoder={decoder!r}, which cannot be loaded: {reason}"
+        )
+    return decoder
+
+
+def _checked(decoder: Any) -> Callable[..., Any]:
+    if isinstance(decoder, type) or not callable(decoder):
         raise unknown_name("decoder", decoder, DECODERS)
     return decoder
+
+
+def _comes_back(decoder: Callable[..., Any]) -> bool:
+    """Whether Keras makes the same of a decoder's serialized form, without the user allowing it to run code."""
+    serialize = keras.saving.serialize_keras_object
+    with warnings.catch_warnings(action="ignore"):  # Keras's, about lambdas
+        config = json.dumps(serialize(decoder))
+    loaded = keras.saving.deserialize_keras_object(json.loads(config), safe_mode=True)
+    return json.dumps(serialize(loaded)) == config and _origin(loaded) == _origin(decoder)
+
+
+def _origin(decoder: Callable[..., Any]) -> tuple[str, str]:
+    """Where a decoder is defined: functions go by their bare name in Keras, which others may have too."""
+    definition = decoder if inspect.isfunction(decoder) else type(decoder)
+    return definition.__module__, definition.__qualname__
 
 
 __all__ = ["DECODERS", "DeepLabV3Plus", "PooledHead", "get"]
