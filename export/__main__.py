@@ -66,6 +66,7 @@ def main(argv):
             raise ValueError("One of --images and --examples must be given, not both.")
         if _PACKS.value and _BANK.value is None:
             raise ValueError("`--packs` must come with --bank. Received: none")
+        rc_keras.export.check_target(_OUT.value, _FORMAT.value, _task_names(), _OVERWRITE.value)
         model = _model()
         if not isinstance(model, rc_keras.MultiTaskModel):
             raise ValueError(f"--model must be a saved MultiTaskModel. Received: a {type(model).__name__}")
@@ -81,6 +82,21 @@ def main(argv):
     else:
         print(f"Sizes drawn: {picture}")
     return 0
+
+
+def _task_names() -> list[str] | None:
+    """Names of the tasks to export, where they are known before the model is loaded."""
+    if _TASKS.value is not None:
+        return _TASKS.value
+    if _PRESET.value is not None:
+        from rc_keras.from_preset import listed_tasks
+
+        return listed_tasks(_PRESET.value)
+    if _MODEL.value is not None:
+        from rc_keras.export.saved_task_names import saved_task_names
+
+        return saved_task_names(_MODEL.value)
+    return None
 
 
 def _model():

@@ -2,7 +2,6 @@
 
 import contextlib
 import importlib.metadata
-import os
 import time
 
 import keras
@@ -253,38 +252,6 @@ def check_batch_size(batch_size):
     """Raises `ValueError` unless it is a positive integer, or `None`: any."""
     if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
         raise ValueError(f"`batch_size` must be a positive integer, or None. Received: batch_size={batch_size!r}")
-
-
-def check_target(path, overwrite, suffix=""):
-    """Checks the file or folder to write.
-
-    Args:
-        path: of it.
-        overwrite: whether it may be there.
-        suffix: that a file must have; empty for a folder.
-
-    Returns:
-        The absolute path.
-
-    Raises:
-        ValueError: for another suffix.
-        OSError: if it may not be written there.
-    """
-    path = os.path.abspath(os.fspath(path))
-    if not path.endswith(suffix):
-        raise ValueError(f"`path` must end in {suffix!r}. Received: path={path!r}")
-    folder = os.path.dirname(path)
-    if not os.path.isdir(folder):
-        raise FileNotFoundError(f"The folder of `path` must exist. Received: path={path!r}")
-    if suffix and os.path.isdir(path):
-        raise IsADirectoryError(f"`path` must be a file. Received: path={path!r}, a folder")
-    if not suffix and os.path.exists(path) and not os.path.isdir(path):
-        raise NotADirectoryError(f"`path` must be a folder. Received: path={path!r}, a file")
-    if os.path.exists(path) and not overwrite:
-        raise FileExistsError(f"`path` must be free unless `overwrite=True`. Received: path={path!r}, which exists")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"The folder of `path` must be writable. Received: path={path!r}")
-    return path
 
 
 def _check_tasks(model, tasks):

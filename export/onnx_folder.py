@@ -1,32 +1,34 @@
 """The folder of an ONNX export: one file of shared weights, and a graph and its weights for each task."""
 
-import contextlib
 import json
 import os
 import shutil
-import tempfile
 
+from rc_keras import manifest
 from rc_keras.export.file_digest import NAME as DIGEST
 from rc_keras.export.file_digest import is_whole, sha256
 from rc_keras.export.metadata import NAME
+from rc_keras.export.report import REPORT
+from rc_keras.export.target import check_target
+from rc_keras.whole_files import write_whole
+from rc_keras.whole_folder import switch
 
 BANK = "bank.bin"
-REPORT = "report.json"
 # What the tasks of a folder have in common, of their metadata.
 COMMON = ("precision", "mode", "bank_fingerprint", "input")
 
 
-def graph_file(task):
+def graph_file(task: str) -> str:
     """Name of the file with a task's graph."""
     return f"{task}.onnx"
 
 
-def weights_file(task):
+def weights_file(task: str) -> str:
     """Name of the file with the weights that a task has for itself."""
     return f"{task}.bin"
 
 
-def read_metadata(folder):
+def read_metadata(folder: str) -> dict[str, dict]:
     """What the graphs in a folder say about themselves.
 
     Args:
@@ -47,35 +49,50 @@ def read_metadata(folder):
     return found
 
 
-def check_folder(folder, tasks, overwrite, description):
-    """Checks that tasks may be written to a folder.
+def check(directory: str | os.PathLike, overwrite: bool = False, tasks: list[str] | None = None) -> str:
+    """Checks where tasks are to be written, before there is a model.
+
+    Args:
+        directory: the folder; it may be there, with tasks exported before.
+        overwrite: whether those that are there already are replaced.
+        tasks: names of the tasks to write; `None`: not known yet.
+
+    Returns:
+        The absolute path of the folder.
+
+    Raises:
+        ValueError, OSError: see `check_target`.
+        FileExistsError: if a task is there and may not be replaced.
+    """
+    folder = check_target(directory, overwrite=True)
+    present = [n for task in tasks or () for n in (graph_file(task), weights_file(task)) if _is_there(folder, n)]
+    if present and not overwrite:
+        raise FileExistsError(
+            f"`directory` must not hold {', '.join(present)} unless `overwrite=True`. Received: directory={folder!r}"
+        )
+    return folder
+
+
+def check_folder(folder: str, tasks: list[str], description: dict) -> list[str]:
+    """Checks that tasks fit those in a folder.
 
     Args:
         folder: its path; it may be there, with tasks exported before.
         tasks: names of the tasks to write.
-        overwrite: whether those that are there already are replaced.
         description: metadata of the new files.
 
     Returns:
         Names of the tasks in the folder that stay as they are.
 
     Raises:
-        FileExistsError: if a task is there and may not be replaced.
-        PermissionError: if the folder is not writable.
-        ValueError: if the tasks that stay were exported with another bank or other settings.
+        ValueError: if names differ by their case only, or the tasks that stay were exported with another bank or other
+            settings.
     """
     names = [name.casefold() for name in tasks]
     if len(set(names)) < len(names):
         raise ValueError(f"Names of tasks must differ in more than their case in files. Received: tasks={list(tasks)}")
     if not os.path.isdir(folder):
         return []
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise PermissionError(f"`directory` must be writable. Received: directory={folder!r}")
-    present = [n for task in tasks for n in (graph_file(task), weights_file(task)) if _is_there(folder, n)]
-    if present and not overwrite:
-        raise FileExistsError(
-            f"`directory` must not hold {', '.join(present)} unless `overwrite=True`. Received: directory={folder!r}"
-        )
     staying = {name: data for name, data in read_metadata(folder).items() if name not in tasks}
     for name, data in staying.items():
         if name.casefold() in names:
@@ -91,7 +108,7 @@ def check_folder(folder, tasks, overwrite, description):
     return list(staying)
 
 
-def check_bank(folder, digest, staying):
+def check_bank(folder: str, digest: str | None, staying: list[str]) -> bool:
     """Whether the bank in a folder is the one needed.
 
     Args:
@@ -117,54 +134,38 @@ def check_bank(folder, digest, staying):
     return same
 
 
-@contextlib.contextmanager
-def new_files(folder):
-    """Context with a temporary folder on the disk of `folder`, removed at the end whatever happens."""
-    there = os.path.isdir(folder)
-    parent, name = (folder, "export") if there else os.path.split(folder)
-    temporary = tempfile.mkdtemp(prefix=f".{name}.", dir=parent)
-    try:
-        # Of its own, since that of a temporary folder is for its owner alone.
-        files = os.path.join(temporary, "files")
-        os.mkdir(files)
-        yield files
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
-def publish(files, folder, tasks, keep_bank, staying):
-    """Moves verified files to where they belong; a new folder appears in one step.
-
-    In a folder that is there, a graph goes first when its task is replaced and comes last: whenever that is
-    interrupted, every graph in the folder is complete and fits its weights.
+def publish(files: str, folder: str, tasks: list[str], keep_bank: bool, staying: list[str]) -> None:
+    """Puts verified files where they belong: whatever else a folder holds is copied to them, and they replace it whole.
 
     Args:
-        files: the temporary folder.
-        folder: path of the folder, which may be there.
+        files: the temporary folder, see `new_folder`.
+        folder: path of the folder, which may be there; its writer is this process, see `folder_lock`.
         tasks: names of the new tasks.
         keep_bank: whether the bank in the folder stays.
         staying: names of the tasks in the folder that stay as they are.
     """
-    if not os.path.isdir(folder):
-        os.rename(files, folder)
-        return
-    for task in tasks:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(os.path.join(folder, graph_file(task)))
-    order = [] if keep_bank or not _is_there(files, BANK) else [BANK]
-    order += [name for task in tasks for name in (weights_file(task), graph_file(task))]
-    for name in (*order, REPORT):
-        os.replace(os.path.join(files, name), os.path.join(folder, name))
-    if not staying and not keep_bank and BANK not in order:
-        with contextlib.suppress(FileNotFoundError):
-            os.remove(os.path.join(folder, BANK))  # nothing needs it any more
+    replaced = {REPORT, manifest.NAME, *(name for task in tasks for name in (graph_file(task), weights_file(task)))}
+    if not keep_bank and (_is_there(files, BANK) or not staying):
+        replaced.add(BANK)
+    for entry in os.scandir(folder) if os.path.isdir(folder) else ():
+        target = os.path.join(files, entry.name)
+        if entry.name in replaced:
+            continue
+        if entry.is_dir(follow_symlinks=False):
+            shutil.copytree(entry.path, target, symlinks=True)
+        else:
+            shutil.copy2(entry.path, target, follow_symlinks=False)
+    names = [BANK, *(name for task in (*staying, *tasks) for name in (graph_file(task), weights_file(task)))]
+    entries = {n: manifest.entry_of_file(os.path.join(files, n)) for n in names if _is_there(files, n)}
+    write_whole(os.path.join(files, manifest.NAME), manifest.to_json(entries))
+    switch(files, folder)
 
 
-def _is_there(folder, name):
+def _is_there(folder: str, name: str) -> bool:
     return os.path.lexists(os.path.join(folder, name))
 
 
-def _read_graph(path, task):
+def _read_graph(path: str, task: str) -> dict:
     import onnx
 
     try:

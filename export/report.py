@@ -7,6 +7,8 @@ from typing import Any
 from rc_keras.export.verify import TOLERANCES
 from rc_keras.whole_files import write_json
 
+REPORT = "report.json"  # name of the report in a folder
+
 
 class ExportError(ValueError):
     """An exported file does not compute what the model computes; the message holds the report's table."""

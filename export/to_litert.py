@@ -5,9 +5,10 @@ import tempfile
 
 from rc_keras.export import file_digest
 from rc_keras.export.graphs import concrete_functions
-from rc_keras.export.job import ExportJob, check_target
+from rc_keras.export.job import ExportJob
 from rc_keras.export.metadata import NAME, metadata, to_json
 from rc_keras.export.report import ExportError
+from rc_keras.export.target import check_target
 from rc_keras.export.tflite_file import TFLiteFile
 from rc_keras.export.tflite_normalization import with_l2_normalization
 from rc_keras.export.tflite_packing import repack
@@ -82,6 +83,7 @@ def litert(
 
     Whatever the error, nothing is left under the name, and what stood there before stays.
     """
+    path = check(path, overwrite)
     interpreter_class = _import_interpreter()
     if quantize is not None and quantize not in QUANTIZERS:
         raise unknown_name("quantize", quantize, QUANTIZERS)
@@ -98,14 +100,14 @@ def litert(
         labels=labels,
         verbose=verbose,
     )
-    path = check_target(path, overwrite, ".tflite")
     job.fold()
     if quantize == "int8":
         job.folded = {name: with_l2_normalization(folded) for name, folded in job.folded.items()}
     with job.stage("Converting to LiteRT"):
         entries = {NAME: to_json(metadata(job)), file_digest.NAME: file_digest.PLACEHOLDER.encode()}
         content = file_digest.seal(repack(_convert(job), entries))
-    with whole_file(path) as temporary:
+    # Both are written before either has its name, which the file gets first, and then the report of it.
+    with whole_file(f"{path}.report.json") as report_file, whole_file(path) as temporary:
         with open(temporary, "wb") as file:
             file.write(content)
         interpreter = interpreter_class(model_path=temporary, num_threads=os.cpu_count())
@@ -123,10 +125,15 @@ def litert(
             packages=["ai-edge-litert"],
             notes=["A .tflite file is one whole: any update ships all of it."],
         )
-        report.save()
+        report.save(report_file)
     if verbose:
         print(report)
     return report
+
+
+def check(path: str | os.PathLike, overwrite: bool = False, tasks: list[str] | None = None) -> str:
+    """Checks the target of `litert` before there is a model, see `check_target`; returns the absolute path."""
+    return check_target(path, overwrite, ".tflite")
 
 
 def _import_interpreter():

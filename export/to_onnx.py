@@ -2,6 +2,7 @@
 
 import collections
 import os
+from types import ModuleType
 
 import keras
 import numpy as np
@@ -9,15 +10,14 @@ import numpy as np
 from rc_keras.export.file_digest import NAME as DIGEST
 from rc_keras.export.file_digest import PLACEHOLDER, seal, sha256
 from rc_keras.export.graphs import concrete_functions
-from rc_keras.export.job import ExportJob, check_batch_size, check_target
+from rc_keras.export.job import ExportJob, check_batch_size
 from rc_keras.export.metadata import NAME, metadata, to_json
 from rc_keras.export.onnx_folder import (
     BANK,
-    REPORT,
+    check,
     check_bank,
     check_folder,
     graph_file,
-    new_files,
     publish,
     weights_file,
 )
@@ -25,8 +25,10 @@ from rc_keras.export.onnx_graph import onnx_graph
 from rc_keras.export.onnx_int8 import quantize as quantize_to_int8
 from rc_keras.export.onnx_precision import convert_kernel, halve_weights
 from rc_keras.export.onnx_weights import lay_out, own_arrays, refer, references
+from rc_keras.export.report import REPORT, ExportReport
 from rc_keras.export.runtime.onnx import ONNXNetwork
 from rc_keras.names import unknown_name
+from rc_keras.whole_folder import folder_lock, new_folder
 
 QUANTIZERS = ("float16", "int8")
 
@@ -54,6 +56,7 @@ def onnx(
     | `bank.bin` | the kernels that the tasks share, each once |
     | `<task>.onnx`, `<task>.bin` | the graph of a task, and its own weights |
     | `report.json` | the report of the last export |
+    | `manifest.json` | the files, with lengths and digests: `runtime.load` names one that is missing |
 
     A graph takes `image`, float32 `(batch_size, height, width, channels)` in 0..255, and returns, under the name of the
     task, `Task.activate` of the prediction: probabilities for edge and saliency, logits for segmentation and
@@ -61,7 +64,8 @@ def onnx(
     run in onnxruntime and compared with the model before they appear under their names.
 
     Tasks can be exported, and shipped, one by one: with the same bank and settings, `bank.bin` is the same to the bit,
-    and stays untouched where it is already.
+    and stays as it is where it is already. A task's two files, copied into a folder with its `bank.bin`, are a task of
+    that folder, whatever its manifest says.
 
     Weights, and activations, can be stored with fewer bits; input and output stay float32:
 
@@ -102,9 +106,10 @@ def onnx(
         ExportError: if an output differs from the model's by more than the `TOLERANCES` of the precision allow, or a
             bank kernel does not stand in `bank.bin` exactly once for all tasks.
 
-    Whatever the error, the folder stays as it was. Only if files cannot be given their names at the very end, tasks
-    that were to be replaced may be missing; what is there fits together.
+    Whatever the error, the folder stays as it was. The new folder takes the place of the old one in one step, see
+    `rc_keras.whole_folder.switch`; other files in it are copied over.
     """
+    folder = check(directory)
     checker = _import_packages()
     if quantize is not None and quantize not in QUANTIZERS:
         raise unknown_name("quantize", quantize, QUANTIZERS)
@@ -122,13 +127,22 @@ def onnx(
         labels=labels,
         verbose=verbose,
     )
-    folder = check_target(directory, overwrite=True)
+    with folder_lock(folder):
+        check(folder, overwrite, list(job.tasks))
+        report = _export(job, folder, batch_size, checker)
+    if verbose:
+        print(report)
+    return report
+
+
+def _export(job: ExportJob, folder: str, batch_size: int | None, checker: ModuleType) -> ExportReport:
+    """Writes and verifies the files, and puts them into the folder."""
     description = metadata(job)
-    staying = check_folder(folder, list(job.tasks), overwrite, description)
+    staying = check_folder(folder, list(job.tasks), description)
     job.fold()
     with job.stage("Converting to ONNX"):
         graphs = _convert(job, batch_size)
-    with new_files(folder) as files:
+    with new_folder(folder) as files:
         _write(job, graphs, files, description)
         shares = os.path.exists(os.path.join(files, BANK))
         keeps_bank = check_bank(folder, sha256(os.path.join(files, BANK)) if shares else None, staying)
@@ -150,8 +164,6 @@ def onnx(
             )
         report.save(os.path.join(files, REPORT))
         publish(files, folder, list(job.tasks), keeps_bank, staying)
-    if verbose:
-        print(report)
     return report
 
 

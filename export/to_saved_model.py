@@ -1,16 +1,17 @@
 """Export to SavedModel: a signature for each task and one for all, the bank in it once."""
 
-import contextlib
 import os
-import shutil
-import tempfile
 
 import numpy as np
 
+from rc_keras import manifest
 from rc_keras.export.graphs import concrete_functions
-from rc_keras.export.job import ExportJob, check_batch_size, check_target
+from rc_keras.export.job import ExportJob, check_batch_size
 from rc_keras.export.metadata import metadata, to_json
-from rc_keras.export.report import ExportError
+from rc_keras.export.report import REPORT, ExportError, ExportReport
+from rc_keras.export.target import check_target
+from rc_keras.whole_files import write_whole
+from rc_keras.whole_folder import folder_lock, new_folder, switch
 
 METADATA = os.path.join("assets.extra", "rc_keras.json")
 ALL = "all"
@@ -34,7 +35,8 @@ def saved_model(
 
     A signature takes `image`, float32 `(batch_size, height, width, channels)` in 0..255, and returns `Task.activate` of
     the prediction under the name of the task. Plain TensorFlow runs it, without Keras or this package. The folder is
-    read back and compared with the model before it appears under its name; `report.json` and
+    read back and compared with the model before it appears under its name, in one step also where another one is
+    replaced (see `rc_keras.whole_folder.switch`); `report.json`, `manifest.json`, the files with their digests, and
     `assets.extra/rc_keras.json`, what it says about itself, stand inside.
 
     Example:
@@ -60,6 +62,7 @@ def saved_model(
 
     Whatever the error, nothing is left under the name, and what stood there before stays.
     """
+    directory = check(directory, overwrite)
     check_batch_size(batch_size)
     job = ExportJob(
         model,
@@ -72,14 +75,29 @@ def saved_model(
         labels=labels,
         verbose=verbose,
     )
-    directory = check_target(directory, overwrite)
-    if os.path.isdir(directory) and os.listdir(directory) and not os.path.exists(os.path.join(directory, METADATA)):
+    with folder_lock(directory):
+        check(directory, overwrite)  # another writer may have made it since
+        job.fold()
+        report = _export(job, directory, batch_size)
+    if verbose:
+        print(report)
+    return report
+
+
+def check(directory: str | os.PathLike, overwrite: bool = False, tasks: list[str] | None = None) -> str:
+    """Checks the target of `saved_model` before there is a model, see `check_target`; returns the absolute path."""
+    path = check_target(directory, overwrite)
+    if os.path.isdir(path) and os.listdir(path) and not os.path.exists(os.path.join(path, METADATA)):
         raise FileExistsError(
             "`directory` must be free, or hold an export of this package that is replaced. Received: "
-            f"directory={directory!r}, with other files"
+            f"directory={path!r}, with other files"
         )
-    job.fold()
-    with _whole_folder(directory) as temporary:
+    return path
+
+
+def _export(job: ExportJob, directory: str, batch_size: int | None) -> ExportReport:
+    """Writes and verifies the folder, and puts it under its name."""
+    with new_folder(directory) as temporary:
         with job.stage("Writing the SavedModel"):
             operators = _write(job, temporary, batch_size)
         with job.stage("Reading it back"):
@@ -102,9 +120,10 @@ def saved_model(
             notes=["A SavedModel is one whole: any update ships all of it."],
         )
         _check_all(loaded.signatures, job, batch_size)
-        report.save(os.path.join(temporary, "report.json"))
-    if verbose:
-        print(report)
+        files = manifest.of_folder(temporary)
+        report.save(os.path.join(temporary, REPORT))
+        write_whole(os.path.join(temporary, manifest.NAME), manifest.to_json(files))
+        switch(temporary, directory)
     return report
 
 
@@ -168,31 +187,3 @@ def _same(kernel, array):
 
 def _folder_size(folder):
     return sum(os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(folder) for name in names)
-
-
-@contextlib.contextmanager
-def _whole_folder(path):
-    """Context with a temporary folder beside `path`, renamed to it if the block ends well and removed if not."""
-    temporary = tempfile.mkdtemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(temporary, 0o777 & ~umask)
-        if os.path.exists(path):
-            former = tempfile.mkdtemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
-            kept = os.path.join(former, "model")
-            try:
-                os.rename(path, kept)
-                os.rename(temporary, path)
-            except BaseException:
-                if os.path.exists(kept):
-                    os.rename(kept, path)
-                os.rmdir(former)
-                raise
-            shutil.rmtree(former, ignore_errors=True)
-        else:
-            os.rename(temporary, path)
-    except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)
-        raise

@@ -9,6 +9,7 @@ from types import ModuleType
 from rc_keras import backbones, decoders, layers, losses, methods, metrics, optimizers, pretrained
 from rc_keras.bank import FilterBank
 from rc_keras.build import build
+from rc_keras.check_data import check_data
 from rc_keras.dynamic_task_prioritization import DynamicTaskPrioritization
 from rc_keras.from_preset import from_preset
 from rc_keras.graft import graft
@@ -32,6 +33,7 @@ __all__ = [
     "__version__",
     "backbones",
     "build",
+    "check_data",
     "decoders",
     "from_preset",
     "graft",

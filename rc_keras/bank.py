@@ -92,8 +92,12 @@ class FilterBank:
             ValueError: if the suffix is another one.
             OSError: if the file cannot be written; what stood there before stays.
         """
+        safetensors_file.write(path, SUFFIX, self.to_bytes())
+
+    def to_bytes(self) -> bytes:
+        """The content of the file that `save` writes."""
         metadata = {"fingerprint": self.fingerprint, "method": self.method.name}
-        safetensors_file.write(path, SUFFIX, BANK_FORMAT, named_arrays(self.template.layers), metadata)
+        return safetensors_file.to_bytes(BANK_FORMAT, named_arrays(self.template.layers), metadata)
 
     @classmethod
     def load(cls, path: str | os.PathLike, backbone: keras.Model) -> "FilterBank":

@@ -1,15 +1,20 @@
 """`from_preset`: a model from the folder it was saved to."""
 
 import os
+from collections.abc import Sequence
+from typing import Any
 
-from rc_keras import preset
+from rc_keras import folder_update, manifest, preset
+from rc_keras.bank import FilterBank
+from rc_keras.folder_update import stored_path
+from rc_keras.manifest import Entry
 from rc_keras.model import MultiTaskModel
 from rc_keras.named_weights import assign_named, named_variables
 from rc_keras.names import unknown_name
 from rc_keras.task import check_name
 
 
-def from_preset(directory, tasks=None):
+def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None) -> MultiTaskModel:
     """Loads a model, or some of its tasks, from a folder written by `MultiTaskModel.save_to_preset`.
 
     The model answers, for the tasks that are loaded, what the saved one answered, to the last bit on the same backend.
@@ -33,20 +38,33 @@ def from_preset(directory, tasks=None):
 
     Raises:
         FileNotFoundError: if the folder, its `config.json`, the bank or a pack is missing.
-        ValueError: if a task is unknown, or if a file is damaged, belongs to another bank, or holds another task than
-            its folder says.
+        ValueError: if a task is unknown, or if a file is damaged, is not the one that was saved, belongs to another
+            bank, or holds another task than its folder says.
     """
     directory = os.fspath(directory)
-    path = os.path.join(directory, preset.CONFIG)
-    if not os.path.isfile(path):
-        raise FileNotFoundError(f"`directory` must be a preset. There is no file {path}")
-    content = preset.read_json(path)
+    while True:
+        before = folder_update.state(directory)
+        try:
+            model = _load(directory, tasks)
+        except (OSError, ValueError):
+            if folder_update.state(directory) == before:
+                raise
+        else:
+            if folder_update.state(directory)[0] == before[0]:
+                return model
+
+
+def _load(directory: str, tasks: Sequence[str] | None) -> MultiTaskModel:
+    """The model of a folder that nobody writes to meanwhile."""
+    files = manifest.read(directory)
+    path = _stored(directory, files, preset.CONFIG)
+    content = _read_config(path, directory, files)
     listed = _listed_tasks(content, path)
     names = listed if tasks is None else _chosen_tasks(tasks, listed, directory)
     model = _without_tasks(content, path)
-    _load_bank(model.bank, preset.bank_path(directory), content.get("bank"))
+    _load_bank(model.bank, _stored(directory, files, preset.BANK), content.get("bank"))
     for name in names:
-        pack = preset.pack_path(directory, name)
+        pack = _stored(directory, files, preset.pack_name(name))
         loaded = model.load_task(pack, overwrite=True)
         if loaded != name:
             raise ValueError(f"{pack} must hold the task {name!r}. Received: {loaded!r}")
@@ -54,8 +72,32 @@ def from_preset(directory, tasks=None):
     return model
 
 
-def _listed_tasks(content, path):
-    names = content.get("tasks")
+def listed_tasks(directory: str | os.PathLike) -> list[str]:
+    """Names of the tasks that `from_preset` loads without being asked for others; raises what it raises."""
+    directory = os.fspath(directory)
+    files = manifest.read(directory)
+    path = _stored(directory, files, preset.CONFIG)
+    return _listed_tasks(_read_config(path, directory, files), path)
+
+
+def _read_config(path: str, directory: str, files: dict[str, Entry] | None) -> dict[str, Any]:
+    if not os.path.isfile(path):
+        raise FileNotFoundError(f"`directory` must be a preset. There is no file {path}")
+    content = preset.read_json(path)
+    if "manifest" in content and preset.CONFIG not in (files or ()):
+        raise FileNotFoundError(f"{os.path.join(directory, manifest.NAME)} is missing, or not that of {path}")
+    return content
+
+
+def _stored(directory: str, files: dict[str, Entry] | None, name: str) -> str:
+    """The path of a file, which is the one that the manifest lists, if it lists it."""
+    if files is not None and name in files:
+        return stored_path(directory, files, name)
+    return os.path.join(directory, *name.split("/"))
+
+
+def _listed_tasks(content: dict[str, Any], path: str) -> list[str]:
+    names: Any = content.get("tasks")
     try:
         for name in names:
             check_name(name)
@@ -67,13 +109,13 @@ def _listed_tasks(content, path):
     return names
 
 
-def _chosen_tasks(tasks, listed, directory):
+def _chosen_tasks(tasks: Sequence[str], listed: list[str], directory: str) -> Sequence[str]:
     """Checks names against those of the config and of the folders, so that no path comes from outside."""
     if not isinstance(tasks, (list, tuple)) or not tasks:
         raise ValueError(f"`tasks` must be a list of task names, at least one, or None. Received: tasks={tasks!r}")
     folder = os.path.join(directory, "tasks")
     there = os.listdir(folder) if os.path.isdir(folder) else []
-    known = {*listed, *(name for name in there if os.path.isfile(preset.pack_path(directory, name)))}
+    known = {*listed, *(name for name in there if os.path.isfile(os.path.join(directory, preset.pack_name(name))))}
     for name in tasks:
         if not isinstance(name, str) or name not in known:
             raise unknown_name("tasks", name, known)
@@ -82,22 +124,22 @@ def _chosen_tasks(tasks, listed, directory):
     return tasks
 
 
-def _without_tasks(content, path):
+def _without_tasks(content: dict[str, Any], path: str) -> MultiTaskModel:
     """The model of a config, before weights and tasks."""
     try:
-        no_tasks = {"tasks": [], "decoders": [], "trainable_tasks": [], "frozen_layers": {}}
+        no_tasks: dict[str, Any] = {"tasks": [], "decoders": [], "trainable_tasks": [], "frozen_layers": {}}
         return MultiTaskModel.from_config({**content["model"], **no_tasks})
     except Exception as error:  # a config can go wrong anywhere in Keras
         raise ValueError(f"{path} must hold the config of a model. It cannot be rebuilt: {error!r}") from error
 
 
-def _load_bank(bank, path, expected):
+def _load_bank(bank: FilterBank, path: str, expected: Any) -> None:
     tensors, identity = preset.read_bank(path)
     preset.check_same_bank(path, identity, expected)
     assign_named(named_variables(bank.template.layers), tensors, path)
 
 
-def _restore_training(model, config, path):
+def _restore_training(model: MultiTaskModel, config: dict[str, Any], path: str) -> None:
     """Freezes what was frozen, as far as the tasks are there."""
     try:
         for name, layers in config["frozen_layers"].items():

@@ -75,8 +75,8 @@ def _check_binary(task: "Task", labels: np.ndarray) -> None:
         raise _error(task, f"be 0, 1, or {task.ignore} to be ignored", _some(labels[wrong]))
     if task.ignore == 255 and np.any(labels == 255) and not np.any(labels == 1):
         warnings.warn(
-            f"`{task.name}` labels hold 255, which is ignored, and no 1 in the first batch. If 255 "
-            "stands for the foreground, divide the labels by 255.",
+            f"`{task.name}` labels hold 255, which is ignored, and no 1. If 255 stands for the "
+            "foreground, divide the labels by 255.",
             stacklevel=4,
         )
 

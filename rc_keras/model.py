@@ -1,6 +1,8 @@
 """The multi-task model: a shared bank and one branch for each task."""
 
 import collections
+import os
+from typing import Any
 
 import keras
 from keras import ops
@@ -171,13 +173,19 @@ class MultiTaskModel(TaskTrainer):
         | `tasks/<name>/task.rctask` | one task, as `save_task` writes it |
         | `config.json` | how the model is rebuilt, and which tasks it has; nothing but data |
         | `metadata.json` | versions, the bank's fingerprint, numbers of parameters; for people and tools |
+        | `manifest.json` | these files with their lengths and digests, by which `from_preset` knows them |
         | `README.md` | a card: tasks, classes, parameters, how to load |
 
         Saving to the same folder again, for instance after `add_task`, writes only what changed, and never the bank.
+        The new manifest makes all new files count at once: whenever saving is cut short, `from_preset` loads the old
+        model or the new one. New content waits in the folder `.new` until then; what a killed process left there is
+        put right when the folder is saved to again.
+
         Nothing is deleted: the pack of a task that the model does not have stays where it is, and `from_preset` loads
-        it when it is asked for by name. Remove its folder to be rid of it. Of a `README.md`, what stands outside of the
-        card's marks is kept, and one without the marks is not touched. The state of the optimizer is not part of a
-        preset; `save` keeps it.
+        it when it is asked for by name, like a pack that was copied in. Remove its folder to be rid of it. To put
+        another pack in the place of one that was saved, `load_task` it and save. Of a `README.md`, what stands outside
+        of the card's marks is kept, and one without the marks is not touched. The state of the optimizer is not part of
+        a preset; `save` keeps it.
 
         Example:
 
@@ -193,7 +201,8 @@ class MultiTaskModel(TaskTrainer):
             ValueError: if the tasks train an encoder in common; if the folder holds another bank, or files of these
                 names that are no preset's; if the bank in it is damaged (remove the file to have it written); if names
                 of tasks differ by case only.
-            OSError: if a file cannot be written; a preset that was there before can still be read.
+            OSError: if a file cannot be written, or another process is saving to the folder (`BlockingIOError`); a
+                preset that was there before can still be read.
         """
         preset.save(self, directory)
 
@@ -261,6 +270,8 @@ class MultiTaskModel(TaskTrainer):
 
     def call(self, images, training=None, tasks=None):
         first_batch.check_image_spec(images, self.image_shape)
+        if isinstance(tasks, str):
+            raise ValueError(f"`tasks` must be a list of task names, or None. Received: tasks={tasks!r}")
         names = self.tasks if tasks is None else [self._known(name) for name in tasks]
         moving = [name for name in names if training and name in self._held.trainable]
         if self.bank.method.shared_encoder is None:
@@ -302,6 +313,23 @@ class MultiTaskModel(TaskTrainer):
         return [v for v in self.weights if id(v) not in trainable]
 
     # Saving
+
+    def save(
+        self, filepath: str | os.PathLike, overwrite: bool = True, zipped: bool | None = None, **kwargs: Any
+    ) -> None:
+        """Writes the model, with the state of its optimizer, to one `.keras` file; see `keras.Model.save`.
+
+        Raises:
+            ValueError: if the name does not end in `.keras`, nor `zipped=False` asks for a folder. Nothing is written.
+        """
+        name = os.fspath(filepath)
+        if not name.endswith(".keras") and zipped is not False and not name.startswith("hf://"):
+            raise ValueError(
+                "`filepath` must end in `.keras`. `save_weights` writes weights alone to `.weights.h5`, "
+                "`save_to_preset` bank and tasks apart, `save_task` one task, `export` what runs without Keras. "
+                f"Received: filepath={name!r}"
+            )
+        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def save_own_variables(self, store):
         for name, variable in self._named_variables().items():

@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from rc_keras import keras_internals
+from rc_keras import ops as rc_ops
 from rc_keras.named_weights import assign_named
 from rc_keras.optimizer_copies import copier, leaves
 from rc_keras.optimizer_slots import named_slots, renamed
@@ -96,6 +97,34 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         )
         for variable, value in zip([*variables, *state.variables], [*new_variables, *new_state], strict=True):
             variable.assign(value)
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[keras.Variable] | None = None) -> None:
+        """One step of all tasks that `fit` trains, each in its own state; for a `train_step` of the user's own.
+
+        Args:
+            grads: unscaled gradients of one loss of all tasks; with several replicas those of one replica. `None` for
+                variables the loss does not depend on.
+            trainable_variables: what they are gradients by: `model.trainable_variables`.
+
+        Raises:
+            ValueError: if the variables are missing, or some belong to several tasks, whose gradients a sum hides.
+        """
+        if trainable_variables is None or len(grads) != len(list(trainable_variables)):
+            raise ValueError("`trainable_variables` must be given, one for each of the gradients. Received: others")
+        gradients = rc_ops.sum_over_replicas(list(grads))
+        by_variable = {id(v): g for v, g in zip(trainable_variables, gradients, strict=True)}
+        groups = {task: self._held.weights[task] for task in self._held.active}
+        ids = [id(v) for group in groups.values() for v in group]
+        if len(set(ids)) < len(ids):
+            raise ValueError(
+                "Tasks that share variables with states of their own must be trained one after the other, by the "
+                f"model's own `train_step`. Received: gradients of {list(groups)} at once"
+            )
+        for task, group in groups.items():
+            own = [by_variable.get(id(v)) for v in group]
+            # A state takes its own loss scale out again.
+            scaled = [g if g is None else self._held.states[task].scale_loss(g) for g in own]
+            self.apply_task(task, scaled, group)
 
     @property
     def variables(self) -> list[keras.Variable]:

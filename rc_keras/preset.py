@@ -1,60 +1,60 @@
 """Presets: a model as a folder, with the bank and every task in a file of its own."""
 
-import contextlib
 import dataclasses
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
 import keras
+import numpy as np
 
-from rc_keras import safetensors_file, task_pack
-from rc_keras.bank import BANK_FORMAT, SUFFIX
+from rc_keras import manifest, safetensors_file, task_pack
+from rc_keras.bank import BANK_FORMAT, SUFFIX, FilterBank
+from rc_keras.folder_update import FolderUpdate
 from rc_keras.named_weights import named_arrays
+from rc_keras.plain_config import check_holds_no_code
 from rc_keras.preset_card import with_card
 from rc_keras.version import __version__
-from rc_keras.whole_files import changed_file
+from rc_keras.whole_files import write_whole
+
+if TYPE_CHECKING:
+    from rc_keras.model import MultiTaskModel
 
 PRESET_FORMAT = "rc_keras.preset.1"
-CONFIG = "config.json"
+CONFIG, METADATA, CARD = "config.json", "metadata.json", "README.md"
+BANK = f"bank/bank{SUFFIX}"
 
 
-def save(model, directory):
+def save(model: "MultiTaskModel", directory: str | os.PathLike) -> None:
     """Writes a `MultiTaskModel` to a folder, see `MultiTaskModel.save_to_preset`."""
-    directory = os.fspath(directory)
     task_pack.check_separable(model)
     _check_names_apart(model.tasks)
-    metadata_path, card_path = (os.path.join(directory, name) for name in ("metadata.json", "README.md"))
-    if os.path.exists(metadata_path):
-        read_json(metadata_path)
-    found = _found_bank(model.bank, directory)
-    for folder in (bank_path(directory), *(pack_path(directory, name) for name in model.tasks)):
-        os.makedirs(os.path.dirname(folder), exist_ok=True)
-    with contextlib.ExitStack() as files:
-        # Every file is written before the first gets its name, and names are given in reverse: the config's is last.
-        _write_text(files, os.path.join(directory, CONFIG), _to_json(_config(model)))
-        _write_text(files, metadata_path, _to_json(_metadata(model)))
-        _write_text(files, card_path, with_card(_read_text(card_path), model))
+    with FolderUpdate(os.fspath(directory)) as folder:
+        if os.path.exists(folder.path(METADATA)):
+            read_json(folder.path(METADATA))
+        if _holds_bank(folder, model.bank):
+            folder.keep(BANK)
+        else:
+            folder.put(BANK, model.bank.to_bytes())
         for name in model.tasks:
-            task_pack.save(model, name, files.enter_context(changed_file(pack_path(directory, name))))
-        if not found:
-            model.bank.save(files.enter_context(changed_file(bank_path(directory))))
+            folder.put(pack_name(name), task_pack.to_bytes(model, name))
+        folder.put(CONFIG, _to_json(_config(model)))
+        folder.put(METADATA, _to_json(_metadata(model)))
+        folder.commit()
+        _write_card(folder.path(CARD), model)
 
 
-def bank_path(directory):
-    return os.path.join(directory, "bank", f"bank{SUFFIX}")
+def pack_name(task: str) -> str:
+    """The file of a task in the folder; its name must be a legal one, for it becomes part of a path."""
+    return f"tasks/{task}/task{task_pack.SUFFIX}"
 
 
-def pack_path(directory, name):
-    """The file of a task, whose name must be a legal one: it becomes part of the path."""
-    return os.path.join(directory, "tasks", name, f"task{task_pack.SUFFIX}")
-
-
-def read_json(path):
+def read_json(path: str) -> dict[str, Any]:
     """Reads the object in `config.json` or `metadata.json`.
 
     Raises:
         FileNotFoundError: if there is no file.
-        ValueError: if it holds something else.
+        ValueError: if it holds something else, or code.
     """
     with open(path, encoding="utf-8") as file:
         try:
@@ -64,10 +64,11 @@ def read_json(path):
     found = content.get("format") if isinstance(content, dict) else None
     if found != PRESET_FORMAT:
         raise ValueError(f"{path} must have the format {PRESET_FORMAT!r}. Received: {found!r}")
+    check_holds_no_code(content, path)
     return content
 
 
-def read_bank(path):
+def read_bank(path: str) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
     """Reads the file of a bank.
 
     Returns:
@@ -77,16 +78,16 @@ def read_bank(path):
     return tensors, {"fingerprint": metadata.get("fingerprint"), "digest": safetensors_file.digest(tensors)}
 
 
-def check_same_bank(path, identity, expected):
+def check_same_bank(path: str, identity: Any, expected: Any) -> None:
     """Raises `ValueError` if a file holds, or names, another bank than the one expected."""
     if identity != expected:
         raise ValueError(f"{path} must belong to the bank {expected}. Received: {identity}")
 
 
-def _found_bank(bank, directory):
+def _holds_bank(folder: FolderUpdate, bank: FilterBank) -> bool:
     """Whether the folder holds this bank already; another one is an error."""
     own = _identity(bank)
-    config, weights = os.path.join(directory, CONFIG), bank_path(directory)
+    config, weights = folder.path(CONFIG), folder.path(BANK)
     if os.path.exists(config):
         check_same_bank(config, read_json(config).get("bank"), own)
     if not os.path.exists(weights):
@@ -95,7 +96,7 @@ def _found_bank(bank, directory):
     return True
 
 
-def _identity(bank):
+def _identity(bank: FilterBank) -> dict[str, str]:
     """The fingerprint, of the shared kernels, and a digest of them together with what new tasks start from."""
     return {
         "fingerprint": bank.fingerprint,
@@ -103,13 +104,19 @@ def _identity(bank):
     }
 
 
-def _config(model):
+def _config(model: "MultiTaskModel") -> dict:
     config = model.get_config()
     del config["tasks"], config["decoders"]  # packs carry their own
-    return {"format": PRESET_FORMAT, "bank": _identity(model.bank), "tasks": model.tasks, "model": config}
+    return {
+        "format": PRESET_FORMAT,
+        "manifest": manifest.NAME,
+        "bank": _identity(model.bank),
+        "tasks": model.tasks,
+        "model": config,
+    }
 
 
-def _metadata(model):
+def _metadata(model: "MultiTaskModel") -> dict:
     report = model.parameter_report()
     return {
         "format": PRESET_FORMAT,
@@ -125,24 +132,23 @@ def _metadata(model):
     }
 
 
-def _check_names_apart(names):
+def _check_names_apart(names: list[str]) -> None:
     """Some file systems do not tell `Edge` from `edge`."""
     folded = [name.casefold() for name in names]
     if len(set(folded)) < len(folded):
         raise ValueError(f"Names of tasks must differ in more than their case in files. Received: tasks={names}")
 
 
-def _to_json(content):
-    return json.dumps(content, indent=1) + "\n"
+def _to_json(content: dict) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def _read_text(path):
-    if not os.path.exists(path):
-        return None
-    with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
-        return file.read()
-
-
-def _write_text(files, path, text):
-    with open(files.enter_context(changed_file(path)), "wb") as file:
-        file.write(text.encode("utf-8", errors="surrogateescape"))  # somebody's README.md may be in another encoding
+def _write_card(path: str, model: "MultiTaskModel") -> None:
+    """Writes the card, the last of all files, for it describes the others."""
+    old = None
+    if os.path.exists(path):
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            old = file.read()  # somebody's own may be in another encoding
+    new = with_card(old, model)
+    if new != old:
+        write_whole(path, new.encode("utf-8", errors="surrogateescape"))

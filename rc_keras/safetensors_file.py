@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 import safetensors
@@ -13,7 +14,7 @@ from rc_keras.version import __version__
 from rc_keras.whole_files import write_whole
 
 
-def digest(tensors):
+def digest(tensors: Mapping[str, np.ndarray]) -> str:
     """sha256 over the sorted names, shapes, dtypes and bytes of arrays, as 64 hexadecimal digits."""
     sha256 = hashlib.sha256()
     for name in sorted(tensors):
@@ -23,22 +24,25 @@ def digest(tensors):
     return sha256.hexdigest()
 
 
-def write(path, suffix, file_format, tensors, metadata):
-    """Writes `{name: array}` and `{key: text}`; the file appears whole or not at all. Equal content is equal bytes.
+def to_bytes(file_format: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+    """The content of a file of `{name: array}` and `{key: text}`. Equal tensors and texts are equal bytes.
 
     Args:
-        path: the file; must end in `suffix`.
         file_format: name and version of the format, kept in the metadata.
     """
-    _check_suffix(path, suffix)
     metadata = {**metadata, "format": file_format, "rc_keras": __version__}
     metadata["content"] = _content(tensors, metadata)
-    data = safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata)
-    write_whole(path, _in_order(data))
+    return _in_order(safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata))
 
 
-def read(path, suffix, file_format):
-    """Reads a file of `write`.
+def write(path: str | os.PathLike, suffix: str, data: bytes) -> None:
+    """Writes what `to_bytes` gave; the file, which must end in `suffix`, appears whole or not at all."""
+    _check_suffix(path, suffix)
+    write_whole(path, data)
+
+
+def read(path: str | os.PathLike, suffix: str, file_format: str) -> tuple[dict[str, np.ndarray], dict[str, str]]:
+    """Reads a file that holds what `to_bytes` gave.
 
     Returns:
         `(tensors, metadata)`.
@@ -63,12 +67,12 @@ def read(path, suffix, file_format):
     return tensors, metadata
 
 
-def _content(tensors, metadata):
+def _content(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:
     text = json.dumps(metadata, sort_keys=True)
     return hashlib.sha256(f"{digest(tensors)}{text}".encode()).hexdigest()
 
 
-def _in_order(data):
+def _in_order(data: bytes) -> bytes:
     """The same file with sorted metadata: safetensors writes them in another order each time."""
     (length,) = struct.unpack_from("<Q", data)
     header = json.loads(data[8 : 8 + length])
@@ -78,6 +82,6 @@ def _in_order(data):
     return b"".join([struct.pack("<Q", len(text)), text, memoryview(data)[8 + length :]])
 
 
-def _check_suffix(path, suffix):
+def _check_suffix(path: str | os.PathLike, suffix: str) -> None:
     if not os.fspath(path).endswith(suffix):
         raise ValueError(f"`path` must end in {suffix!r}. Received: path={os.fspath(path)!r}")

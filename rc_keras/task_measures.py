@@ -1,7 +1,11 @@
 """What is measured of one task while it trains: its loss and its metrics."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from rc_keras.named_measures import get_loss, get_metric
 
 
 class TaskMeasures:
@@ -9,22 +13,18 @@ class TaskMeasures:
 
     Args:
         task: the `Task`.
-        loss: a `keras.losses.Loss`, a function or a name instead of the task's own.
+        loss: see `get_loss`; `None`: the task's own.
         weight: a number instead of the task's `loss_weight`.
-        metrics: `keras.metrics.Metric`s, or names of some, instead of the task's own.
+        metrics: list, see `get_metric`; `None`: the task's own.
     """
 
     def __init__(self, task, loss=None, weight=None, metrics=None):
-        self.loss = task.make_loss() if loss is None else _loss_object(loss)
+        self.loss = task.make_loss() if loss is None else get_loss(loss, task)
         self.weight = task.loss_weight if weight is None else float(weight)
         self.weight_variable = None
         self._task = task.name
         self.tracker = keras.metrics.Mean(name=f"{task.name}_loss")
-        metrics = task.make_metrics() if metrics is None else [keras.metrics.get(metric) for metric in metrics]
-        self._metrics = [
-            type(metric).from_config({**metric.get_config(), "name": f"{task.name}_{metric.name}"})
-            for metric in metrics
-        ]
+        self._metrics = [get_metric(metric, task) for metric in (task.make_metrics() if metrics is None else metrics)]
 
     def make_weight_variable(self):
         """The loss weight as a variable, with the value of `weight`; it holds from now on, and may change."""
@@ -60,24 +60,16 @@ class TaskMeasures:
                 results[metric.name] = result
         return results
 
-    def update(self, labels, prediction, loss):
+    def update(self, labels: Any, prediction: Any, loss: Any) -> None:
         """Takes in a batch."""
+        self.update_loss(prediction, loss)
+        self.update_metrics(labels, prediction)
+
+    def update_loss(self, prediction: Any, loss: Any) -> None:
+        """Takes in the loss of a batch."""
         self.tracker.update_state(loss, sample_weight=ops.shape(prediction)[0])
+
+    def update_metrics(self, labels: Any, prediction: Any) -> None:
+        """Takes a batch into the metrics."""
         for metric in self._metrics:
             metric.update_state(labels, prediction)
-
-
-class FunctionLoss(keras.losses.Loss):
-    """A function of Keras or the user's as a `Loss`."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def call(self, y_true, y_pred):
-        return self.function(y_true, y_pred)
-
-
-def _loss_object(loss):
-    loss = keras.losses.get(loss)
-    return loss if isinstance(loss, keras.losses.Loss) else FunctionLoss(loss)

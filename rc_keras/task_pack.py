@@ -2,6 +2,7 @@
 
 import json
 import os
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -10,13 +11,17 @@ from rc_keras.branch import make_branch
 from rc_keras.graft import SEPARATOR
 from rc_keras.layers import BankConv2D
 from rc_keras.named_weights import assign_named, named_arrays, named_variables
+from rc_keras.plain_config import check_holds_no_code
 from rc_keras.task import Task
+
+if TYPE_CHECKING:
+    from rc_keras.model import MultiTaskModel
 
 PACK_FORMAT = "rc_keras.task.1"
 SUFFIX = ".rctask"
 
 
-def save(model, name, path):
+def save(model: "MultiTaskModel", name: str, path: str | os.PathLike) -> None:
     """Writes one task of a `MultiTaskModel`: what it owns, its `Task` and decoder, and the fingerprint of its bank.
 
     The file is in the safetensors format, with `<layer>/<variable>` as names.
@@ -25,6 +30,11 @@ def save(model, name, path):
         ValueError: if the path does not end in `.rctask`, or the method lets tasks share an encoder that they train.
         OSError: if the file cannot be written; what stood there before stays.
     """
+    safetensors_file.write(path, SUFFIX, to_bytes(model, name))
+
+
+def to_bytes(model: "MultiTaskModel", name: str) -> bytes:
+    """The content of the file that `save` writes."""
     check_separable(model)
     serialize = keras.saving.serialize_keras_object
     metadata = {
@@ -34,10 +44,10 @@ def save(model, name, path):
         "decoder": json.dumps(serialize(model.decoder(name))),
     }
     tensors = named_arrays(_own_layers(model.branch(name)), strip=name + SEPARATOR)
-    safetensors_file.write(path, SUFFIX, PACK_FORMAT, tensors, metadata)
+    return safetensors_file.to_bytes(PACK_FORMAT, tensors, metadata)
 
 
-def load(model, path, overwrite=False):
+def load(model: "MultiTaskModel", path: str | os.PathLike, overwrite: bool = False) -> tuple[Task, Any, keras.Model]:
     """Reads a pack for a `MultiTaskModel`, see `MultiTaskModel.load_task`.
 
     Returns:
@@ -62,7 +72,7 @@ def load(model, path, overwrite=False):
     return task, decoder, branch
 
 
-def check_separable(model):
+def check_separable(model: "MultiTaskModel") -> None:
     method = model.bank.method
     if method.shared_encoder is not None:
         raise ValueError(
@@ -72,13 +82,15 @@ def check_separable(model):
         )
 
 
-def _deserialize(text, path):
+def _deserialize(text: str, path: str) -> Any:
     """An object of Keras or a registered class; anything else a file may name is refused, and nothing is imported."""
     try:
-        return keras.saving.deserialize_keras_object(json.loads(text), safe_mode=True)
-    except (TypeError, ValueError) as error:
+        config = json.loads(text)
+        check_holds_no_code(config, path)
+        return keras.saving.deserialize_keras_object(config, safe_mode=True)
+    except (RecursionError, TypeError, ValueError) as error:
         raise ValueError(f"{path} must hold a serialized task and decoder. It cannot be read: {error}") from error
 
 
-def _own_layers(branch):
+def _own_layers(branch: keras.Model) -> list[keras.layers.Layer]:
     return [layer for layer in branch.layers if not isinstance(layer, BankConv2D)]

@@ -1,17 +1,24 @@
 """Training of a model of several tasks, apart, or jointly in what they share."""
 
+import contextlib
+import functools
 import inspect
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import keras
-from keras import ops
 
-from rc_keras import first_batch
+from rc_keras import first_batch, label_keys, named_measures
 from rc_keras import ops as rc_ops
+from rc_keras.first_batch import FirstBatch
+from rc_keras.non_finite_loss import StopAtNonFiniteLoss
 from rc_keras.per_task_optimizer import JOINT, PerTaskOptimizer
+from rc_keras.task import Task
 from rc_keras.task_measures import TaskMeasures
+from rc_keras.task_steps import TaskSteps
 
 
-class TaskTrainer(keras.Model):
+class TaskTrainer(TaskSteps):
     """`compile`, `fit`, `evaluate` and `predict` for labels `{task: labels}`.
 
     Keras's own steps refuse missing labels, and an optimizer that meets new variables. Here the tasks of a step are
@@ -21,11 +28,6 @@ class TaskTrainer(keras.Model):
     A subclass answers `tasks`, `trainable_tasks`, `task(name)`, `branch(name)`, `image_shape`, `jointly_trained` and,
     where that is not empty, `joint_branch(names)`, see `MultiTaskModel`.
     """
-
-    def __init__(self, name, dtype=None):
-        super().__init__(name=name, dtype=dtype)
-        # Held where Keras neither tracks nor saves it: measures come and go with the tasks.
-        self._training = _Training()
 
     def compile(
         self,
@@ -46,9 +48,9 @@ class TaskTrainer(keras.Model):
         Args:
             optimizer: a `keras.optimizers.Optimizer` or a name. Every task gets its own copy of it, with the learning
                 rate in common.
-            loss: `{task: keras.losses.Loss or function}`, or `None`.
+            loss: `{task: keras.losses.Loss, function or name}`, or `None`; see `named_measures.get_loss`.
             loss_weights: `{task: number}`, or `None`.
-            metrics: `{task: [keras.metrics.Metric or name]}`, or `None`.
+            metrics: `{task: [keras.metrics.Metric, function or name]}`, or `None`; see `named_measures.get_metric`.
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: as in `keras.Model.compile`.
         """
         if isinstance(optimizer, dict) and "class_name" not in optimizer:
@@ -59,9 +61,9 @@ class TaskTrainer(keras.Model):
                 raise ValueError(f"`{argument}` must be a dict with task names as keys. Received: {mapping!r}")
             for name in mapping or ():
                 self.task(name)
-        for name, chosen in (metrics or {}).items():
-            if not isinstance(chosen, (list, tuple)):
-                raise ValueError(f"`metrics` must have lists as values. Received: {chosen!r} for task {name!r}")
+        for name, chosen in (loss or {}).items():
+            named_measures.get_loss(chosen, self.task(name))
+        _check_metrics(metrics or {}, self.task)
         previous = getattr(self, "optimizer", None)
         if isinstance(optimizer, PerTaskOptimizer):
             optimizer = optimizer.prototype
@@ -91,80 +93,168 @@ class TaskTrainer(keras.Model):
             **config["options"],
         )
 
-    def fit(self, x=None, y=None, *args, **kwargs):
+    def fit(self, x=None, y=None, *args, validation_tasks: Sequence[str] | None = None, **kwargs):
         """Trains; `keras.Model.fit` with labels as `{task: labels}`.
 
-        The first batch, of the validation data too, is checked on the host before anything is trained.
+        Batches come in the number and order in which plain Keras has them. The first one is checked on the host before
+        anything is trained, and the first of the validation data too, but for that of a `tf.data.Dataset` or a torch
+        `DataLoader`, which is checked where it is read. `rc_keras.check_data` looks at all batches.
+
+        `val_loss` sums the tasks that are trained, like `loss`, and only these are measured on the validation data;
+        frozen ones with `validation_tasks`, or by `evaluate`.
+
+        Args:
+            x, y, args, kwargs: as of `keras.Model.fit`.
+            validation_tasks: names of tasks to measure on the validation data besides those that are trained. Their
+                losses and metrics are logged, but are no part of `val_loss`.
+
+        Returns:
+            Keras's `History`.
+
+        Raises:
+            ValueError: if images or labels of the first batch are not what the model and its tasks expect.
+            NonFiniteLossError: at the first loss that is NaN or infinite, unless a callback has stopped the training.
+
+        Warns:
+            UserWarning: once, of labels whose key is no task, of trainable tasks without labels, and of trained tasks
+                without labels in the validation data.
         """
         arguments = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs).arguments
         del arguments["self"]
+        extra = self._known_tasks("validation_tasks", validation_tasks)
         if hasattr(x, "element_spec"):
             arguments.setdefault("shuffle", False)  # Keras warns about its own default, which a tf.data.Dataset ignores
-        arguments["x"], names = self._look_at(arguments, self.trainable_tasks)
+        names: list[str] = []
+        looks = [self._look(arguments, functools.partial(self._note_trained, names))]
+        names = names or self.trainable_tasks
+        measured = tuple(name for name in self.tasks if name in names or name in extra)
         validation = arguments.get("validation_data")
         if validation is not None:
             unpacked = keras.utils.unpack_x_y_sample_weight(validation)
-            looked_at = dict(zip(("x", "y", "sample_weight"), unpacked, strict=True))
-            restored, measured = self._look_at(looked_at, self.tasks)
-            self._training.measured = measured or self._training.measured
+            data = dict(zip(("x", "y", "sample_weight"), unpacked, strict=True))
+            looks.append(self._look(data, functools.partial(self._note_validated, measured, names), read_now=False))
             if unpacked[1] is None:
-                arguments["validation_data"] = restored
+                arguments["validation_data"] = data["x"]
         self._prepare(names)
+        arguments["callbacks"] = self._with_check_of_losses(arguments.get("callbacks"))
         self._training.running = True
         try:
-            return super().fit(**arguments)
+            with self._measuring((measured, tuple(names))), _own_errors(looks):
+                history = super().fit(**arguments)
         finally:
             self._training.running = False
             for measures in self._training.measures.values():
                 measures.restore_weight()  # what a callback made of it ends with `fit`, however that ends
+        if history.epoch and not looks[0].seen:
+            raise first_batch.empty(type(x).__name__)
+        return history
 
     def train_on_batch(self, x, y=None, *args, **kwargs):
         """One step on one batch; `keras.Model.train_on_batch` with labels as `{task: labels}`."""
-        self._prepare(self._labelled(y, self.trainable_tasks))
+        self._prepare(label_keys.labelled(y, self.trainable_tasks))
         return super().train_on_batch(x, y, *args, **kwargs)
 
     def evaluate(self, x=None, y=None, *args, **kwargs):
-        """Measures the tasks that have labels; `keras.Model.evaluate` with labels as `{task: labels}`."""
+        """Measures all tasks that have labels; `keras.Model.evaluate` with labels as `{task: labels}`."""
         arguments = inspect.signature(keras.Model.evaluate).bind(self, x, y, *args, **kwargs).arguments
         arguments.update(arguments.pop("kwargs", {}))
         del arguments["self"]
-        if not arguments.get("_use_cached_eval_dataset"):
-            arguments["x"], measured = self._look_at(arguments, self.tasks)
-            self._training.measured = measured or self._training.measured
-            self._assert_compile_called("evaluate")
-            self._make_measures()
-        return super().evaluate(**arguments)
+        if arguments.get("_use_cached_eval_dataset"):
+            return super().evaluate(**arguments)
+        look = self._look(arguments, self._note_measured)
+        self._assert_compile_called("evaluate")
+        self._make_measures()
+        with self._measuring(None), _own_errors([look]):
+            results = super().evaluate(**arguments)
+        if not look.seen:
+            raise first_batch.empty(type(x).__name__)
+        return results
 
     def predict(self, x, *args, **kwargs):
         """Raw predictions of all tasks, `{task: array}`; `keras.Model.predict`."""
-        x, batch = first_batch.peek(x)
-        if batch is not None:
+
+        def check(batch: Any) -> None:
             first_batch.check_images(keras.utils.unpack_x_y_sample_weight(batch)[0], self.image_shape)
-        return super().predict(x, *args, **kwargs)
 
-    def _look_at(self, arguments, candidates):
-        """Checks the first batch of data; returns the data to use and the names of the candidates that have labels."""
-        x, batch = first_batch.peek(
-            arguments.get("x"), arguments.get("y"), arguments.get("sample_weight"), arguments.get("batch_size")
+        look = FirstBatch(check)
+        with _own_errors([look]):
+            return super().predict(look.watch(x), *args, **kwargs)
+
+    def _look(self, arguments: dict[str, Any], note, read_now: bool = True) -> FirstBatch:
+        """Has the first batch of data checked as it is read; puts the data to use from now on into `arguments`.
+
+        Args:
+            arguments: `x`, and maybe `y`, `sample_weight` and `batch_size`.
+            note: function of the labels, as soon as their keys are known; it answers the tasks whose labels to check.
+            read_now: see `FirstBatch.watch`.
+        """
+
+        def check(batch: Any) -> None:
+            images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
+            names = note(labels)
+            first_batch.check_images(images, self.image_shape)
+            for name in names:
+                self.task(name).check_labels(labels[name], tuple(images.shape))
+
+        look, x = FirstBatch(check), arguments.get("x")
+        spec = getattr(x, "element_spec", None)
+        if isinstance(spec, (tuple, list)):
+            images, labels, _ = keras.utils.unpack_x_y_sample_weight(spec)
+            note(labels)
+            if hasattr(images, "shape"):  # not so of distributed ones
+                first_batch.check_image_spec(images, self.image_shape)
+        arguments["x"] = look.watch(
+            x, arguments.get("y"), arguments.get("sample_weight"), arguments.get("batch_size"), read_now
         )
-        if batch is None:
-            spec = getattr(x, "element_spec", None)
-            labels = keras.utils.unpack_x_y_sample_weight(spec)[1] if isinstance(spec, tuple) else None
-            return x, None if labels is None else self._labelled(labels, candidates)
-        images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
-        names = self._labelled(labels, candidates)
-        first_batch.check_images(images, self.image_shape)
-        for name in names:
-            self.task(name).check_labels(labels[name], tuple(images.shape))
-        return x, names
+        return look
 
-    def _labelled(self, labels, candidates):
-        if not isinstance(labels, dict):
-            raise ValueError(f"Labels must be a dict {{task: labels}}. Received: {type(labels).__name__}")
-        names = [name for name in candidates if name in labels]
-        if not names:
-            raise ValueError(f"Labels must hold one of the tasks {candidates}. Received: keys {sorted(labels)}")
+    def _note_trained(self, names: list[str], labels: Any) -> list[str]:
+        """Puts the names of the tasks to train into a list."""
+        names[:] = label_keys.labelled(labels, self.trainable_tasks)
+        told = self._training.told
+        label_keys.warn_of_unknown(labels, self.tasks, told)
+        consequence = "which are trainable, so that these are not trained"
+        label_keys.warn_of_missing(labels, self.trainable_tasks, told, "Labels", consequence)
         return names
+
+    def _note_validated(self, measured: Sequence[str], trained: Sequence[str], labels: Any) -> list[str]:
+        """Keeps the names of the tasks to measure in the validation of `fit`."""
+        self._training.measured = label_keys.labelled(labels, measured)
+        told, where = self._training.told, "Labels of the validation data"
+        label_keys.warn_of_unknown(labels, self.tasks, told, where)
+        label_keys.warn_of_missing(labels, trained, told, where, "which are trained, so that these are not validated")
+        return self._training.measured
+
+    def _note_measured(self, labels: Any) -> list[str]:
+        """Keeps the names of the tasks to measure in `evaluate`."""
+        self._training.measured = label_keys.labelled(labels, self.tasks)
+        label_keys.warn_of_unknown(labels, self.tasks, self._training.told)
+        return self._training.measured
+
+    def _known_tasks(self, argument: str, names: Sequence[str] | None) -> list[str]:
+        if isinstance(names, str):
+            raise ValueError(f"`{argument}` must be a list of task names. Received: {argument}={names!r}")
+        return [self.task(name).name for name in names or ()]
+
+    def _with_check_of_losses(self, callbacks: Any) -> Any:
+        """The callbacks of `fit`, with one that stops at a loss which is no number."""
+        whole = isinstance(callbacks, keras.callbacks.CallbackList)
+        listed = callbacks.callbacks if whole else keras.tree.flatten([] if callbacks is None else callbacks)
+        if not any(isinstance(callback, StopAtNonFiniteLoss) for callback in listed):
+            listed.append(StopAtNonFiniteLoss())
+            listed[-1].set_model(self)
+        return callbacks if whole else listed
+
+    @contextlib.contextmanager
+    def _measuring(self, selection: tuple[tuple[str, ...], tuple[str, ...]] | None) -> Iterator[None]:
+        """Context in which `test_step` measures a selection, see `Training`; one of all tasks is the same as `None`."""
+        before = self._training.selection
+        everything = tuple(self.tasks)
+        self._training.selection = None if selection == (everything, everything) else selection
+        try:
+            yield
+        finally:
+            self._training.selection = before
 
     def _prepare(self, names):
         """Makes the optimizer states and the metrics that a step with these tasks needs."""
@@ -181,11 +271,6 @@ class TaskTrainer(keras.Model):
         self.optimizer.follow_schedules()
         self._training.trained = names
         self._make_measures()
-
-    def _own_variables(self, name):
-        """The variables that only this task trains."""
-        joint = {id(v) for v in self.jointly_trained}
-        return [v for v in self.branch(name).trainable_variables if id(v) not in joint]
 
     def _symbolic_build(self, iterator=None, data_batch=None):
         """Keras's hook before the first step: all is built by now, but the metrics of `test_on_batch`."""
@@ -212,10 +297,20 @@ class TaskTrainer(keras.Model):
             self.make_train_function()
 
     def make_test_function(self, force=False):
-        """See `make_train_function`."""
-        if self.test_function is None or force:
-            super().make_test_function(force)
-            self.test_function = self._with_logs(self.test_function, lambda: self._training.measured)
+        """See `make_train_function`; each selection of tasks has its own function."""
+        functions, selection = self._training.test_functions, self._training.selection
+        if self.test_function is None or force:  # whoever set it to `None` wants all of them traced anew
+            functions.clear()
+        if selection not in functions:
+            # A function of its own: JAX finds what it has traced by the function, and a method is always the same.
+            step = type(self).test_step
+            self.test_step = lambda *args: step(self, *args)
+            try:
+                super().make_test_function(force=True)
+            finally:
+                del self.test_step
+            functions[selection] = self._with_logs(self.test_function, lambda: self._training.measured)
+        self.test_function = functions[selection]
         return self.test_function
 
     def _with_logs(self, step_function, names):
@@ -290,158 +385,31 @@ class TaskTrainer(keras.Model):
         """Keras's hook at the end of an epoch: the logs of its last step are those of all its steps."""
         return logs
 
-    def _results(self, names):
-        results = {self._loss_tracker.name: self._loss_tracker.result()}
-        for name in names:
-            results |= self._training.measures[name].results()
-        return results
 
-    def train_step(self, *args):
-        """One step: task after task, each with its own gradients and its own optimizer state, or all tasks at once."""
-        if keras.backend.backend() == "jax":
-            state, data = args
-            groups = (
-                self.trainable_variables,
-                self.non_trainable_variables,
-                self.optimizer.variables,
-                self.metrics_variables,
-            )
-            return _stateless(self._train, groups, state, data)
-        return self._train(*args)
-
-    def test_step(self, *args):
-        """Losses and metrics of the tasks that have labels."""
-        if keras.backend.backend() == "jax":
-            state, data = args
-            groups = (self.trainable_variables, self.non_trainable_variables, self.metrics_variables)
-            return _stateless(self._test, groups, state, data)
-        return self._test(*args)
-
-    def _train(self, data):
-        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        names = self._labelled(labels, self.trainable_tasks)
-        self._prepare(names)
-        if self.jointly_trained:
-            return self._train_jointly(names, images, labels, sample_weight)
-        losses, gradients = [], []
-        for name in names:
-            branch = self.branch(name)
-            variables = branch.trainable_variables
-            optimizer = self.optimizer.of(name, variables)
-            loss_scale = optimizer.scale_loss(ops.ones(()))
-            weight = self._training.measures[name].current_weight()
-            # Waiting for the previous task's gradients keeps the memory of a joint step at that of one task.
-            inputs = rc_ops.after(images, gradients)
-
-            def forward(name=name, branch=branch, inputs=inputs, loss_scale=loss_scale, weight=weight):
-                prediction = branch(inputs, training=True)
-                loss = self._loss(name, labels, prediction, sample_weight)
-                weighted = self._with_regularization(loss * weight, branch)
-                return weighted * loss_scale, (prediction, loss, weighted)
-
-            (prediction, loss, weighted), gradients = rc_ops.value_and_gradients(
-                forward, variables, branch.non_trainable_variables
-            )
-            gradients = rc_ops.sum_over_replicas(gradients)
-            loss, weighted = rc_ops.sum_over_replicas([loss, weighted])
-            self.optimizer.apply_task(name, gradients, variables)
-            self._training.measures[name].update(labels[name], prediction, loss)
-            losses.append(weighted)
-        return self._finish(names, images, losses)
-
-    def _train_jointly(self, names, images, labels, sample_weight):
-        """One step on all tasks at once: what they share moves by the sum of their gradients."""
-        branch, joint = self.joint_branch(names), self.jointly_trained
-        groups = {JOINT: joint, **{name: self._own_variables(name) for name in names}}
-        variables = [v for group in groups.values() for v in group]
-        scales = {name: self.optimizer.of(name, group).scale_loss(ops.ones(())) for name, group in groups.items()}
-
-        def forward():
-            predictions = branch(images, training=True)
-            losses, total = self._joint_losses(names, branch, predictions, labels, sample_weight)
-            return total * scales[JOINT], (predictions, losses, total)
-
-        (predictions, losses, total), gradients = rc_ops.value_and_gradients(
-            forward, variables, branch.non_trainable_variables
-        )
-        gradients = iter(rc_ops.sum_over_replicas(gradients))
-        *losses, total = rc_ops.sum_over_replicas([*losses, total])
-        for name, group in groups.items():
-            own = [next(gradients) for _ in group]
-            if name != JOINT:  # an optimizer takes its own loss scale out again
-                own = [g if g is None else g * (scales[name] / scales[JOINT]) for g in own]
-            self.optimizer.apply_task(name, own, group)
-        for name, loss in zip(names, losses, strict=True):
-            self._training.measures[name].update(labels[name], predictions[name], loss)
-        return self._finish(names, images, [total])
-
-    def _joint_losses(self, names, branch, predictions, labels, sample_weight):
-        """The losses of tasks, in their order, and their weighted sum with the regularization of the joint branch."""
-        losses = [self._loss(name, labels, predictions[name], sample_weight) for name in names]
-        weights = [self._training.measures[name].current_weight() for name in names]
-        total = sum(loss * weight for loss, weight in zip(losses, weights, strict=True))
-        return losses, self._with_regularization(total, branch)
-
-    def _test_jointly(self, names, images, labels, sample_weight):
-        """The losses and metrics of all tasks at once."""
-        branch = self.joint_branch(names)
-        predictions = branch(images, training=False)
-        losses, total = self._joint_losses(names, branch, predictions, labels, sample_weight)
-        *losses, total = rc_ops.sum_over_replicas([*losses, total])
-        for name, loss in zip(names, losses, strict=True):
-            self._training.measures[name].update(labels[name], predictions[name], loss)
-        return self._finish(names, images, [total])
-
-    def _test(self, data):
-        images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        names = self._training.measured = self._labelled(labels, self.tasks)
-        self._make_measures()
-        if self.jointly_trained:
-            return self._test_jointly(names, images, labels, sample_weight)
-        losses = []
-        for name in names:
-            prediction = self.branch(name)(images, training=False)
-            loss = self._loss(name, labels, prediction, sample_weight)
-            weight = self._training.measures[name].current_weight()
-            weighted = self._with_regularization(loss * weight, self.branch(name))
-            loss, weighted = rc_ops.sum_over_replicas([loss, weighted])
-            self._training.measures[name].update(labels[name], prediction, loss)
-            losses.append(weighted)
-        return self._finish(names, images, losses)
-
-    def _loss(self, name, labels, prediction, sample_weight):
-        """The task's loss; with several replicas the share of one replica, which add up."""
-        weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
-        return self._training.measures[name].loss(labels[name], prediction, sample_weight=weight)
-
-    def _with_regularization(self, loss, branch):
-        """What is differentiated: a weighted loss plus the regularization of a branch, a share of one replica."""
-        for regularization in branch.losses:
-            loss = loss + ops.sum(regularization) / rc_ops.replica_count()
-        return loss
-
-    def _finish(self, names, images, losses):
-        self._loss_tracker.update_state(sum(losses), sample_weight=ops.shape(images)[0])
-        if rc_ops.in_replica():
-            # One replica knows only its own part; the logs are read where all are known. Keras wants some tensor here.
-            return {"loss": ops.zeros((1,))}
-        return self._results(names)
+@contextlib.contextmanager
+def _own_errors(looks: Sequence[FirstBatch]) -> Iterator[None]:
+    """Raises what a check of the first batch raised, instead of what TensorFlow made of it."""
+    try:
+        yield
+    except Exception:
+        for look in looks:
+            if look.error is not None:
+                raise look.error from None
+        raise
 
 
-class _Training:
-    """What `compile` was given besides the optimizer, and what `fit` and `evaluate` measure."""
-
-    def __init__(self):
-        self.overrides, self.options = {}, {}
-        self.measures = {}  # {task: TaskMeasures}
-        self.running = False  # whether `fit` runs
-        self.trained, self.measured = [], []  # names of the tasks that the data of `fit` and `evaluate` has labels of
-
-
-def _stateless(step, groups, state, data):
-    """Runs a step as JAX wants it: variables come in as values, and go out as values."""
-    mapping = [pair for group, values in zip(groups, state, strict=True) for pair in zip(group, values, strict=True)]
-    with keras.StatelessScope(state_mapping=mapping) as scope:
-        logs = step(data)
-        state = tuple([scope.get_current_value(v) for v in group] for group in groups)
-    return logs, state
+def _check_metrics(metrics: dict[str, Any], task: Callable[[str], Task]) -> None:
+    """Raises a `ValueError` if `compile` cannot take these metrics."""
+    used: set[int] = set()
+    for name, chosen in metrics.items():
+        if not isinstance(chosen, (list, tuple)):
+            raise ValueError(f"`metrics` must have lists as values. Received: {chosen!r} for task {name!r}")
+        for metric in chosen:
+            named_measures.get_metric(metric, task(name))
+            if isinstance(metric, keras.metrics.Metric) and not named_measures.is_made_anew(metric):
+                if id(metric) in used:
+                    raise ValueError(
+                        "`metrics` must have one of its own for each task, else these count in the same "
+                        f"variables. Received twice: {metric.name!r}"
+                    )
+                used.add(id(metric))

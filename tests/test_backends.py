@@ -36,7 +36,8 @@ fresh.trainable_tasks = ["edge"]
 logs = fresh.train_on_batch(images, labels, return_dict=True)
 assert set(logs) == {"loss", "edge_loss", "edge_max_f"}
 history = fresh.fit(images, labels, batch_size=4, verbose=0, validation_data=(images, labels)).history
-assert "semseg_loss" not in history and "val_semseg_loss" in history
+assert "semseg_loss" not in history and "val_semseg_loss" not in history
+assert "semseg_loss" in fresh.evaluate(images, labels, verbose=0, return_dict=True)
 model = tiny_model(TASKS[:2], response_images=images)
 model.compile(optimizer=keras.optimizers.Adam(1e-3))
 model.fit(images, labels, batch_size=4, verbose=0)
@@ -47,9 +48,11 @@ def slots():
 
 slots_before = slots()
 model.add_task(TASKS[3])
-history = model.fit(images, labels, batch_size=4, epochs=3, verbose=0, validation_data=(images, labels)).history
+validation = {"validation_data": (images, labels), "validation_tasks": ["semseg"]}
+history = model.fit(images, labels, batch_size=4, epochs=3, verbose=0, **validation).history
 assert history["depth_loss"][-1] < history["depth_loss"][0]
-assert "val_semseg_mean_iou" in history
+assert "val_semseg_mean_iou" in history and history["val_loss"] == history["val_depth_loss"]
+assert "tensorflow" not in sys.modules and rc_keras.check_data((images, labels), model).images == 8
 assert_same_bits(state(model.branch("semseg")), before)
 after = arrays(model.predict(images, verbose=0))
 assert after.pop("depth").shape == (8, 32, 32, 1)

@@ -8,13 +8,15 @@ import sys
 import keras
 import numpy as np
 import pytest
-from tiny import TASKS, tiny_backbone, tiny_data, tiny_decoder
+from tiny import TASKS, tiny_backbone, tiny_data, tiny_decoder, tiny_model
 from trained import pretend_training
 
 import rc_keras
 import rc_keras.export
 from rc_keras.export.image_folder import read_images, read_representative_data
+from rc_keras.export.saved_task_names import saved_task_names
 from rc_keras.export.verify import generate_images
+from rc_keras.from_preset import listed_tasks
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 pytest.importorskip("ai_edge_litert")
@@ -98,6 +100,78 @@ def test_failures_are_one_line_and_leave_nothing(saved, tmp_path):
     done = run("--out", tmp_path / "m.tflite")
     assert done.returncode == 1 and "One of --model, --preset and --bank must be given" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_target_is_checked_before_the_model_is_loaded(tmp_path):
+    """And a model that is not there would be told next."""
+    (tmp_path / "there.tflite").touch()
+    done = run("--model", tmp_path / "missing.keras", "--out", tmp_path / "there.tflite")
+    assert done.returncode == 1 and "FileExistsError: `path` must be free" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("target", "format", "error", "message"),
+    [
+        ("there.tflite", None, FileExistsError, "must be free unless `overwrite=True`"),
+        ("missing/m.tflite", None, FileNotFoundError, "The folder of `path` must exist"),
+        ("m.tflit", None, ValueError, "`suffix` must be one of"),
+        ("m", "onx", ValueError, "`format` must be one of.*Did you mean 'onnx'"),
+        ("m.pb", "litert", ValueError, "`path` must end in '.tflite'"),
+        ("m.onnx", None, ValueError, "must be the name of a folder for ONNX.*format='onnx'"),
+        ("m.onnx", "onnx", ValueError, "must be the name of a folder.*Did you mean 'm'"),
+        ("m.tflite", "tf_saved_model", ValueError, "must be the name of a folder.*Did you mean 'm'"),
+        ("there.tflite", "onnx", NotADirectoryError, "must be a folder"),
+        ("other", "tf_saved_model", FileExistsError, "must be free unless"),
+        ("onnx", "onnx", FileExistsError, "must not hold edge.onnx unless `overwrite=True`"),
+        ("/dev/shm", "onnx", OSError, "where a disk is mounted"),
+    ],
+)
+def test_targets_that_cannot_be_written(tmp_path, target, format, error, message):
+    if target.startswith("/") and not os.path.ismount(target):
+        pytest.skip("needs a place where a disk is mounted")
+    (tmp_path / "there.tflite").touch()
+    for name in ("other", "onnx"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "edge.onnx").touch()
+    with pytest.raises(error, match=message):
+        rc_keras.export.check_target(tmp_path / target, format, ["depth", "edge"])
+
+
+def test_targets_that_can_be_written(tmp_path):
+    (tmp_path / "there.tflite").touch()
+    (tmp_path / "m.onnx").mkdir()
+    (tmp_path / "link").symlink_to("m.onnx")
+    for target, format, overwrite in (
+        ("there.tflite", None, True),
+        ("m.tflite", None, False),
+        ("new", "onnx", False),
+        ("m.onnx", "onnx", False),  # a folder that is there, whatever its name
+        ("link", "onnx", False),
+        ("new.v2", "tf_saved_model", False),
+    ):
+        rc_keras.export.check_target(tmp_path / target, format, ["edge"], overwrite)
+    (tmp_path / "m.onnx" / "mine").touch()
+    with pytest.raises(FileExistsError, match="with other files"):
+        rc_keras.export.check_target(tmp_path / "m.onnx", "tf_saved_model", overwrite=True)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_is_not_writable(tmp_path):
+    tmp_path.chmod(0o500)
+    for target, format in ((tmp_path / "m.tflite", None), (tmp_path, "onnx")):
+        with pytest.raises(PermissionError, match="must be writable"):
+            rc_keras.export.check_target(target, format)
+
+
+def test_names_of_tasks_are_known_before_a_model_is_loaded(saved, tmp_path):
+    assert saved_task_names(saved) == [task.name for task in TASKS]
+    keras.Sequential([keras.Input((1,))]).save(tmp_path / "other.keras")
+    for path in ("other.keras", "missing.keras", "."):
+        assert saved_task_names(tmp_path / path) is None
+    tiny_model(TASKS[1:3]).save_to_preset(tmp_path / "preset")
+    assert listed_tasks(tmp_path / "preset") == ["edge", "normals"]
+    with pytest.raises(FileNotFoundError, match="must be a preset"):
+        listed_tasks(tmp_path)
 
 
 def test_an_option_of_another_format_is_refused(saved, tmp_path):

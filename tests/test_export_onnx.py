@@ -11,8 +11,9 @@ from tiny import TASKS, MicroDecoder, micro_backbone, tiny_backbone, tiny_decode
 from trained import pretend_training
 
 import rc_keras
-from rc_keras.export import ExportError, job, onnx_folder, to_onnx
+from rc_keras.export import ExportError, job, to_onnx
 from rc_keras.export.to_onnx import onnx
+from rc_keras.whole_folder import folder_lock
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 pytest.importorskip("tf2onnx")
@@ -74,8 +75,8 @@ def assert_computes_the_same(folder, model, task, batch, tolerance=TOLERANCE):
 
 
 def contents(folder):
-    """`{name: bytes}` of a folder but for the report, which holds the time."""
-    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.name != "report.json"}
+    """`{name: bytes}` of the graphs and weights in a folder."""
+    return {p.name: p.read_bytes() for p in sorted(folder.iterdir()) if p.suffix != ".json"}
 
 
 def stored(folder, task):
@@ -321,29 +322,48 @@ def test_an_interruption_leaves_nothing(model, tmp_path, monkeypatch, module, st
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("moves", range(4))
-def test_a_kill_while_replacing_leaves_only_what_fits(folder, model, tmp_path, monkeypatch, moves):
-    """Of the files that come under their names, whatever number has."""
+def test_other_files_of_the_folder_stay(folder, model):
+    (folder / "notes").mkdir()
+    (folder / "notes" / "mine.txt").write_text("mine")
+    (folder / "link").symlink_to("notes/mine.txt")
+    onnx(model, folder, tasks=["edge"], images=images(n=1), verbose=False)
+    assert (folder / "notes" / "mine.txt").read_text() == "mine"
+    assert (folder / "link").is_symlink() and (folder / "link").read_text() == "mine"
+    assert os.listdir(folder.parent) == ["model"]
 
-    class Killed(BaseException):
-        pass
 
-    def replace(*args):
-        done.append(args)
-        if len(done) > moves:
-            raise Killed
-        rename(*args)
+def test_a_missing_task_is_named(folder, model):
+    (folder / "semseg.onnx").unlink()
+    (folder / "semseg.bin").unlink()
+    with pytest.raises(ValueError, match=r"must hold the files that its manifest\.json lists.*without semseg\.onnx"):
+        rc_keras.export.runtime.load(folder)
+    onnx(model, folder, tasks=["edge"], images=images(n=1), verbose=False)  # takes what is there
+    assert rc_keras.export.runtime.load(folder).tasks == ["depth", "edge", "scene"]
 
-    done, rename = [], os.replace
+
+def test_folders_of_versions_before_manifests(folder):
+    (folder / "manifest.json").unlink()
+    (folder / "semseg.onnx").unlink()
+    assert rc_keras.export.runtime.load(folder).tasks == ["depth", "scene"]
+
+
+def test_two_shipped_files_update_a_task_where_it_runs(folder, model, tmp_path):
+    """Whatever the manifest that came with the others says of it."""
     other = model_of((*TASKS, SCENE), bank=model.bank, backbone=micro_backbone(seed=99))
-    with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(onnx_folder.os, "replace", replace)
-        onnx(other, folder, tasks=["scene"], overwrite=True, images=images(n=1), verbose=False)
-    assert not [name for name in os.listdir(folder) if name.startswith(".")]
+    other.branch("scene").get_layer("scene__decoder_head").bias.assign(np.arange(4, dtype="float32"))
+    onnx(other, tmp_path / "new", tasks=["scene", "edge"], images=images(n=1), verbose=False)
+    for name in ("scene.onnx", "scene.bin", "edge.onnx", "edge.bin"):
+        shutil.copy(tmp_path / "new" / name, folder / name)
     with rc_keras.export.runtime.load(folder) as network:
-        assert {"depth", "semseg"} <= set(network.tasks)
-        for task in network.tasks:
-            network.run(images(n=1), task)
+        assert network.tasks == ["depth", "edge", "scene", "semseg"]
+    assert_computes_the_same(folder, other, "scene", images(n=1))
+
+
+def test_a_second_exporter_is_told_to_wait(folder, model):
+    before = contents(folder)
+    with folder_lock(str(folder)), pytest.raises(BlockingIOError, match="one writer at a time"):
+        onnx(model, folder, tasks=["edge"], verbose=False)
+    assert contents(folder) == before
 
 
 def test_a_wrong_file_is_discarded(folder, model, monkeypatch):
@@ -372,6 +392,7 @@ def test_a_wrong_file_is_discarded(folder, model, monkeypatch):
         ({"tasks": ["egde"]}, ValueError, "Did you mean 'edge'"),
         ({"directory": "missing/m"}, FileNotFoundError, "must exist"),
         ({"directory": "file"}, NotADirectoryError, "must be a folder"),
+        ({"directory": "m.onnx"}, ValueError, "must be the name of a folder.*Did you mean 'm'"),
     ],
 )
 def test_bad_arguments_are_refused_before_the_work(model, tmp_path, monkeypatch, arguments, error, message):

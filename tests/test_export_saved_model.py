@@ -1,10 +1,11 @@
 """A SavedModel computes what the model computes, in plain TensorFlow, with the bank in it once."""
 
 import json
-import os
+import shutil
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ from trained import pretend_training
 
 import rc_keras
 import rc_keras.export
+from rc_keras import whole_folder
 from rc_keras.export import job, runtime, to_saved_model
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
@@ -75,7 +77,8 @@ def test_report(exported, model):
     path, report = exported
     assert report.passed and report.format == "saved_model"
     assert report.bank_kernels == report.bank_kernels_stored_once == len(model.bank.convolutions)
-    files = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and file.name != "report.json")
+    ours = ("report.json", "manifest.json")
+    files = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and file.name not in ours)
     assert report.file_bytes == files
     saved = json.loads((path / "report.json").read_text())
     assert saved["tasks"]["semseg"]["shape"] == [1, 32, 32, 5]
@@ -131,17 +134,50 @@ def test_overwriting(model, tmp_path, monkeypatch):
         assert list(runtime.load(path).metadata["tasks"]) == tasks
     assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
 
-    def fail(source, target):
-        if os.path.basename(target) == "m" and "model" not in os.path.basename(source):
-            raise OSError("No")
-        rename(source, target)
+    def fail(one, other):
+        raise OSError("No")
 
-    rename = os.rename
-    monkeypatch.setattr(to_saved_model.os, "rename", fail)
+    monkeypatch.setattr(whole_folder, "_exchange", fail)
     with pytest.raises(OSError, match="No"):
         rc_keras.export.saved_model(model, path, tasks=["edge"], overwrite=True, verbose=False)
-    assert runtime.load(path).tasks == ["depth"]  # what was there is there again
+    assert runtime.load(path).tasks == ["depth"]
     assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
+
+
+@pytest.mark.parametrize("name", ["saved_model.pb", "variables/variables.index", "assets.extra/rc_keras.json"])
+def test_files_other_than_the_manifest_lists_are_named(exported, tmp_path, name):
+    for damage in (lambda path: path.unlink(), lambda path: path.write_bytes(path.read_bytes() + b"\0")):
+        folder = Path(shutil.copytree(exported[0], tmp_path / "m"))
+        damage(folder / name)
+        with pytest.raises(ValueError, match=f"{name} (must be the file that|is missing:) the manifest"):
+            runtime.load(folder, runtime="saved_model")
+        shutil.rmtree(folder)
+
+
+def test_folders_of_versions_before_manifests(exported, tmp_path):
+    folder = Path(shutil.copytree(exported[0], tmp_path / "m"))
+    (folder / "manifest.json").unlink()
+    assert runtime.load(folder).tasks == [task.name for task in KINDS]
+
+
+def test_a_folder_moved_away_by_a_killed_writer_is_found(exported, tmp_path):
+    """As on systems that cannot exchange two folders in one step."""
+    shutil.copytree(exported[0], tmp_path / ".m.rc_keras-former")
+    assert runtime.load(tmp_path / "m").tasks == [task.name for task in KINDS]
+    assert [entry.name for entry in tmp_path.iterdir()] == ["m"]
+
+
+def test_a_folder_that_another_exporter_made_meanwhile_is_not_replaced(model, tmp_path, monkeypatch):
+    def meanwhile(*args, **kwargs):
+        (tmp_path / "m").mkdir(exist_ok=True)
+        (tmp_path / "m" / "mine").touch()
+        real(*args, **kwargs)
+
+    real = job.ExportJob.__init__
+    monkeypatch.setattr(job.ExportJob, "__init__", meanwhile)
+    with pytest.raises(FileExistsError, match="must be free"):
+        rc_keras.export.saved_model(model, tmp_path / "m", tasks=["edge"], verbose=False)
+    assert (tmp_path / "m" / "mine").exists()
 
 
 def test_batch_size(model, tmp_path):

@@ -1,7 +1,6 @@
 """Models as folders."""
 
 import json
-import os
 import shutil
 import sys
 from pathlib import Path
@@ -25,12 +24,13 @@ from trained import pretend_training
 
 import rc_keras
 from rc_keras import safetensors_file, task_pack
+from rc_keras.folder_update import FolderUpdate
 
 BACKENDS_DIFFER = 1e-4  # of the output's range, between backends
 
 BANK = Path("bank", "bank.safetensors")
 EDGE, SEMSEG, DEPTH = (Path("tasks", name, "task.rctask") for name in ("edge", "semseg", "depth"))
-TEXTS = [Path("README.md"), Path("config.json"), Path("metadata.json")]
+TEXTS = [Path("README.md"), Path("config.json"), Path("manifest.json"), Path("metadata.json")]
 
 
 def predict(model):
@@ -232,41 +232,72 @@ def test_names_that_differ_by_case(tmp_path):
 def test_save_that_cannot_write_leaves_the_old_preset(folder, monkeypatch):
     before = files(folder)
     model = pretend_training(rc_keras.from_preset(folder))
-    real = task_pack.save
+    real = task_pack.to_bytes
 
-    def full(model, name, path):
+    def full(model, name):
         if name == model.tasks[-1]:
             raise OSError(28, "No space left on device")
-        real(model, name, path)
+        return real(model, name)
 
-    monkeypatch.setattr(task_pack, "save", full)
+    monkeypatch.setattr(task_pack, "to_bytes", full)
     with pytest.raises(OSError, match="No space left"):
         model.save_to_preset(folder)
     assert files(folder) == before
 
 
-def test_save_interrupted_between_names_leaves_a_preset(predictions, folder, monkeypatch):
-    """The config gets its name last: until then the folder is what it was, with a pack that is not listed."""
-    model = rc_keras.from_preset(folder)
-    model.add_task(TASKS[3])
-    real = os.replace
+def test_save_to_a_folder_that_cannot_be_written_leaves_none(tmp_path, monkeypatch):
+    def full(model, name):
+        raise OSError(28, "No space left on device")
 
-    def killed(source, target):
-        if Path(target).name == "config.json":
-            raise KeyboardInterrupt
-        real(source, target)
+    monkeypatch.setattr(task_pack, "to_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        tiny_model(TASKS[:1]).save_to_preset(tmp_path / "preset")
+    assert list(tmp_path.iterdir()) == []
 
-    monkeypatch.setattr(os, "replace", killed)
-    with pytest.raises(KeyboardInterrupt):
+
+def test_a_second_writer_is_told_to_wait(model, folder):
+    before = files(folder)
+    with FolderUpdate(str(folder)), pytest.raises(BlockingIOError, match="one writer at a time"):
         model.save_to_preset(folder)
-    assert (folder / DEPTH).exists() and not list(folder.rglob(".*"))
-    assert_same_bits(predict(rc_keras.from_preset(folder)), predictions)
-    monkeypatch.undo()
+    assert files(folder) == before
     model.save_to_preset(folder)
-    assert rc_keras.from_preset(folder).tasks == model.tasks
+
+
+def test_a_linked_folder_is_written_through(model, predictions, tmp_path):
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to("real")
+    model.save_to_preset(tmp_path / "link")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real" / BANK).is_file()
+    assert_same_bits(predict(rc_keras.from_preset(tmp_path / "link")), predictions)
+
+
+def test_nothing_is_written_where_nothing_changed(model, folder, monkeypatch):
+    """Not even to a temporary file, and however many tasks there are."""
+    opened = []
+    real = open
+
+    def watched(file, mode="r", *args, **kwargs):
+        if set(mode) & set("wax+"):
+            opened.append(file)
+        return real(file, mode, *args, **kwargs)
+
+    monkeypatch.setattr("builtins.open", watched)
+    model.save_to_preset(folder)
+    assert opened == []
 
 
 # What is refused when loading
+
+
+CODE = {"class_name": "__lambda__", "config": {"value": ["4wAA", None, None]}}
+
+
+def _as_before_manifests(folder):
+    """The folder as versions before manifests wrote it."""
+    (folder / "manifest.json").unlink()
+    content = json.loads((folder / "config.json").read_text())
+    del content["manifest"]
+    (folder / "config.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
 def _edit(folder, change):
@@ -350,14 +381,82 @@ def _lambda_layer(folder):
             ValueError,
             "config.json .*canary",
         ),
-        (_lambda_layer, ValueError, r"config\.json must hold .* arbitrary code"),
+        (_lambda_layer, ValueError, r"config\.json must hold data, not arbitrary code.*__lambda__"),
+        (lambda f: _edit(f, lambda c: c["model"].update(note=[CODE])), ValueError, "must hold data.*__lambda__"),
     ],
 )
 def test_spoiled_presets_are_refused(damage, error, message, folder, monkeypatch):
+    """Without a manifest, which would tell what is wrong before anybody looks."""
+    _as_before_manifests(folder)
     (folder / "canary.py").write_text("raise SystemExit('a module named in a file was imported')")
     monkeypatch.syspath_prepend(str(folder))
     damage(folder)
     with pytest.raises(error, match=message):
+        rc_keras.from_preset(folder)
+
+
+def test_presets_of_versions_before_manifests(model, predictions, saved, folder):
+    _as_before_manifests(folder)
+    assert_same_bits(predict(rc_keras.from_preset(folder)), predictions)
+    model.save_to_preset(folder)
+    assert files(folder) == files(saved)
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        (name, damage)
+        for name in ("config.json", str(BANK), str(EDGE))
+        for damage in (
+            lambda path: path.write_bytes(path.read_bytes()[:-1]),
+            lambda path: path.write_bytes(path.read_bytes().replace(b"norm", b"form", 1)),
+            lambda path: path.unlink(),
+        )
+    ],
+)
+def test_files_other_than_the_manifest_lists_are_named(name, damage, folder):
+    damage(folder / name)
+    with pytest.raises(
+        (ValueError, FileNotFoundError), match=f"{name} (must be the file that|is missing:) the manifest"
+    ):
+        rc_keras.from_preset(folder)
+
+
+def test_a_pack_of_another_saving_is_named(model, folder, tmp_path):
+    """It has the right bank and the right task, but is not the one that was saved."""
+    other = rc_keras.from_preset(folder)
+    other.branch("edge").get_layer("edge__decoder_head").bias.assign([2.0])
+    other.save_task("edge", folder / EDGE)
+    with pytest.raises(ValueError, match="edge.task.rctask must be the file that the manifest"):
+        rc_keras.from_preset(folder)
+    assert rc_keras.from_preset(folder, tasks=["normals"]).tasks == ["normals"]
+    model.save_to_preset(folder)
+    assert rc_keras.from_preset(folder).tasks == model.tasks
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda m: m.update(format="rc_keras.manifest.99"), "manifest.99"),
+        (lambda m: m.pop("files"), "files"),
+        (lambda m: m["files"].pop("config.json"), r"manifest\.json is missing, or not that of"),
+        (lambda m: m["files"].update({"../outside": m["files"]["config.json"]}), r"in the folder.*\.\./outside"),
+        (lambda m: m["files"].update({"/outside": m["files"]["config.json"]}), "in the folder.*/outside"),
+        (lambda m: m["files"]["config.json"].update(sha256="../../x"), "must have `bytes` and a `sha256`"),
+        (lambda m: m["files"]["config.json"].update(bytes="9"), "must have `bytes` and a `sha256`"),
+    ],
+)
+def test_spoiled_manifests_are_refused(change, message, model, folder):
+    content = json.loads((folder / "manifest.json").read_text())
+    change(content)
+    (folder / "manifest.json").write_text(json.dumps(content))
+    with pytest.raises((ValueError, FileNotFoundError), match=message):
+        rc_keras.from_preset(folder)
+
+
+def test_a_missing_manifest_is_told(folder):
+    (folder / "manifest.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"manifest\.json is missing"):
         rc_keras.from_preset(folder)
 
 

@@ -146,7 +146,8 @@ def _with_metadata(path, **changes):
 def _forged(path, **changes):
     """Changes metadata of a pack, with the right digest."""
     tensors, metadata = safetensors_file.read(path, task_pack.SUFFIX, task_pack.PACK_FORMAT)
-    safetensors_file.write(path, task_pack.SUFFIX, task_pack.PACK_FORMAT, tensors, {**metadata, **changes})
+    data = safetensors_file.to_bytes(task_pack.PACK_FORMAT, tensors, {**metadata, **changes})
+    safetensors_file.write(path, task_pack.SUFFIX, data)
 
 
 @pytest.mark.parametrize(

@@ -15,13 +15,13 @@ import pytest
 from PIL import Image
 
 from rc_keras.named_weights import named_variables
+from rc_keras.non_finite_loss import NonFiniteLossError
 from rc_keras.zoo.evaluation.report import evaluate
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.data import open_data
 from rc_keras.zoo.strategy import make_strategy
-from rc_keras.zoo.training import checkpoints, run
+from rc_keras.zoo.training import checkpoints, run, run_folder
 from rc_keras.zoo.training.history import read_history
-from rc_keras.zoo.training.non_finite_loss import NonFiniteLossError
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="zoo runs are tested on TensorFlow")
 STRATEGY = make_strategy("none")
@@ -201,6 +201,12 @@ def test_a_full_disk_keeps_the_last_checkpoint(finished, data, tmp_path, monkeyp
     with pytest.raises(OSError, match=r"disk is full. The last good one is .*step_00000006.keras"):
         run.train(RECIPE, data, tmp_path, STRATEGY, verbose=0)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000006.keras"]
+
+
+def test_a_second_run_in_the_folder_is_told_to_wait(data, tmp_path):
+    with run_folder.lock(tmp_path), pytest.raises(BlockingIOError, match="The run in .* must have one writer"):
+        run.train(RECIPE, data, tmp_path, STRATEGY, verbose=0)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_loss_that_is_no_number_names_task_step_and_images(data, tmp_path):

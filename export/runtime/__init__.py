@@ -3,6 +3,7 @@
 import pathlib
 
 from rc_keras.names import unknown_name
+from rc_keras.whole_folder import recover
 
 RUNTIMES = ("litert", "onnx", "saved_model")
 
@@ -32,6 +33,7 @@ def load(path, runtime=None, threads=None, **options):
         ImportError: if the runtime is missing; names what to install.
     """
     path = pathlib.Path(path)
+    recover(str(path))
     if not path.exists():
         raise FileNotFoundError(f"`path` must be an exported file or folder. Received: path={str(path)!r}, not there")
     if runtime is None:

@@ -4,10 +4,12 @@ import os
 
 import numpy as np
 
+from rc_keras import manifest
 from rc_keras.export.file_digest import sha256
 from rc_keras.export.onnx_folder import COMMON, graph_file, read_metadata
 from rc_keras.export.runtime.network import Network
 from rc_keras.names import unknown_name
+from rc_keras.whole_folder import read_whole
 
 PREFERENCES = ("memory", "speed")
 
@@ -56,7 +58,7 @@ class ONNXNetwork(Network):
         else:
             self._options.graph_optimization_level = levels.ORT_ENABLE_ALL
         self._folder = os.path.abspath(os.fspath(path))
-        super().__init__(_check_files(self._folder))
+        super().__init__(read_whole(self._folder, lambda: _check_files(self._folder)))
         self._sessions = {}
 
     def _answers(self, images, task):
@@ -94,6 +96,14 @@ def _check_files(folder):
     if not os.path.isdir(folder):
         raise ValueError(f"`path` must be a folder of ONNX files. Received: path={folder!r}")
     tasks = read_metadata(folder)
+    listed = [name for name in manifest.read(folder) or () if name.endswith(graph_file(""))]
+    missing = [name for name in listed if name.removesuffix(graph_file("")) not in tasks]
+    if missing:
+        raise ValueError(
+            f"{folder!r} must hold the files that its {manifest.NAME} lists. Received: a folder without "
+            f"{', '.join(missing)}. To ship some of its tasks, export them to a folder of their own, or leave out the "
+            f"{manifest.NAME}"
+        )
     if not tasks:
         raise ValueError(f"`path` must be a folder with .onnx files. Received: path={folder!r}, without")
     digests = {}

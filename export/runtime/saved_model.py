@@ -2,9 +2,12 @@
 
 import json
 import os
+from typing import Any
 
+from rc_keras import manifest
 from rc_keras.export.runtime.network import Network
 from rc_keras.export.to_saved_model import METADATA
+from rc_keras.whole_folder import read_whole
 
 
 class SavedModelNetwork(Network):
@@ -26,10 +29,15 @@ class SavedModelNetwork(Network):
             )
         import tensorflow as tf
 
-        try:
+        def read() -> tuple[dict, Any]:
+            for name, entry in (manifest.read(path) or {}).items():
+                manifest.check_file(os.path.join(path, *name.split("/")), entry)
             with open(os.path.join(path, METADATA), "rb") as file:
                 metadata = json.load(file)
-            self._signatures = tf.saved_model.load(os.fspath(path)).signatures
+            return metadata, tf.saved_model.load(os.fspath(path)).signatures
+
+        try:
+            metadata, self._signatures = read_whole(path, read)
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
                 f"`path` must be a folder that rc_keras.export.saved_model wrote. Received: path={str(path)!r}; {error}"

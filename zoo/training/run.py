@@ -10,6 +10,7 @@ import numpy as np
 
 import rc_keras
 from rc_keras.methods import get_method
+from rc_keras.non_finite_loss import StopAtNonFiniteLoss
 from rc_keras.zoo.preprocessing import check_sizes, write_contact_sheet
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import (
@@ -25,7 +26,6 @@ from rc_keras.zoo.strategy import Strategy
 from rc_keras.zoo.training import run_folder
 from rc_keras.zoo.training.checkpoints import Checkpoints, SaveCheckpoints
 from rc_keras.zoo.training.history import History
-from rc_keras.zoo.training.non_finite_loss import StopAtNonFiniteLoss
 from rc_keras.zoo.training.summaries import Summaries
 
 SHOWN_IMAGES = 4
@@ -54,10 +54,16 @@ def train(
         ValueError: if the folder holds a run of another recipe, or a damaged or foreign checkpoint; if a validation
             image does not fit in the crop.
         NonFiniteLossError: at a loss that is no number; names step, task and images.
-        OSError: if a checkpoint cannot be written. The last good one stays.
+        OSError: if a checkpoint cannot be written, and the last good one stays; or if another process trains in the
+            folder (`BlockingIOError`).
     """
     workdir = pathlib.Path(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
+    with run_folder.lock(workdir) if strategy.is_chief else contextlib.nullcontext():
+        return _train(recipe, data, workdir, strategy, verbose)
+
+
+def _train(recipe: Recipe, data: Data, workdir: pathlib.Path, strategy: Strategy, verbose: str | int) -> pathlib.Path:
     begun = run_folder.holds(workdir, recipe)
     if strategy.is_chief and not begun:
         run_folder.begin(workdir, recipe)
@@ -160,9 +166,14 @@ def _fit(
             "validation_data": strategy.distribute(pairs),
             "validation_freq": recipe.validate_every // every,
         }
+
+    def place(epoch: int, step_of_epoch: int) -> str:
+        step = epoch * every + step_of_epoch
+        return f"step {step}, on the images {', '.join(images_of_step(recipe, data, step, drop_remainder))}"
+
     chief = strategy.is_chief
     callbacks = [
-        StopAtNonFiniteLoss(recipe.tasks, every, lambda step: images_of_step(recipe, data, step, drop_remainder)),
+        StopAtNonFiniteLoss(place),
         History(workdir / "history.jsonl", recipe.steps, every, step, write=chief),
         Summaries(
             workdir / "tensorboard",

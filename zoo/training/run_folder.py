@@ -1,11 +1,18 @@
 """The folder of a run: which recipe it holds, and what is trained and measured in it."""
 
+import contextlib
 import os
 import pathlib
 
+from rc_keras.writer_lock import writer_lock
 from rc_keras.zoo.recipes.recipe import Recipe
 
 _FOUND = ("results", "predictions", "representation", "gradients", "responses")  # as JSON, table and picture
+
+
+def lock(folder: str | os.PathLike) -> contextlib.AbstractContextManager[None]:
+    """Context of the one process that trains in a folder; `BlockingIOError` if there is another."""
+    return writer_lock(os.path.join(folder, ".lock"), f"The run in `{os.fspath(folder)}`")
 
 
 def is_begun(folder: str | os.PathLike) -> bool:
