@@ -2,20 +2,23 @@
 
 import inspect
 import os
+from collections.abc import Callable
+from typing import Any
 
 from rc_keras.export import onnx_folder, to_litert, to_saved_model
 from rc_keras.export.report import ExportError, ExportReport
 from rc_keras.export.to_litert import litert
 from rc_keras.export.to_onnx import onnx
 from rc_keras.export.to_saved_model import saved_model
+from rc_keras.model import MultiTaskModel
 from rc_keras.names import unknown_name
 
-FORMATS = {"litert": litert, "onnx": onnx, "tf_saved_model": saved_model}
+FORMATS: dict[str, Callable[..., ExportReport]] = {"litert": litert, "onnx": onnx, "tf_saved_model": saved_model}
 SUFFIXES = {".tflite": "litert"}
 _CHECKS = {"litert": to_litert.check, "onnx": onnx_folder.check, "tf_saved_model": to_saved_model.check}
 
 
-def export(model, path, format=None, **options):
+def export(model: MultiTaskModel, path: str | os.PathLike, format: str | None = None, **options: Any) -> ExportReport:
     """Writes a model for deployment.
 
     Args:

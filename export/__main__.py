@@ -13,9 +13,14 @@ compute what the model computes; then nothing is left of it.
 
 import os
 import sys
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from absl import app, flags, logging
+
+if TYPE_CHECKING:
+    from rc_keras.model import MultiTaskModel
 
 _MODEL = flags.DEFINE_string("model", None, "A saved model, `.keras`.")
 _PRESET = flags.DEFINE_string("preset", None, "Folder of a preset.")
@@ -46,7 +51,7 @@ _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace what is t
 VERIFIED_IMAGES = 8  # of the folder --images
 
 
-def main(argv):
+def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
     logging.set_verbosity(logging.WARNING)
@@ -99,7 +104,7 @@ def _task_names() -> list[str] | None:
     return None
 
 
-def _model():
+def _model() -> "MultiTaskModel":
     """The `MultiTaskModel` of the flags."""
     import keras
 
@@ -120,7 +125,7 @@ def _model():
     return model
 
 
-def _options(model):
+def _options(model: "MultiTaskModel") -> dict[str, Any]:
     """Arguments of the exporter."""
     shape = _shape(model.image_shape)
     options = {
@@ -149,7 +154,7 @@ def _options(model):
     return options
 
 
-def _examples():
+def _examples() -> dict[str, Any]:
     """Images and labels of --examples."""
     arrays = np.load(_EXAMPLES.value, allow_pickle=False)
     if not isinstance(arrays, np.lib.npyio.NpzFile):
@@ -160,7 +165,7 @@ def _examples():
         return {"images": arrays["images"], "labels": {name: arrays[name] for name in arrays.files if name != "images"}}
 
 
-def _shape(default):
+def _shape(default: tuple[int | None, ...]) -> tuple[int | None, ...]:
     """The image shape of the flags."""
     if _IMAGE_SHAPE.value is None:
         return default
@@ -169,7 +174,7 @@ def _shape(default):
     return (*(_number("image_shape", text) for text in _IMAGE_SHAPE.value), default[2])
 
 
-def _number(flag, text):
+def _number(flag: str, text: str) -> int | None:
     """A number of pixels or images, or `None`."""
     if text.lower() == "none":
         return None

@@ -10,7 +10,7 @@ MATRICES = (Modulator, SeriesAdapter, LowRankModulator)  # mix channels
 DIAGONALS = (ChannelModulation, Bias)  # scale or shift each channel
 
 
-def matrix_of(adapter):
+def matrix_of(adapter: keras.layers.Layer) -> tuple[np.ndarray, np.ndarray | float]:
     """Matrix and offset of an adapter in float64: `y = z @ matrix + offset`.
 
     The matrix of one that does not mix channels is its diagonal, `(c,)`: `y = z * diagonal + offset`. The paper's
@@ -38,7 +38,7 @@ def matrix_of(adapter):
     return np.ones(adapter.bias.shape), as_float64(adapter.bias)
 
 
-def scale_and_offset(norm):
+def scale_and_offset(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
     """Scale and offset of a batch norm in float64, by its moving statistics: `y = scale x + offset`."""
     scale = 1.0 / np.sqrt(as_float64(norm.moving_variance) + norm.epsilon)
     if norm.scale:
@@ -47,6 +47,6 @@ def scale_and_offset(norm):
     return scale, offset + as_float64(norm.beta) if norm.center else offset
 
 
-def as_float64(variable):
+def as_float64(variable: keras.Variable) -> np.ndarray:
     """The values of a variable, for folding."""
     return keras.ops.convert_to_numpy(variable).astype("float64")

@@ -2,6 +2,8 @@
 
 import keras
 
+from rc_keras.keras_types import Tensor
+
 
 class DirectConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, channels last, as one TensorFlow operation with the whole kernel, dilated or not.
@@ -10,7 +12,7 @@ class DirectConv2D(keras.layers.Conv2D):
     padding of a small map. A file must hold the kernel as it stands in the bank.
     """
 
-    def convolution_op(self, inputs, kernel):
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         import tensorflow as tf
 
         return tf.nn.conv2d(inputs, kernel, self.strides, self.padding.upper(), dilations=self.dilation_rate)

@@ -2,13 +2,15 @@
 
 import keras
 
+from rc_keras.keras_types import Tensor
 from rc_keras.layers import ResizeTo
+from rc_keras.task import Task
 
 SEGMENTATIONS = ("logits", "class_ids")
 RESOLUTIONS = ("image", "network")
 
 
-def endpoint(branch, task, segmentation="logits", resolution="image"):
+def endpoint(branch: keras.Model, task: Task, segmentation: str = "logits", resolution: str = "image") -> keras.Model:
     """Appends to a branch what a deployed network answers.
 
     Args:
@@ -36,16 +38,16 @@ class _ClassIds(keras.layers.Layer):
     `keras.ops.argmax` tells -0 from 0 by bit operations, which LiteRT does not have.
     """
 
-    def call(self, logits):
+    def call(self, logits: Tensor) -> Tensor:
         import tensorflow as tf
 
         return tf.cast(tf.math.argmax(logits, axis=-1, output_type=tf.int32), tf.uint8)
 
-    def compute_output_spec(self, logits):
+    def compute_output_spec(self, logits: keras.KerasTensor) -> keras.KerasTensor:
         return keras.KerasTensor(logits.shape[:-1], "uint8")
 
 
-def _before_resizing(output):
+def _before_resizing(output: keras.KerasTensor) -> keras.KerasTensor:
     """The map that the decoder resizes to the image at its very end, if it does."""
     activation = output._keras_history.operation
     resizing = activation.input._keras_history.operation

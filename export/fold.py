@@ -1,6 +1,8 @@
 """Folding: one task's branch without norms and without the reparameterization of its modulators."""
 
 import collections
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
@@ -8,6 +10,7 @@ import numpy as np
 from rc_keras.bank import copy_weights
 from rc_keras.export.adapter_matrices import DIAGONALS, MATRICES, as_float64, matrix_of, scale_and_offset
 from rc_keras.export.direct_conv2d import DirectConv2D
+from rc_keras.keras_types import Tensor
 from rc_keras.layers import BankConv2D, BatchNormalization, Bias, Conv2D
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
@@ -16,7 +19,7 @@ _FACTORS = ("Multiply", "Divide", "TrueDivide")  # operations of Keras, as `x / 
 _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 
 
-def fold(branch, bank, merged=False):
+def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: bool = False) -> keras.Model:
     """Makes the network that a trained branch amounts to.
 
     The weights of a modulator with NFF become its matrix, `w_r = g_r v_r / ||v_r||` (RCM, equation 5). A batch norm
@@ -46,7 +49,7 @@ def fold(branch, bank, merged=False):
     absorbed = {norm.name for norm in norms.values()} | {layer.name for layer in kernels.values()}
     weights = {}  # name of a layer of the copy: how it gets its weights
 
-    def clone(layer):
+    def clone(layer: keras.Operation) -> keras.Operation:
         if layer.name in absorbed:
             return layer  # never called
         if layer.name in kernels:
@@ -73,14 +76,14 @@ def fold(branch, bank, merged=False):
             return _direct(layer, use_bias=True, activation=layer.activation)
         return copy_in_float32(layer, use_bias=True)
 
-    def call(layer, *args, **kwargs):
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Tensor:
         if layer.name in absorbed:
             return args[0]
         if layer.name in diagonals:
             return layer(args[0])  # without the mask that a norm takes
         if type(layer).__name__ in _FACTORS and not isinstance(layer, keras.Layer):
             channels = max(arg.shape[-1] for arg in args if isinstance(arg, keras.KerasTensor))
-            args = [_per_channel(arg, channels) if isinstance(arg, (int, float)) else arg for arg in args]
+            args = tuple(_per_channel(arg, channels) if isinstance(arg, (int, float)) else arg for arg in args)
         return layer(*args, **kwargs)
 
     folded = keras.models.clone_model(branch, clone_function=clone, call_function=call)
@@ -91,7 +94,7 @@ def fold(branch, bank, merged=False):
     return folded
 
 
-def in_float32(branch):
+def in_float32(branch: keras.Model) -> keras.Model:
     """The branch itself if it computes in float32, else a copy that does."""
     layers = [layer for layer in branch.layers if hasattr(layer, "compute_dtype")]
     if all(layer.compute_dtype == "float32" for layer in layers):
@@ -102,7 +105,7 @@ def in_float32(branch):
     return copy
 
 
-def copy_in_float32(layer, **changes):
+def copy_in_float32(layer: keras.Operation, **changes: Any) -> keras.Operation:
     """A fresh layer with the configuration of `layer` but for `changes`; its weights are left to the caller."""
     config = {**layer.get_config(), **changes}
     if "dtype" in config:
@@ -110,12 +113,12 @@ def copy_in_float32(layer, **changes):
     return type(layer).from_config(config)
 
 
-def _per_channel(factor, channels):
+def _per_channel(factor: float | Sequence[float], channels: int) -> np.ndarray:
     """One factor for each channel: converters multiply a scalar into the kernel behind it, even that of the bank."""
     return np.broadcast_to(np.asarray(factor, "float32"), (channels,))
 
 
-def resized(branch, image_shape):
+def resized(branch: keras.Model, image_shape: Sequence[int | None]) -> keras.Model:
     """The branch, on the same layers, for images of another size; itself if the size is its own.
 
     Args:
@@ -129,7 +132,13 @@ def resized(branch, image_shape):
     return keras.Model(image, copy.output, name=branch.name)
 
 
-def _direct(layer, use_bias, activation=None, filters=None, name=None):
+def _direct(
+    layer: keras.layers.Conv2D,
+    use_bias: bool,
+    activation: Any = None,
+    filters: int | None = None,
+    name: str | None = None,
+) -> DirectConv2D:
     return DirectConv2D(
         filters or layer.filters,
         layer.kernel_size,
@@ -144,16 +153,18 @@ def _direct(layer, use_bias, activation=None, filters=None, name=None):
     )
 
 
-def _is_norm(layer):
+def _is_norm(layer: keras.Operation) -> bool:
     return type(layer) in _NORMS and layer.axis in (-1, len(layer.output.shape) - 1)
 
 
-def _is_linear(layer):
+def _is_linear(layer: keras.Operation) -> bool:
     """Whether `layer` is, before its activation, a linear layer whose weights can take in a scale and an offset."""
     return type(layer) in _LINEAR and getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
-def _folded_weights(layer, norm, bank_kernel=None):
+def _folded_weights(
+    layer: keras.layers.Layer, norm: keras.layers.BatchNormalization | None, bank_kernel: keras.Variable | None = None
+) -> list[np.ndarray]:
     """Kernel and bias of a linear layer in float32, with the norm behind it if there is one.
 
     An adapter comes with the bank kernel that it is merged with, if it is.
@@ -178,7 +189,7 @@ def _folded_weights(layer, norm, bank_kernel=None):
     return [kernel.astype("float32"), bias.astype("float32")]
 
 
-def _foldable_norms(branch):
+def _foldable_norms(branch: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
     """`{name of a linear layer: the norm that alone uses its output}`."""
     norms = {}
     for linear, norm in _chains(branch):
@@ -189,14 +200,14 @@ def _foldable_norms(branch):
     return norms
 
 
-def _diagonals(branch, norms):
+def _diagonals(branch: keras.Model, norms: Mapping[str, keras.layers.BatchNormalization]) -> set[str]:
     """Names of the layers that become a factor and an offset for each channel."""
     adapters = [layer for layer in branch.layers if isinstance(layer, DIAGONALS)]
     names = {layer.name for layer in adapters if not isinstance(layer, Bias) or layer.name in norms}
     return names | {norm.name for bank, norm in _chains(branch) if isinstance(bank, BankConv2D) and _is_norm(norm)}
 
 
-def _mergeable_kernels(branch):
+def _mergeable_kernels(branch: keras.Model) -> dict[str, BankConv2D]:
     """`{name of an adapter: the bank convolution, without groups, that it alone uses}`."""
     return {
         adapter.name: convolution
@@ -207,7 +218,7 @@ def _mergeable_kernels(branch):
     }
 
 
-def _chains(branch):
+def _chains(branch: keras.Model) -> Iterator[tuple[keras.Operation, keras.Operation]]:
     """Pairs of layers of which the second takes nothing but the output of the first, and nothing else takes that.
 
     The links between layers are read from the configuration of the model, their public form.
@@ -223,7 +234,7 @@ def _chains(branch):
             yield layers.get(sources[name][0]), layers.get(name)
 
 
-def _sources(config):
+def _sources(config: Any) -> Iterator[str]:
     """Names of the layers whose outputs a serialized call takes."""
     if isinstance(config, dict) and config.get("class_name") == "__keras_tensor__":
         yield config["config"]["keras_history"][0]

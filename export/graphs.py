@@ -1,7 +1,20 @@
 """TensorFlow graphs of an export's tasks, on the weights they share."""
 
+from typing import TYPE_CHECKING
 
-def concrete_functions(job, batch_size=1):
+import keras
+
+from rc_keras.keras_types import Tensor
+
+if TYPE_CHECKING:
+    import tensorflow as tf
+
+    from rc_keras.export.job import ExportJob
+
+
+def concrete_functions(
+    job: "ExportJob", batch_size: int | None = 1
+) -> "tuple[tf.Module, dict[str, tf.types.experimental.ConcreteFunction]]":
     """Traces every folded task.
 
     Args:
@@ -22,7 +35,7 @@ def concrete_functions(job, batch_size=1):
     functions = {}
     for name, folded in job.folded.items():
 
-        def run(image, name=name, folded=folded):
+        def run(image: Tensor, name: str = name, folded: keras.Model = folded) -> dict[str, Tensor]:
             return {name: folded(image, training=False)}
 
         functions[name] = tf.function(run).get_concrete_function(image)

@@ -2,6 +2,7 @@
 
 import os
 import pathlib
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -10,7 +11,7 @@ from rc_keras.export.representative_data import PRECISION
 SUFFIXES = (".jpeg", ".jpg", ".png")
 
 
-def read_images(folder, image_shape, count):
+def read_images(folder: str | os.PathLike, image_shape: Sequence[int | None], count: int) -> list[np.ndarray]:
     """Reads pictures, spread evenly over a folder's sorted names.
 
     Args:
@@ -35,7 +36,9 @@ def read_images(folder, image_shape, count):
     return [_read(paths[index], image_shape) for index in chosen]
 
 
-def read_representative_data(folder, tasks, image_shape, count):
+def read_representative_data(
+    folder: str | os.PathLike, tasks: Sequence[str], image_shape: Sequence[int | None], count: int
+) -> list[np.ndarray] | dict[str, list[np.ndarray]]:
     """Reads pictures for calibration: the same for all tasks, or of each task's own folder.
 
     Args:
@@ -58,7 +61,7 @@ def read_representative_data(folder, tasks, image_shape, count):
     return {name: read_images(os.path.join(folder, name), image_shape, count) for name in tasks}
 
 
-def _read(path, image_shape):
+def _read(path: pathlib.Path, image_shape: Sequence[int | None]) -> np.ndarray:
     import tensorflow as tf
 
     try:

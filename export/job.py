@@ -3,11 +3,14 @@
 import contextlib
 import importlib.metadata
 import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import keras
 import numpy as np
 
 from rc_keras import first_batch
+from rc_keras.export.direct_conv2d import DirectConv2D
 from rc_keras.export.endpoint import RESOLUTIONS, SEGMENTATIONS, endpoint
 from rc_keras.export.fold import fold, in_float32, resized
 from rc_keras.export.report import ExportError, ExportReport, TaskReport
@@ -15,6 +18,7 @@ from rc_keras.export.representative_data import check_representative_data
 from rc_keras.export.verify import TOLERANCES, compare, generate_images
 from rc_keras.model import MultiTaskModel
 from rc_keras.names import unknown_name
+from rc_keras.task import Task
 
 MODES = ("shared", "merged")
 _WORTH_TRACING = 8  # images, above which a traced model is faster, its tracing included
@@ -46,18 +50,18 @@ class ExportJob:
 
     def __init__(
         self,
-        model,
-        tasks=None,
-        mode="shared",
-        precision="float32",
-        representative_data=None,
-        image_shape=None,
-        segmentation="logits",
-        resolution="image",
-        images=None,
-        labels=None,
-        verbose=True,
-    ):
+        model: MultiTaskModel,
+        tasks: Sequence[str] | None = None,
+        mode: str = "shared",
+        precision: str = "float32",
+        representative_data: Iterable[Any] | dict[str, Iterable[Any]] | None = None,
+        image_shape: Sequence[int | None] | None = None,
+        segmentation: str = "logits",
+        resolution: str = "image",
+        images: np.ndarray | Sequence[np.ndarray] | None = None,
+        labels: Mapping[str, Sequence[Any]] | None = None,
+        verbose: bool = True,
+    ) -> None:
         if keras.backend.backend() != "tensorflow":
             raise RuntimeError(
                 "Exporting needs Keras on TensorFlow: save the model, and load it where KERAS_BACKEND is 'tensorflow'. "
@@ -101,11 +105,11 @@ class ExportJob:
         }
         self.compares_calibration = bool(calibrated)
         self.segmentation, self.resolution = segmentation, resolution
-        self.bank = {}  # the convolutions that the folded tasks share
-        self.folded = {}  # {task: functional model from image to answer}
+        self.bank: dict[str, DirectConv2D] = {}  # the convolutions that the folded tasks share
+        self.folded: dict[str, keras.Model] = {}  # {task: functional model from image to answer}
 
     @contextlib.contextmanager
-    def stage(self, name):
+    def stage(self, name: str) -> Iterator[None]:
         """Prints the name of a stage as it begins, and then how long it took."""
         if self.verbose:
             print(f"{name} …", end=" ", flush=True)
@@ -114,7 +118,7 @@ class ExportJob:
         if self.verbose:
             print(f"{time.perf_counter() - start:.1f} s", flush=True)
 
-    def calibration_images(self, name):
+    def calibration_images(self, name: str) -> Iterator[np.ndarray]:
         """The representative images of a task one by one, float32; prints how far they are."""
         images = self.representative_images[name]
         for index, image in enumerate(images):
@@ -122,7 +126,7 @@ class ExportJob:
                 print(f"{name} {index}/{len(images)}", end=" ", flush=True)
             yield image.astype("float32")
 
-    def fold(self):
+    def fold(self) -> None:
         """Fills `bank` and `folded`."""
         with self.stage(f"Folding {', '.join(self.tasks)}"):
             for name, task in self.tasks.items():
@@ -130,12 +134,24 @@ class ExportJob:
                 folded = fold(branch, self.bank, merged=self.mode == "merged")
                 self.folded[name] = endpoint(folded, task, self.segmentation, self.resolution)
 
-    def kernels(self):
+    def kernels(self) -> dict[str, np.ndarray]:
         """The shared kernels as they stand in the model, `{name: array}`."""
         convolutions = self.model.bank.convolutions
         return {name: keras.ops.convert_to_numpy(convolutions[name].kernel) for name in self.bank}
 
-    def report(self, path, format, runtime, run, operators, stored_once, file_bytes, update_bytes, packages, notes=()):
+    def report(
+        self,
+        path: str,
+        format: str,
+        runtime: str,
+        run: Callable[[str, np.ndarray], np.ndarray],
+        operators: Mapping[str, dict[str, int]],
+        stored_once: int,
+        file_bytes: int,
+        update_bytes: dict[str, int],
+        packages: Iterable[str],
+        notes: Iterable[str] = (),
+    ) -> ExportReport:
         """Compares every task in the runtime with the model.
 
         Args:
@@ -178,12 +194,14 @@ class ExportJob:
             raise ExportError(_failure(report))
         return report
 
-    def _notes(self):
+    def _notes(self) -> list[str]:
         if self.compares_calibration:
             return ["Compared on images it was calibrated on; `images` takes others."]
         return []
 
-    def _compare(self, task, run, operators):
+    def _compare(
+        self, task: Task, run: Callable[[str, np.ndarray], np.ndarray], operators: dict[str, int]
+    ) -> TaskReport:
         model = endpoint(
             in_float32(resized(self.model.branch(task.name), self.image_shape)),
             task,
@@ -195,17 +213,17 @@ class ExportJob:
             import tensorflow as tf
 
             model = tf.function(model)
-        answers = {"model": [], "file": []}  # kept only for the metric
+        answers: dict[str, list[np.ndarray]] = {"model": [], "file": []}  # kept only for the metric
 
-        def keep(whose, answer):
+        def keep(whose: str, answer: np.ndarray) -> np.ndarray:
             if task.name in self.labels:
                 answers[whose].append(answer)
             return answer
 
-        def expected(image):
+        def expected(image: np.ndarray) -> np.ndarray:
             return keep("model", keras.ops.convert_to_numpy(model(image, training=False)))
 
-        def received(image):
+        def received(image: np.ndarray) -> np.ndarray:
             return keep("file", run(task.name, image))
 
         class_ids = task.kind == "segmentation" and self.segmentation == "class_ids"
@@ -225,10 +243,10 @@ class ExportJob:
             metric=self._metric(task, answers, class_ids) if measured else None,
         )
 
-    def _metric(self, task, answers, class_ids):
+    def _metric(self, task: Task, answers: Mapping[str, Sequence[np.ndarray]], class_ids: bool) -> dict[str, Any]:
         """The task's metric of the model and of the file."""
         metric = task.make_metrics()[0]
-        result = {"name": metric.name}
+        result: dict[str, Any] = {"name": metric.name}
         for whose, outputs in answers.items():
             metric.reset_state()
             for label, output in zip(self.labels[task.name], outputs, strict=True):
@@ -241,20 +259,20 @@ class ExportJob:
             result[whose] = float(metric.result())
         return result
 
-    def _ideal_bytes(self, layers):
+    def _ideal_bytes(self, layers: Iterable[keras.Operation]) -> int:
         """Bytes of the weights of some layers at the precision of the file."""
         kernel, other = _BYTES[self.precision]
         weights = [w for layer in layers for w in getattr(layer, "weights", [])]
         return sum((kernel if len(w.shape) > 1 else other) * int(np.prod(w.shape)) for w in weights)
 
 
-def check_batch_size(batch_size):
+def check_batch_size(batch_size: int | None) -> None:
     """Raises `ValueError` unless it is a positive integer, or `None`: any."""
     if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
         raise ValueError(f"`batch_size` must be a positive integer, or None. Received: batch_size={batch_size!r}")
 
 
-def _check_tasks(model, tasks):
+def _check_tasks(model: MultiTaskModel, tasks: Sequence[str] | None) -> list[str]:
     if not model.tasks:
         raise ValueError("`model` must have at least one task. Received: none")
     if tasks is None:
@@ -264,7 +282,7 @@ def _check_tasks(model, tasks):
     return [model.task(name).name for name in tasks]
 
 
-def _check_shape(image_shape, of_model):
+def _check_shape(image_shape: Sequence[int | None] | None, of_model: tuple[int | None, ...]) -> tuple[int | None, ...]:
     if image_shape is None:
         return of_model
     image_shape = tuple(image_shape)
@@ -277,7 +295,7 @@ def _check_shape(image_shape, of_model):
     return image_shape
 
 
-def _check_images(images, image_shape):
+def _check_images(images: Iterable[np.ndarray], image_shape: Sequence[int | None]) -> list[np.ndarray]:
     images = [np.asarray(image)[None] for image in images]
     if not images:
         raise ValueError("`images` must hold at least one image. Received: none")
@@ -286,7 +304,12 @@ def _check_images(images, image_shape):
     return [image.astype("float32") for image in images]
 
 
-def _check_labels(labels, images, job, resolution):
+def _check_labels(
+    labels: Mapping[str, Sequence[Any]] | None,
+    images: np.ndarray | Sequence[np.ndarray] | None,
+    job: ExportJob,
+    resolution: str,
+) -> Mapping[str, Sequence[Any]]:
     if labels is None:
         return {}
     if images is None:
@@ -306,7 +329,7 @@ def _check_labels(labels, images, job, resolution):
     return labels
 
 
-def _failure(report):
+def _failure(report: ExportReport) -> str:
     message = "The exported file must compute what the model computes, with the bank stored once; it was discarded."
     if report.bank_kernels_stored_once < report.bank_kernels:
         message += (
@@ -316,7 +339,7 @@ def _failure(report):
     return f"{message}\n{report}"
 
 
-def _versions(packages):
+def _versions(packages: Iterable[str]) -> dict[str, str]:
     versions = {}
     for package in packages:
         with contextlib.suppress(importlib.metadata.PackageNotFoundError):

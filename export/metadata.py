@@ -1,13 +1,18 @@
 """What a file says about itself."""
 
 import json
+from typing import TYPE_CHECKING, Any
 
 import rc_keras
+from rc_keras.task import Task
+
+if TYPE_CHECKING:
+    from rc_keras.export.job import ExportJob
 
 NAME = "rc_keras"  # of the entry in a file's own metadata
 
 
-def metadata(job):
+def metadata(job: "ExportJob") -> dict[str, Any]:
     """Describes an export, as plain data.
 
     Args:
@@ -31,12 +36,12 @@ def metadata(job):
     }
 
 
-def to_json(data):
+def to_json(data: dict[str, Any]) -> bytes:
     """Metadata as bytes, the same for the same data."""
     return json.dumps(data).encode()
 
 
-def _describe(task, job):
+def _describe(task: Task, job: "ExportJob") -> dict[str, Any]:
     description = {"kind": task.kind, "channels": task.channels, "output": _OUTPUTS[task.kind]}
     if task.kind == "segmentation":
         description["resolution"] = job.resolution

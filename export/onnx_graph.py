@@ -2,13 +2,22 @@
 
 import contextlib
 import logging
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
+import keras
 import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
+    import tensorflow as tf
 
 OPSET = 17  # read by onnxruntime 1.12 and later
 
 
-def onnx_graph(function, task, layers):
+def onnx_graph(
+    function: "tf.types.experimental.ConcreteFunction", task: str, layers: Iterable[keras.Operation]
+) -> "onnx.ModelProto":
     """Converts the folded branch of a task.
 
     Args:
@@ -37,17 +46,17 @@ def onnx_graph(function, task, layers):
     return model
 
 
-def onnx_kernel(kernel):
+def onnx_kernel(kernel: np.ndarray) -> np.ndarray:
     """A Keras kernel in ONNX's layout."""
     return np.ascontiguousarray(kernel.transpose(3, 2, 0, 1)) if kernel.ndim == 4 else kernel
 
 
-def is_weight(name):
+def is_weight(name: str) -> bool:
     """Whether the name of an array is that of a layer's weight, not of a constant of the graph."""
     return "/" in name
 
 
-def attribute(node, name, default=None):
+def attribute(node: "onnx.NodeProto", name: str, default: Any = None) -> Any:
     """The value of an attribute of a node."""
     import onnx
 
@@ -55,13 +64,13 @@ def attribute(node, name, default=None):
     return values[0] if values else default
 
 
-def replace_uses(graph, name, replacement):
+def replace_uses(graph: "onnx.GraphProto", name: str, replacement: str) -> None:
     """Lets all nodes take another tensor instead of one."""
     for node in graph.node:
         node.input[:] = [replacement if entry == name else entry for entry in node.input]
 
 
-def prepend_nodes(graph, nodes):
+def prepend_nodes(graph: "onnx.GraphProto", nodes: Iterable["onnx.NodeProto"]) -> None:
     """Puts nodes in front of all others."""
     nodes = [*nodes, *graph.node]
     del graph.node[:]
@@ -69,7 +78,7 @@ def prepend_nodes(graph, nodes):
 
 
 @contextlib.contextmanager
-def _quiet(name):
+def _quiet(name: str) -> Iterator[None]:
     logger = logging.getLogger(name)
     level = logger.level
     logger.setLevel(logging.ERROR)
@@ -79,7 +88,7 @@ def _quiet(name):
         logger.setLevel(level)
 
 
-def _pad_explicitly(graph):
+def _pad_explicitly(graph: "onnx.GraphProto") -> None:
     """Writes out the padding that does not depend on the size: onnxruntime refuses "same" for dilated kernels."""
     import onnx
 
@@ -96,9 +105,9 @@ def _pad_explicitly(graph):
             node.attribute.append(onnx.helper.make_attribute("pads", pads))
 
 
-def _weight_names(layers):
+def _weight_names(layers: Iterable[keras.Operation]) -> dict[bytes, str]:
     """`{bytes of a weight in ONNX's layout: name}`."""
-    names = {}
+    names: dict[bytes, str] = {}
     for layer in layers:
         for weight in getattr(layer, "weights", []):
             content = onnx_kernel(np.asarray(weight.value)).tobytes()
@@ -106,11 +115,11 @@ def _weight_names(layers):
     return names
 
 
-def _rename(graph, task, weight_names):
+def _rename(graph: "onnx.GraphProto", task: str, weight_names: dict[bytes, str]) -> None:
     """Names that depend on the graph alone: the converter counts on from one conversion to the next."""
     weights = {tensor.name: tensor for tensor in graph.initializer}
     names = {graph.input[0].name: "image", graph.output[0].name: task, "": ""}
-    ordered = []
+    ordered: list[onnx.TensorProto] = []
     for index, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{index}"
         for name in node.input:

@@ -1,14 +1,20 @@
 """Eight-bit convolutions in ONNX graphs, by pairs of QuantizeLinear and DequantizeLinear."""
 
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
 import numpy as np
 
 from rc_keras.export.onnx_graph import attribute, prepend_nodes, replace_uses
 from rc_keras.export.onnx_precision import SMALLEST_SCALE, WEIGHT_ZERO, channel_scales, round_to_uint8
 
+if TYPE_CHECKING:
+    import onnx
+
 _FOLLOWERS = ("Relu", "Clip")  # that runtimes take into the convolution before them
 
 
-def quantize(model, images):
+def quantize(model: "onnx.ModelProto", images: Iterable[np.ndarray]) -> None:
     """Makes convolutions and matrix products of a graph eight-bit, in place.
 
     Weights get a scale for each output channel. What goes into a convolution and what comes out of it is rounded, with
@@ -25,7 +31,8 @@ def quantize(model, images):
     graph = model.graph
     weights = _quantizable_weights(graph)
     ranges = _measure(model, _activations(graph, weights), images)
-    restored, users = [], {}
+    restored: list[onnx.NodeProto] = []
+    users: dict[tuple[str, int], list[onnx.NodeProto]] = {}
     for node in graph.node:
         if node.name in weights:
             users.setdefault(weights[node.name], []).append(node)
@@ -37,7 +44,7 @@ def quantize(model, images):
     _drop_unused(graph)
 
 
-def _quantizable_weights(graph):
+def _quantizable_weights(graph: "onnx.GraphProto") -> dict[str, tuple[str, int]]:
     """`{name of a node: (name of its weight, axis of the output channels)}`."""
     from onnx import TensorProto
 
@@ -50,19 +57,19 @@ def _quantizable_weights(graph):
     return weights
 
 
-def _activations(graph, weights):
+def _activations(graph: "onnx.GraphProto", weights: Mapping[str, tuple[str, int]]) -> list[str]:
     """Names of what is rounded: the inputs of weighted nodes, and those outputs that lead to another one."""
-    users = {}
+    users: dict[str, list[onnx.NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
             users.setdefault(name, []).append(node)
-    leading = set()  # what a weighted node is reached from
+    leading: set[str] = set()  # what a weighted node is reached from
     for node in reversed(graph.node):
         if node.name in weights:
             leading.add(node.input[0])
         elif leading.intersection(node.output):
             leading.update(node.input)
-    names = []
+    names: list[str] = []
     for node in graph.node:
         if node.name in weights:
             output = node.output[0]
@@ -72,7 +79,9 @@ def _activations(graph, weights):
     return list(dict.fromkeys(names))
 
 
-def _measure(model, names, images):
+def _measure(
+    model: "onnx.ModelProto", names: Sequence[str], images: Iterable[np.ndarray]
+) -> dict[str, tuple[np.float32, np.uint8]]:
     """`{name: (scale, zero point)}` of activations, from their smallest and largest value on the images."""
     import onnx
     import onnxruntime
@@ -99,7 +108,13 @@ def _measure(model, names, images):
     return dict(zip(names, zip(scales, zeros, strict=True), strict=True))
 
 
-def _quantize_weight(graph, name, axis, nodes, ranges):
+def _quantize_weight(
+    graph: "onnx.GraphProto",
+    name: str,
+    axis: int,
+    nodes: Iterable["onnx.NodeProto"],
+    ranges: Mapping[str, tuple[np.float32, np.uint8]],
+) -> list["onnx.NodeProto"]:
     """Rounds a weight, and the biases of the convolutions that use it; returns what turns them back into float32."""
     from onnx import numpy_helper
 
@@ -129,7 +144,7 @@ def _quantize_weight(graph, name, axis, nodes, ranges):
     return restored
 
 
-def _quantize_activation(graph, name, scale, zero):
+def _quantize_activation(graph: "onnx.GraphProto", name: str, scale: np.float32, zero: np.uint8) -> None:
     from onnx import helper
 
     parameters = [f"{name}_scale", f"{name}_zero"]
@@ -142,20 +157,20 @@ def _quantize_activation(graph, name, scale, zero):
         graph.node.insert(made[0] + 1 if made else 0, node)
 
 
-def _store(graph, name, value):
+def _store(graph: "onnx.GraphProto", name: str, value: np.ndarray | np.generic) -> None:
     from onnx import numpy_helper
 
     graph.initializer.append(numpy_helper.from_array(np.asarray(value), name))
 
 
-def _restore(name, parameters, **attributes):
+def _restore(name: str, parameters: Iterable[str], **attributes: Any) -> "onnx.NodeProto":
     from onnx import helper
 
     output = f"{name}_float32"
     return helper.make_node("DequantizeLinear", [name, *parameters], [output], name=output, **attributes)
 
 
-def _drop_unused(graph):
+def _drop_unused(graph: "onnx.GraphProto") -> None:
     """Removes the biases that were replaced."""
     used = {name for node in graph.node for name in node.input}
     kept = [tensor for tensor in graph.initializer if tensor.name in used]

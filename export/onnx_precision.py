@@ -1,15 +1,20 @@
 """Weights of ONNX graphs in fewer bits."""
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from rc_keras.export.onnx_graph import is_weight, onnx_kernel, prepend_nodes, replace_uses
+
+if TYPE_CHECKING:
+    import onnx
 
 _LARGEST = 127  # of an eight-bit weight, in steps of its scale
 WEIGHT_ZERO = 128  # what an eight-bit weight of zero is stored as
 SMALLEST_SCALE = np.float32(1e-12)  # where all values are zero
 
 
-def convert_kernel(kernel, precision):
+def convert_kernel(kernel: np.ndarray, precision: str) -> tuple[np.ndarray, np.ndarray | None]:
     """A Keras kernel as a file holds it.
 
     Args:
@@ -27,20 +32,20 @@ def convert_kernel(kernel, precision):
     return kernel.astype(precision), None
 
 
-def channel_scales(weight, axis):
+def channel_scales(weight: np.ndarray, axis: int) -> np.ndarray:
     """The scales, float32, that give the largest weight of each output channel the largest integer."""
     others = tuple(i for i in range(weight.ndim) if i != axis)
     return np.maximum(np.abs(weight).max(others) / np.float32(_LARGEST), SMALLEST_SCALE)
 
 
-def round_to_uint8(weight, scale, axis):
+def round_to_uint8(weight: np.ndarray, scale: np.ndarray, axis: int) -> np.ndarray:
     """The nearest multiples of the scales of the output channels, which lie along an axis; `WEIGHT_ZERO` is zero."""
     shape = [-1 if i == axis else 1 for i in range(weight.ndim)]
     steps = np.clip(np.rint(weight / scale.reshape(shape)), -_LARGEST, _LARGEST)
     return (steps + WEIGHT_ZERO).astype("uint8")
 
 
-def halve_weights(model):
+def halve_weights(model: "onnx.ModelProto") -> None:
     """Makes the kernels of a graph float16, in place; the graph computes in float32 as before."""
     from onnx import TensorProto, helper, numpy_helper
 

@@ -1,12 +1,18 @@
 """Weights outside the graph: files of arrays, each at the start of a page, that onnxruntime maps into memory."""
 
+from collections.abc import Container, Mapping
+from typing import TYPE_CHECKING
+
 import numpy as np
+
+if TYPE_CHECKING:
+    import onnx
 
 PAGE = 4096
 _SMALLEST = 1024  # bytes of an array worth a place outside the graph
 
 
-def lay_out(arrays):
+def lay_out(arrays: Mapping[str, np.ndarray]) -> tuple[bytes, dict[str, tuple[int, int]]]:
     """Places arrays in a file, by name, equal ones once.
 
     Args:
@@ -15,7 +21,9 @@ def lay_out(arrays):
     Returns:
         `(content, places)`: bytes, and `{name: (offset, length)}`.
     """
-    content, places, known = bytearray(), {}, {}
+    content = bytearray()
+    places: dict[str, tuple[int, int]] = {}
+    known: dict[bytes, tuple[int, int]] = {}
     for name in sorted(arrays):
         data = np.ascontiguousarray(arrays[name]).tobytes()
         if data not in known:
@@ -26,7 +34,7 @@ def lay_out(arrays):
     return bytes(content), places
 
 
-def own_arrays(model, shared):
+def own_arrays(model: "onnx.ModelProto", shared: Container[str]) -> dict[str, np.ndarray]:
     """The large arrays of a graph that are not shared, `{name: array}`."""
     from onnx import numpy_helper
 
@@ -37,7 +45,7 @@ def own_arrays(model, shared):
     }
 
 
-def refer(model, file, content, places):
+def refer(model: "onnx.ModelProto", file: str, content: bytes, places: Mapping[str, tuple[int, int]]) -> None:
     """Makes the arrays of a graph references into a file, those that are in it bit for bit.
 
     Args:
@@ -58,7 +66,7 @@ def refer(model, file, content, places):
                 tensor.external_data.add(key=key, value=str(value))
 
 
-def references(model, file):
+def references(model: "onnx.ModelProto", file: str) -> dict[str, tuple[int, int]]:
     """`{name: (offset, length)}` of the arrays of a graph that stand in a file."""
     found = {}
     for tensor in model.graph.initializer:

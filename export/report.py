@@ -1,6 +1,8 @@
 """The report of an export: sizes, differences and operators."""
 
 import dataclasses
+import os
+from typing import Any
 
 from rc_keras.export.verify import TOLERANCES
 from rc_keras.whole_files import write_json
@@ -29,7 +31,7 @@ class TaskReport:
         metric: `{"name": …, "model": …, "file": …}` on the images compared, where labels were given, or `None`.
     """
 
-    shape: tuple
+    shape: tuple[int, ...]
     difference: float
     mean_difference: float
     relative_difference: float
@@ -37,8 +39,8 @@ class TaskReport:
     agreement: float | None
     passed: bool
     bytes: int
-    operators: dict
-    metric: dict | None = None
+    operators: dict[str, int]
+    metric: dict[str, Any] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,49 +69,49 @@ class ExportReport:
     format: str
     precision: str
     mode: str
-    tasks: dict
+    tasks: dict[str, TaskReport]
     bank_bytes: int
     bank_kernels: int
     bank_kernels_stored_once: int
     bank_fingerprint: str
     file_bytes: int
-    update_bytes: dict
+    update_bytes: dict[str, int]
     seconds: float
-    versions: dict
-    notes: tuple = ()
+    versions: dict[str, str]
+    notes: tuple[str, ...] = ()
 
     @property
-    def ideal_bytes(self):
+    def ideal_bytes(self) -> int:
         """Size of the folded weights, the shared ones counted once."""
         return self.bank_bytes + sum(task.bytes for task in self.tasks.values())
 
     @property
-    def ratio(self):
+    def ratio(self) -> float:
         """Size of the file over the ideal size; near 1."""
         return self.file_bytes / self.ideal_bytes
 
     @property
-    def separate_bytes(self):
+    def separate_bytes(self) -> int:
         """Size of the folded weights if every task came in a file of its own, bank included."""
         return self.ideal_bytes + (len(self.tasks) - 1) * self.bank_bytes
 
     @property
-    def separate_ratio(self):
+    def separate_ratio(self) -> float:
         """How many times as large separate files would be, ideal against ideal."""
         return self.separate_bytes / self.ideal_bytes
 
     @property
-    def operators(self):
+    def operators(self) -> dict[str, int]:
         """`{operator: count}` over all tasks."""
         names = sorted({name for task in self.tasks.values() for name in task.operators})
         return {name: sum(task.operators.get(name, 0) for task in self.tasks.values()) for name in names}
 
     @property
-    def passed(self):
+    def passed(self) -> bool:
         """Whether every output is within the tolerance and every shared kernel stands in the file once."""
         return self.bank_kernels_stored_once == self.bank_kernels and all(task.passed for task in self.tasks.values())
 
-    def to_dict(self):
+    def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: the attributes, and the sizes that follow from them."""
         return {
             **dataclasses.asdict(self),
@@ -122,13 +124,13 @@ class ExportReport:
             "operators": self.operators,
         }
 
-    def save(self, path=None):
+    def save(self, path: str | os.PathLike | None = None) -> str | os.PathLike:
         """Writes the report as JSON; returns the path, which is `<file>.report.json` unless given."""
         path = f"{self.path}.report.json" if path is None else path
         write_json(path, self.to_dict())
         return path
 
-    def plot(self, path):
+    def plot(self, path: str | os.PathLike) -> None:
         """Draws the sizes as a bar chart, this file against separate files, and writes it as a picture.
 
         Raises:
@@ -138,7 +140,7 @@ class ExportReport:
 
         draw_size_chart(self, path)
 
-    def __str__(self):
+    def __str__(self) -> str:
         width = max(map(len, (*self.tasks, "shared bank")))
         headings = f"{'max difference':>16}{'of the range':>14}{'correlation':>13}{'classes':>9}"
         lines = [f"{'':<{width}}  {'output':<18}{headings}    {'weights':>12}"]
@@ -174,9 +176,9 @@ class ExportReport:
         return "\n".join(lines)
 
 
-def _mark(passed):
+def _mark(passed: bool) -> str:
     return "✓" if passed else "✗"
 
 
-def _megabytes(size):
+def _megabytes(size: float) -> str:
     return f"{size / 1e6:,.3f} MB"

@@ -1,5 +1,8 @@
 """Images whose activations give an integer network its ranges."""
 
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
 import numpy as np
 
 from rc_keras import first_batch
@@ -8,7 +11,12 @@ from rc_keras.names import unknown_name
 PRECISION = "int8"  # the one that needs them
 
 
-def check_representative_data(data, precision, tasks, image_shape):
+def check_representative_data(
+    data: Iterable[Any] | dict[str, Iterable[Any]] | None,
+    precision: str,
+    tasks: Collection[str],
+    image_shape: Sequence[int | None],
+) -> dict[str, list[np.ndarray]]:
     """Checks images for calibration, and holds them in memory; one to five hundred are enough.
 
     Args:
@@ -44,8 +52,8 @@ def check_representative_data(data, precision, tasks, image_shape):
     return {name: _check_images(data[name], image_shape) for name in tasks}
 
 
-def _check_images(data, image_shape):
-    images = []
+def _check_images(data: Iterable[Any], image_shape: Sequence[int | None]) -> list[np.ndarray]:
+    images: list[np.ndarray] = []
     for element in data:
         batch = np.asarray(element[0] if isinstance(element, (tuple, list)) else element)
         batch = batch[None] if batch.ndim == 3 else batch

@@ -1,13 +1,17 @@
 """The bar chart of an export's sizes."""
 
 import os
+from typing import TYPE_CHECKING
 
 from rc_keras.diagrams import new_figure, save
+
+if TYPE_CHECKING:
+    from rc_keras.export.report import ExportReport
 
 _BANK_COLOUR, _GRAPH_COLOUR = "#7f7f7f", "#222222"
 
 
-def draw_size_chart(report, path):
+def draw_size_chart(report: "ExportReport", path: str | os.PathLike) -> None:
     """Draws one bar for what was exported and one for the weights of separate files, stacked from bank and tasks.
 
     Args:

@@ -4,11 +4,17 @@ import collections
 import dataclasses
 import json
 import os
+from collections.abc import Iterable, Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rc_keras.export import file_digest
 from rc_keras.export.metadata import NAME
+
+if TYPE_CHECKING:
+    from ai_edge_litert.schema_py_generated import OperatorCodeT
 
 
 class TFLiteFile:
@@ -27,7 +33,7 @@ class TFLiteFile:
         ValueError: if it is no .tflite file, or is damaged as far as its structure tells.
     """
 
-    def __init__(self, path):
+    def __init__(self, path: str | os.PathLike) -> None:
         from ai_edge_litert import schema_py_generated as schema
 
         with open(path, "rb") as file:
@@ -42,7 +48,7 @@ class TFLiteFile:
                 f"`path` must be a whole .tflite file. Received: path={os.fspath(path)!r}, which is damaged"
             ) from error
 
-    def count_kernel(self, kernel, signatures=None):
+    def count_kernel(self, kernel: np.ndarray, signatures: Iterable[str] | None = None) -> int:
         """In how many different arrays of the file a convolution kernel is stored.
 
         A stored array counts if it is the kernel, rounded as its type demands: not at all, to the nearest half
@@ -63,7 +69,7 @@ class TFLiteFile:
             found.append(matches)
         return len(set().union(*found))
 
-    def _read(self, content, schema):
+    def _read(self, content: bytes, schema: ModuleType) -> None:
         model = schema.ModelT.InitFromPackedBuf(content)
         names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
         types = {
@@ -72,7 +78,8 @@ class TFLiteFile:
             schema.TensorType.INT8: "int8",
         }
         codes = [_operator_name(code, names) for code in model.operatorCodes]
-        self.operators, self._constants = {}, {}
+        self.operators: dict[str, dict[str, int]] = {}
+        self._constants: dict[str, dict[tuple[int, ...], list[_Constant]]] = {}
         for signature in model.signatureDefs or []:
             subgraph, key = model.subgraphs[signature.subgraphIndex], signature.signatureKey.decode()
             counts = collections.Counter(codes[operator.opcodeIndex] for operator in subgraph.operators)
@@ -103,11 +110,11 @@ class _Constant:
     scale: np.ndarray | None
 
     @property
-    def key(self):
+    def key(self) -> tuple[int, bytes | None]:
         """What two signatures have in common if they share the array."""
         return self.buffer, None if self.scale is None else self.scale.tobytes()
 
-    def holds(self, kernel):
+    def holds(self, kernel: np.ndarray) -> bool:
         if self.values.dtype != "int8":
             return np.array_equal(self.values, kernel.astype(self.values.dtype))
         scale = np.reshape(self.scale, (-1, 1, 1, 1))
@@ -115,6 +122,6 @@ class _Constant:
         return bool(np.all(np.abs(self.values * scale - kernel) <= 0.501 * scale))
 
 
-def _operator_name(code, names):
+def _operator_name(code: "OperatorCodeT", names: Mapping[int, str]) -> str:
     name = names[max(code.builtinCode, code.deprecatedBuiltinCode)]
     return code.customCode.decode() if name == "CUSTOM" else name

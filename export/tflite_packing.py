@@ -1,10 +1,17 @@
 """Last changes to a converted .tflite file: biases of their own, vectors shared, and what it says about itself."""
 
+from collections.abc import Mapping
+from types import ModuleType
+from typing import TYPE_CHECKING
+
 import flatbuffers
 import numpy as np
 
+if TYPE_CHECKING:
+    from ai_edge_litert.schema_py_generated import ModelT
 
-def repack(content, entries):
+
+def repack(content: bytes, entries: Mapping[str, bytes]) -> bytes:
     """Writes a .tflite file anew, with the same network.
 
     - Integer convolutions that share a kernel get a bias buffer each. XNNPACK knows packed weights by the addresses of
@@ -32,7 +39,7 @@ def repack(content, entries):
     return bytes(builder.Output())
 
 
-def _separate_biases(model, schema):
+def _separate_biases(model: "ModelT", schema: ModuleType) -> None:
     taken = set()
     for subgraph in model.subgraphs:
         for operator in subgraph.operators:
@@ -50,11 +57,11 @@ def _separate_biases(model, schema):
 class _SharingBuilder(flatbuffers.Builder):
     """Writes equal vectors of numbers once, and weights at the addresses that the format promises."""
 
-    def __init__(self, size):
+    def __init__(self, size: int) -> None:
         super().__init__(size)
-        self._written = {}
+        self._written: dict[tuple[str, bytes], int] = {}
 
-    def CreateNumpyVector(self, x):
+    def CreateNumpyVector(self, x: np.ndarray) -> int:
         if x.dtype == "uint8":  # weights: they are told apart by their addresses, so never shared here
             self.Prep(16, x.nbytes)
             return super().CreateNumpyVector(x)

@@ -2,37 +2,45 @@
 
 import os
 import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from rc_keras.export import file_digest
 from rc_keras.export.graphs import concrete_functions
 from rc_keras.export.job import ExportJob
 from rc_keras.export.metadata import NAME, metadata, to_json
-from rc_keras.export.report import ExportError
+from rc_keras.export.report import ExportError, ExportReport
 from rc_keras.export.target import check_target
 from rc_keras.export.tflite_file import TFLiteFile
 from rc_keras.export.tflite_normalization import with_l2_normalization
 from rc_keras.export.tflite_packing import repack
+from rc_keras.model import MultiTaskModel
 from rc_keras.names import unknown_name
 from rc_keras.whole_files import whole_file
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 QUANTIZERS = ("float16", "dynamic_int8", "int8")
 
 
 def litert(
-    model,
-    path,
-    tasks=None,
-    mode="shared",
-    quantize=None,
-    representative_data=None,
-    image_shape=None,
-    segmentation="logits",
-    resolution="image",
-    images=None,
-    labels=None,
-    overwrite=False,
-    verbose=True,
-):
+    model: MultiTaskModel,
+    path: str | os.PathLike,
+    tasks: Sequence[str] | None = None,
+    mode: str = "shared",
+    quantize: str | None = None,
+    representative_data: Iterable[Any] | dict[str, Iterable[Any]] | None = None,
+    image_shape: Sequence[int | None] | None = None,
+    segmentation: str = "logits",
+    resolution: str = "image",
+    images: np.ndarray | Sequence[np.ndarray] | None = None,
+    labels: Mapping[str, Sequence[Any]] | None = None,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> ExportReport:
     """Writes a `.tflite` file with one signature for each task; all signatures share the stored bank.
 
     A signature is named for its task. It takes `image`, float32 `(1, height, width, channels)` in 0..255, and returns,
@@ -136,7 +144,7 @@ def check(path: str | os.PathLike, overwrite: bool = False, tasks: list[str] | N
     return check_target(path, overwrite, ".tflite")
 
 
-def _import_interpreter():
+def _import_interpreter() -> type:
     try:
         from ai_edge_litert.interpreter import Interpreter
     except ImportError as error:
@@ -144,7 +152,7 @@ def _import_interpreter():
     return Interpreter
 
 
-def _convert(job):
+def _convert(job: ExportJob) -> bytes:
     """The content of a .tflite file with a signature for each folded task."""
     import tensorflow as tf
 
@@ -161,7 +169,7 @@ def _convert(job):
             raise ExportError(f"LiteRT's converter must know every operation of the model. It says: {error}") from error
 
 
-def _quantize(converter, job):
+def _quantize(converter: "tf.lite.TFLiteConverter", job: ExportJob) -> None:
     """Tells the converter the precision. It rounds a kernel by its values alone, so the bank stays shared."""
     import tensorflow as tf
 

@@ -2,7 +2,9 @@
 
 import collections
 import os
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -27,28 +29,33 @@ from rc_keras.export.onnx_precision import convert_kernel, halve_weights
 from rc_keras.export.onnx_weights import lay_out, own_arrays, refer, references
 from rc_keras.export.report import REPORT, ExportReport
 from rc_keras.export.runtime.onnx import ONNXNetwork
+from rc_keras.keras_types import Tensor
+from rc_keras.model import MultiTaskModel
 from rc_keras.names import unknown_name
 from rc_keras.whole_folder import folder_lock, new_folder
+
+if TYPE_CHECKING:
+    from onnx import ModelProto
 
 QUANTIZERS = ("float16", "int8")
 
 
 def onnx(
-    model,
-    directory,
-    tasks=None,
-    mode="shared",
-    quantize=None,
-    representative_data=None,
-    image_shape=None,
-    batch_size=1,
-    segmentation="logits",
-    resolution="image",
-    images=None,
-    labels=None,
-    overwrite=False,
-    verbose=True,
-):
+    model: MultiTaskModel,
+    directory: str | os.PathLike,
+    tasks: Sequence[str] | None = None,
+    mode: str = "shared",
+    quantize: str | None = None,
+    representative_data: Iterable[Any] | dict[str, Iterable[Any]] | None = None,
+    image_shape: Sequence[int | None] | None = None,
+    batch_size: int | None = 1,
+    segmentation: str = "logits",
+    resolution: str = "image",
+    images: np.ndarray | Sequence[np.ndarray] | None = None,
+    labels: Mapping[str, Sequence[Any]] | None = None,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> ExportReport:
     """Writes a folder with an ONNX graph for each task; all graphs share the file with the bank.
 
     | file | content |
@@ -167,7 +174,7 @@ def _export(job: ExportJob, folder: str, batch_size: int | None, checker: Module
     return report
 
 
-def _import_packages():
+def _import_packages() -> ModuleType:
     try:
         import onnxruntime  # noqa: F401
         import tf2onnx  # noqa: F401
@@ -179,7 +186,7 @@ def _import_packages():
     return checker
 
 
-def _convert(job, batch_size):
+def _convert(job: ExportJob, batch_size: int | None) -> dict[str, "ModelProto"]:
     """`{task: onnx.ModelProto}` in the precision of the job, with the weights inside."""
     _, functions = concrete_functions(job, batch_size)
     graphs = {}
@@ -192,7 +199,7 @@ def _convert(job, batch_size):
     return graphs
 
 
-def _write(job, graphs, files, description):
+def _write(job: ExportJob, graphs: Mapping[str, "ModelProto"], files: str, description: Mapping[str, Any]) -> None:
     """Writes the weights, then the graphs that refer to them."""
     bank, places = lay_out(_bank_arrays({name: layer.kernel for name, layer in job.bank.items()}, job.precision))
     if bank:
@@ -213,12 +220,12 @@ def _write(job, graphs, files, description):
         _write_file(files, graph_file(name), seal(graph.SerializeToString(deterministic=True)))
 
 
-def _write_file(folder, name, content):
+def _write_file(folder: str, name: str, content: bytes) -> None:
     with open(os.path.join(folder, name), "wb") as file:
         file.write(content)
 
 
-def _bank_arrays(kernels, precision):
+def _bank_arrays(kernels: Mapping[str, Tensor], precision: str) -> dict[str, np.ndarray]:
     """`{name: array}` of what tasks share, kernels and their scales, from `{name of a layer: kernel}`."""
     arrays = {}
     for name, kernel in kernels.items():
@@ -228,7 +235,7 @@ def _bank_arrays(kernels, precision):
     return arrays
 
 
-def _stored_once(job, graphs, files):
+def _stored_once(job: ExportJob, graphs: Mapping[str, "ModelProto"], files: str) -> int:
     """How many kernels of the model's bank stand in `bank.bin` once, where all tasks look for them."""
     if not job.bank:
         return 0
@@ -248,16 +255,16 @@ def _stored_once(job, graphs, files):
     return count
 
 
-def _operators(graph):
+def _operators(graph: "ModelProto") -> dict[str, int]:
     return dict(sorted(collections.Counter(node.op_type for node in graph.graph.node).items()))
 
 
-def _run(network, name, image, batch_size):
+def _run(network: ONNXNetwork, name: str, image: np.ndarray, batch_size: int | None) -> np.ndarray:
     """The last answer of a batch of the image: of two, where any number is allowed."""
     return network.run(np.repeat(image, batch_size or 2, axis=0), name)[-1:]
 
 
-def _notes(shares, keeps_bank, staying):
+def _notes(shares: bool, keeps_bank: bool, staying: Sequence[str]) -> list[str]:
     notes = []
     if staying:
         notes.append(f"Other tasks in the folder stay as they are: {', '.join(staying)}.")

@@ -1,6 +1,8 @@
 """Export to SavedModel: a signature for each task and one for all, the bank in it once."""
 
 import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,27 +12,32 @@ from rc_keras.export.job import ExportJob, check_batch_size
 from rc_keras.export.metadata import metadata, to_json
 from rc_keras.export.report import REPORT, ExportError, ExportReport
 from rc_keras.export.target import check_target
+from rc_keras.keras_types import Tensor
+from rc_keras.model import MultiTaskModel
 from rc_keras.whole_files import write_whole
 from rc_keras.whole_folder import folder_lock, new_folder, switch
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 METADATA = os.path.join("assets.extra", "rc_keras.json")
 ALL = "all"
 
 
 def saved_model(
-    model,
-    directory,
-    tasks=None,
-    mode="shared",
-    image_shape=None,
-    batch_size=None,
-    segmentation="logits",
-    resolution="image",
-    images=None,
-    labels=None,
-    overwrite=False,
-    verbose=True,
-):
+    model: MultiTaskModel,
+    directory: str | os.PathLike,
+    tasks: Sequence[str] | None = None,
+    mode: str = "shared",
+    image_shape: Sequence[int | None] | None = None,
+    batch_size: int | None = None,
+    segmentation: str = "logits",
+    resolution: str = "image",
+    images: np.ndarray | Sequence[np.ndarray] | None = None,
+    labels: Mapping[str, Sequence[Any]] | None = None,
+    overwrite: bool = False,
+    verbose: bool = True,
+) -> ExportReport:
     """Writes a SavedModel with one signature for each task, and `all` for all of them; all share the stored bank.
 
     A signature takes `image`, float32 `(batch_size, height, width, channels)` in 0..255, and returns `Task.activate` of
@@ -127,7 +134,7 @@ def _export(job: ExportJob, directory: str, batch_size: int | None) -> ExportRep
     return report
 
 
-def _write(job, folder, batch_size):
+def _write(job: ExportJob, folder: str, batch_size: int | None) -> dict[str, dict[str, int]]:
     """Saves the signatures; returns `{task: {operator: count}}`."""
     import tensorflow as tf
 
@@ -135,7 +142,7 @@ def _write(job, folder, batch_size):
     operators = {name: _count_operators(function.graph) for name, function in functions.items()}
     image = tf.TensorSpec((batch_size, *job.image_shape), "float32", name="image")
 
-    def run_all(image):
+    def run_all(image: Tensor) -> dict[str, Tensor]:
         return {name: function(image=image)[name] for name, function in functions.items()}
 
     signatures = {**functions, ALL: tf.function(run_all).get_concrete_function(image)}
@@ -150,14 +157,18 @@ def _write(job, folder, batch_size):
     return operators
 
 
-def _run(signature, name, image, batch_size):
+def _run(
+    signature: Callable[..., dict[str, Tensor]], name: str, image: np.ndarray, batch_size: int | None
+) -> np.ndarray:
     """The last answer of a batch of the image: of two, where any number is allowed."""
     import tensorflow as tf
 
     return signature(image=tf.constant(np.repeat(image, batch_size or 2, axis=0)))[name].numpy()[-1:]
 
 
-def _check_all(signatures, job, batch_size):
+def _check_all(
+    signatures: Mapping[str, Callable[..., dict[str, Tensor]]], job: ExportJob, batch_size: int | None
+) -> None:
     """Compares the signature of all tasks with theirs."""
     for name, images in job.compared_images.items():
         one, together = (_run(signatures[key], name, images[0], batch_size) for key in (name, ALL))
@@ -165,15 +176,15 @@ def _check_all(signatures, job, batch_size):
             raise ExportError(f"The signature {ALL!r} must answer what that of {name!r} does; the file was discarded.")
 
 
-def _count_operators(graph):
-    counts = {}
+def _count_operators(graph: "tf.Graph") -> dict[str, int]:
+    counts: dict[str, int] = {}
     for operation in graph.get_operations():
         if operation.type not in ("Const", "Identity", "NoOp", "Placeholder", "ReadVariableOp"):
             counts[operation.type] = counts.get(operation.type, 0) + 1
     return dict(sorted(counts.items()))
 
 
-def _stored_arrays(folder):
+def _stored_arrays(folder: str) -> list[np.ndarray]:
     import tensorflow as tf
 
     reader = tf.train.load_checkpoint(os.path.join(folder, "variables", "variables"))
@@ -181,9 +192,9 @@ def _stored_arrays(folder):
     return [reader.get_tensor(name) for name in names]
 
 
-def _same(kernel, array):
+def _same(kernel: np.ndarray, array: np.ndarray) -> bool:
     return kernel.shape == array.shape and np.array_equal(kernel, array)
 
 
-def _folder_size(folder):
+def _folder_size(folder: str) -> int:
     return sum(os.path.getsize(os.path.join(root, name)) for root, _, names in os.walk(folder) for name in names)

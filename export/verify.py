@@ -1,6 +1,7 @@
 """Comparison of an exported file with the model, in the runtime the file is meant for."""
 
 import dataclasses
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -49,7 +50,7 @@ class Comparison:
             classes.
     """
 
-    shape: tuple
+    shape: tuple[int, ...]
     maximum: float
     mean: float
     scale: float
@@ -57,16 +58,16 @@ class Comparison:
     agreement: float | None
 
     @property
-    def relative(self):
+    def relative(self) -> float:
         """The largest difference, of the range."""
         if self.maximum == 0.0:
             return 0.0
         return self.maximum / self.scale if self.scale > 0.0 else np.inf
 
-    def passes(self, tolerance, class_ids=False):
+    def passes(self, tolerance: Tolerance, class_ids: bool = False) -> bool:
         """Whether the differences are within a `Tolerance`; of class ids only their agreement counts."""
         if class_ids:
-            return self.agreement >= tolerance.agreement
+            return self.agreement is not None and self.agreement >= tolerance.agreement
         within = tolerance.relative is None or self.relative <= tolerance.relative
         agrees = self.agreement is None or self.agreement >= tolerance.logits_agreement
         return (
@@ -74,7 +75,12 @@ class Comparison:
         )  # NaN fails
 
 
-def compare(expected, received, images, classes=False):
+def compare(
+    expected: Callable[[np.ndarray], np.ndarray],
+    received: Callable[[np.ndarray], np.ndarray],
+    images: Iterable[np.ndarray],
+    classes: bool = False,
+) -> Comparison:
     """Compares two functions from images to an output.
 
     Args:
@@ -111,7 +117,7 @@ def compare(expected, received, images, classes=False):
     )
 
 
-def _correlation(moments):
+def _correlation(moments: np.ndarray) -> float:
     x, y, xx, yy, xy = moments
     variances = np.array([xx - x * x, yy - y * y])
     if not np.all(np.isfinite(variances)):
@@ -123,7 +129,7 @@ def _correlation(moments):
     return float((xy - x * y) / np.sqrt(variances.prod()))
 
 
-def generate_images(image_shape):
+def generate_images(image_shape: Sequence[int | None]) -> list[np.ndarray]:
     """Images with the statistics that matter of photographs: smooth shading, edges, and texture at every scale.
 
     Args:

@@ -4,6 +4,7 @@
 """
 
 import importlib
+from types import ModuleType
 
 from rc_keras import backbones, decoders, layers, losses, methods, metrics, optimizers, pretrained
 from rc_keras.bank import FilterBank
@@ -17,7 +18,7 @@ from rc_keras.task import Task, nyud, pascal_context
 from rc_keras.version import __version__
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> ModuleType:
     """`rc_keras.export` and `rc_keras.zoo` are imported when they are first used: they need more than Keras."""
     if name in ("export", "zoo"):
         return importlib.import_module(f"rc_keras.{name}")

@@ -1,5 +1,7 @@
 """What a task adds to a convolution of the bank."""
 
+from collections.abc import Callable, Sequence
+
 import keras
 
 from rc_keras.layers import (
@@ -11,9 +13,10 @@ from rc_keras.layers import (
     SeriesAdapter,
     SqueezeExcite,
 )
+from rc_keras.methods import Method
 
 # Parameters that each adapter adds to a convolution from c_in to c_out channels; biases and NFF gains are not counted.
-SIZES = {
+SIZES: dict[str, Callable[[int, int, int], int]] = {
     "modulator": lambda c_in, c_out, rank: c_out * c_out,
     "series_adapter": lambda c_in, c_out, rank: c_out * c_out + 2 * c_out,
     "parallel_adapter": lambda c_in, c_out, rank: c_in * c_out,
@@ -25,12 +28,12 @@ SIZES = {
 ADAPTERS = (Bias, ChannelModulation, LowRankModulator, Modulator, ParallelAdapter, SeriesAdapter, SqueezeExcite)
 
 
-def adapter_size(method, kernel_shape, groups):
+def adapter_size(method: Method, kernel_shape: Sequence[int], groups: int) -> int:
     """Number of parameters that a `Method` adds for each task to a kernel `(k_h, k_w, c_in / groups, c_out)`."""
-    return SIZES[method.adapter](kernel_shape[2] * groups, kernel_shape[3], method.rank)
+    return SIZES[method.adapter](kernel_shape[2] * groups, kernel_shape[3], method.rank or 0)
 
 
-def make_adapters(method, convolution):
+def make_adapters(method: Method, convolution: keras.layers.Conv2D) -> list[keras.layers.Layer]:
     """The layers a task has behind a bank convolution, in their order; with them it computes what it computed.
 
     Args:
@@ -69,6 +72,7 @@ def make_adapters(method, convolution):
     elif method.adapter == "channel_modulation":
         layers.append(ChannelModulation(dtype=dtype, name=f"{name}_channel_modulation"))
     elif method.adapter == "low_rank":
+        assert method.rank is not None  # as every method with this adapter has it
         start = keras.initializers.GlorotUniform(seed=0)  # each task draws its own
         layers.append(LowRankModulator(method.rank, start, dtype=dtype, name=f"{name}_low_rank"))
     if convolution.use_bias and method.adapter != "modulator":

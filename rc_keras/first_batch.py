@@ -4,11 +4,13 @@ import copy
 import itertools
 import types
 import warnings
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
+
+from rc_keras.keras_types import Tensor
 
 
 class FirstBatch:
@@ -131,7 +133,7 @@ def empty(kind: str) -> ValueError:
     return ValueError(f"The data must hold at least one batch. Received: an empty {kind}")
 
 
-def check_images(images, image_shape):
+def check_images(images: Tensor, image_shape: Sequence[int | None]) -> None:
     """Checks a batch of images on the host.
 
     Args:
@@ -159,7 +161,7 @@ def check_images(images, image_shape):
         )
 
 
-def check_image_spec(images, image_shape):
+def check_image_spec(images: Any, image_shape: Sequence[int | None]) -> None:
     """Checks shape and dtype of images, as far as they are static; works on symbolic tensors and specs."""
     if not hasattr(images, "shape"):
         keys = f" with keys {list(images)}" if isinstance(images, dict) else ""

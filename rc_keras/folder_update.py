@@ -33,7 +33,7 @@ class FolderUpdate:
         ValueError: if its manifest is damaged.
     """
 
-    def __init__(self, folder: str):
+    def __init__(self, folder: str) -> None:
         self.folder = os.path.realpath(folder)
         self._files: dict[str, Entry] = {}
         self._old: dict[str, Entry] | None = None

@@ -2,7 +2,8 @@
 
 import collections
 import os
-from typing import Any
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
@@ -11,12 +12,16 @@ from rc_keras import decoders, first_batch, preset, task_pack
 from rc_keras.bank import FilterBank
 from rc_keras.branch import frozen_layers, make_branch
 from rc_keras.graft import is_trained_by_all
-from rc_keras.mac_count import mac_report
+from rc_keras.keras_types import Tensor
+from rc_keras.mac_count import MacReport, mac_report
 from rc_keras.named_weights import assign_named, named_variables
 from rc_keras.names import unknown_name
-from rc_keras.parameter_report import parameter_report
+from rc_keras.parameter_report import ParameterReport, parameter_report
 from rc_keras.task import Task
 from rc_keras.task_trainer import TaskTrainer
+
+if TYPE_CHECKING:
+    from rc_keras.export.report import ExportReport
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -47,7 +52,7 @@ class MultiTaskModel(TaskTrainer):
         `{task: raw prediction}`, see `Task`.
     """
 
-    def __init__(self, bank, seed=0, name="multi_task_model", dtype=None):
+    def __init__(self, bank: FilterBank, seed: int = 0, name: str = "multi_task_model", dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
         self.seed = seed
         # Held where Keras neither tracks nor saves: layers are listed below, weights are saved by name.
@@ -58,24 +63,24 @@ class MultiTaskModel(TaskTrainer):
     # Tasks
 
     @property
-    def bank(self):
+    def bank(self) -> FilterBank:
         """The `FilterBank`."""
         return self._held.bank
 
     @property
-    def tasks(self):
+    def tasks(self) -> list[str]:
         """Names of the tasks, in the order they were added."""
         return list(self._held.tasks)
 
-    def task(self, name):
+    def task(self, name: str) -> Task:
         """The `Task` of a name."""
         return self._held.tasks[self._known(name)]
 
-    def branch(self, name):
+    def branch(self, name: str) -> keras.Model:
         """The functional `keras.Model` of a task, on the shared bank."""
         return self._held.branches[self._known(name)]
 
-    def joint_branch(self, names):
+    def joint_branch(self, names: Iterable[str]) -> keras.Model:
         """The branches of several tasks as one model, `{task: raw prediction}`.
 
         Only where tasks share an encoder that they train. With `multi_task` and `fine_tune` it is computed once.
@@ -88,35 +93,35 @@ class MultiTaskModel(TaskTrainer):
         return joint[tuple(names)]
 
     @property
-    def jointly_trained(self):
+    def jointly_trained(self) -> list[keras.Variable]:
         """Trainable variables in which a step sums the gradients of its tasks; none with a frozen bank."""
         if not self.bank.method.joint_steps:
             return []
         layers = [layer for layer in self.bank.template.layers if is_trained_by_all(layer, self.bank.method)]
         return [v for layer in layers for v in layer.trainable_variables]
 
-    def decoder(self, name):
+    def decoder(self, name: str) -> Callable[..., keras.KerasTensor]:
         """The decoder a task was added with."""
         return self._held.decoders[self._known(name)]
 
     @property
-    def image_shape(self):
+    def image_shape(self) -> tuple[int | None, ...]:
         """`(height, width, channels)` of the input, `None` where it is free."""
         return tuple(self.bank.template.inputs[0].shape[1:])
 
     @property
-    def trainable_tasks(self):
+    def trainable_tasks(self) -> list[str]:
         """Names of the tasks that `fit` trains where it finds their labels."""
         return [name for name in self.tasks if name in self._held.trainable]
 
     @trainable_tasks.setter
-    def trainable_tasks(self, names):
+    def trainable_tasks(self, names: Iterable[str]) -> None:
         if isinstance(names, str):
             raise ValueError(f"`trainable_tasks` must be a list of task names. Received: {names!r}")
         self._held.trainable = {self._known(name) for name in names}
         self._forget_functions()
 
-    def add_task(self, task, decoder=None):
+    def add_task(self, task: str | Task, decoder: str | Callable[..., keras.KerasTensor] | None = None) -> None:
         """Adds a task; afterwards only this one is trainable, until `trainable_tasks` is set.
 
         Args:
@@ -130,7 +135,7 @@ class MultiTaskModel(TaskTrainer):
         self._new_task(task, decoder)
         self.trainable_tasks = [task.name]
 
-    def remove_task(self, name):
+    def remove_task(self, name: str) -> None:
         """Removes a task with its branch and its optimizer state; the last one cannot be removed."""
         self._known(name)
         if len(self.tasks) == 1:
@@ -141,11 +146,11 @@ class MultiTaskModel(TaskTrainer):
         self._forget_task(name)
         self._list_layers()
 
-    def save_task(self, name, path):
+    def save_task(self, name: str, path: str | os.PathLike) -> None:
         """Writes one task to a `.rctask` file, see `task_pack.save`."""
         task_pack.save(self, self._known(name), path)
 
-    def load_task(self, path, overwrite=False):
+    def load_task(self, path: str | os.PathLike, overwrite: bool = False) -> str:
         """Adds the task of a `.rctask` file; `trainable_tasks` stays as it is.
 
         Args:
@@ -164,7 +169,7 @@ class MultiTaskModel(TaskTrainer):
         self._install(task, decoder, branch)
         return task.name
 
-    def save_to_preset(self, directory):
+    def save_to_preset(self, directory: str | os.PathLike) -> None:
         """Writes the model to a folder, the bank and every task in a file of its own; `rc_keras.from_preset` reads it.
 
         | file | content |
@@ -206,11 +211,11 @@ class MultiTaskModel(TaskTrainer):
         """
         preset.save(self, directory)
 
-    def parameter_report(self):
+    def parameter_report(self) -> ParameterReport:
         """The `ParameterReport`: what is shared and what each task adds."""
         return parameter_report(self.bank, self._held.branches)
 
-    def mac_report(self, image_shape=None):
+    def mac_report(self, image_shape: Sequence[int | None] | None = None) -> MacReport:
         """The `MacReport`: multiply-accumulates of each task for one image.
 
         Args:
@@ -219,7 +224,7 @@ class MultiTaskModel(TaskTrainer):
         joint = None if self.bank.method.shared_encoder is None else self.joint_branch(self.tasks)
         return mac_report(self._held.branches, self.image_shape if image_shape is None else image_shape, joint)
 
-    def export(self, path, format=None, **options):
+    def export(self, path: str | os.PathLike, format: str | None = None, **options: Any) -> "ExportReport":
         """Writes the model for deployment, verified in the runtime it is meant for.
 
         Args:
@@ -232,22 +237,24 @@ class MultiTaskModel(TaskTrainer):
 
         return export.export(self, path, format, **options)
 
-    def _known(self, name):
+    def _known(self, name: str) -> str:
         if name not in self._held.tasks:
             raise unknown_name("task", name, self._held.tasks)
         return name
 
-    def _new_task(self, task, decoder=None):
+    def _new_task(
+        self, task: Task, decoder: str | dict[str, Any] | Callable[..., keras.KerasTensor] | None = None
+    ) -> None:
         if task.name in self._held.tasks:
             raise ValueError(f"Task names must be unique. Received: {task.name!r}, which the model already has")
         if decoder is None:
             decoder = next(iter(self._held.decoders.values()), "deeplabv3plus")
-        decoder = decoders.get(decoder)
+        made = decoders.get(decoder)
         with self._scope():
-            branch = make_branch(self.bank, task, decoder, self.seed, self.dtype_policy)
-        self._install(task, decoder, branch)
+            branch = make_branch(self.bank, task, made, self.seed, self.dtype_policy)
+        self._install(task, made, branch)
 
-    def _install(self, task, decoder, branch):
+    def _install(self, task: Task, decoder: Callable[..., keras.KerasTensor], branch: keras.Model) -> None:
         """Puts a branch in its place; a task of the same name goes, with its optimizer state and its metrics."""
         self._forget_task(task.name)
         self._held.tasks[task.name] = task
@@ -255,20 +262,22 @@ class MultiTaskModel(TaskTrainer):
         self._held.branches[task.name] = branch
         self._list_layers()
 
-    def _list_layers(self):
+    def _list_layers(self) -> None:
         """Shows Keras the layers of the model, so that it finds their variables."""
         self._layers[:] = [self.bank.template, *self._held.branches.values()]
         self._held.joint.clear()
         self._forget_functions()
 
     @property
-    def layers(self):
+    def layers(self) -> "_Layers":
         """The bank's template and the branches, read-only."""
         return _Layers(self._layers)
 
     # Forward
 
-    def call(self, images, training=None, tasks=None):
+    def call(
+        self, images: Tensor, training: bool | None = None, tasks: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
         first_batch.check_image_spec(images, self.image_shape)
         if isinstance(tasks, str):
             raise ValueError(f"`tasks` must be a list of task names, or None. Received: tasks={tasks!r}")
@@ -276,7 +285,7 @@ class MultiTaskModel(TaskTrainer):
         moving = [name for name in names if training and name in self._held.trainable]
         if self.bank.method.shared_encoder is None:
             return {name: self.branch(name)(images, training=name in moving) for name in names}
-        outputs = {}
+        outputs: dict[str, Tensor] = {}
         for group, training in ((moving, True), ([name for name in names if name not in moving], False)):
             outputs |= self.joint_branch(group)(images, training=training) if group else {}
         return {name: outputs[name] for name in names}
@@ -284,31 +293,31 @@ class MultiTaskModel(TaskTrainer):
     # Variables. A task is frozen by not being in `trainable_tasks`; `trainable` flags are the user's.
 
     @property
-    def trainable(self):
+    def trainable(self) -> bool:
         return self._trainable
 
     @trainable.setter
-    def trainable(self, value):
+    def trainable(self, value: bool) -> None:
         self._trainable = bool(value)
 
     @property
-    def trainable_variables(self):
+    def trainable_variables(self) -> list[keras.Variable]:
         if not self.trainable:
             return []
         variables = [v for name in self.trainable_tasks for v in self.branch(name).trainable_variables]
         return list({id(v): v for v in variables}.values())  # those of a shared encoder once
 
     @property
-    def non_trainable_variables(self):
+    def non_trainable_variables(self) -> list[keras.Variable]:
         trainable = {id(v) for v in self.trainable_variables}
         return [v for v in self.variables if id(v) not in trainable] + self.loss_weight_variables
 
     @property
-    def trainable_weights(self):
+    def trainable_weights(self) -> list[keras.Variable]:
         return self.trainable_variables
 
     @property
-    def non_trainable_weights(self):
+    def non_trainable_weights(self) -> list[keras.Variable]:
         trainable = {id(v) for v in self.trainable_variables}
         return [v for v in self.weights if id(v) not in trainable]
 
@@ -331,19 +340,19 @@ class MultiTaskModel(TaskTrainer):
             )
         super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
 
-    def save_own_variables(self, store):
+    def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         for name, variable in self._named_variables().items():
             store[name] = ops.convert_to_numpy(variable)
 
-    def load_own_variables(self, store):
+    def load_own_variables(self, store: MutableMapping[str, Any]) -> None:
         variables = self._named_variables()
         assign_named(variables, {name: store[name] for name in store.keys()}, "the file")  # noqa: SIM118
 
-    def _named_variables(self):
+    def _named_variables(self) -> dict[str, keras.Variable]:
         layers = [layer for model in self._layers for layer in model.layers]
         return {name.replace("/", "."): variable for name, variable in named_variables(layers).items()}
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
         return {
             "name": self.name,
@@ -359,7 +368,7 @@ class MultiTaskModel(TaskTrainer):
         }
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "MultiTaskModel":
         deserialize = keras.saving.deserialize_keras_object
         bank = FilterBank.from_template(deserialize(config["template"]), config["method"])
         model = cls(bank, seed=config["seed"], name=config["name"], dtype=deserialize(config["dtype"]))
@@ -376,21 +385,24 @@ class MultiTaskModel(TaskTrainer):
 class _Layers(collections.abc.Sequence):
     """A sequence that is not a list: Keras saves the lists it finds in a model, and weights would be stored twice."""
 
-    def __init__(self, layers):
+    def __init__(self, layers: list[keras.layers.Layer]) -> None:
         self._list = layers
 
-    def __getitem__(self, index):
+    def __getitem__(self, index: Any) -> Any:
         return self._list[index]
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self._list)
 
 
 class _Held:
     """What the model owns besides Keras's own attributes."""
 
-    def __init__(self, bank):
+    def __init__(self, bank: FilterBank) -> None:
         self.bank = bank
-        self.tasks, self.branches, self.decoders = {}, {}, {}
-        self.joint = {}  # {names of tasks: their branches as one model}, where they share an encoder that trains
-        self.trainable = set()
+        self.tasks: dict[str, Task] = {}
+        self.branches: dict[str, keras.Model] = {}
+        self.decoders: dict[str, Callable[..., keras.KerasTensor]] = {}
+        # {names of tasks: their branches as one model}, where they share an encoder that trains
+        self.joint: dict[tuple[str, ...], keras.Model] = {}
+        self.trainable: set[str] = set()

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses import MaskedBinaryCrossentropy, MaskedCrossentropy
 from rc_keras.metrics import MaskedAccuracy
 from rc_keras.task import Task
@@ -17,11 +18,11 @@ _OF_ONE_LOGIT = ("edge", "saliency")
 class FunctionLoss(keras.losses.Loss):
     """A function of Keras or the user's as a `Loss`."""
 
-    def __init__(self, function: Callable) -> None:
+    def __init__(self, function: Callable[..., Tensor]) -> None:
         super().__init__()
         self.function = function
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         return self.function(y_true, y_pred)
 
 
@@ -32,7 +33,7 @@ class MaskedBinaryAccuracy(MaskedAccuracy):
     Arguments as of `MaskedAccuracy`, with labels 0 and 1 and one logit.
     """
 
-    def update_pixels(self, y_true, y_pred, kept):
+    def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         super().update_pixels(y_true, ops.concatenate([ops.zeros_like(y_pred), y_pred], axis=-1), kept)
 
 

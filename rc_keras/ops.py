@@ -5,16 +5,28 @@ Everything else in the package is written with `keras.ops`. TensorFlow is import
 
 import contextlib
 import functools
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
 
 import keras
 from keras import ops
+
+from rc_keras.keras_types import Shape, Tensor
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 _FUSED_NORM_DTYPES = ("float32", "bfloat16", "float16")
 
 
-def conv2d(inputs, kernel, strides=(1, 1), padding="valid", dilation_rate=(1, 1)):
+def conv2d(
+    inputs: Tensor,
+    kernel: Tensor,
+    strides: Sequence[int] = (1, 1),
+    padding: str = "valid",
+    dilation_rate: Sequence[int] = (1, 1),
+) -> Tensor:
     """2D convolution, channels last, without bias.
 
     Keras on TensorFlow runs a dilated convolution as space-to-batch, convolution, batch-to-space, which is up to 60
@@ -50,7 +62,7 @@ def conv2d(inputs, kernel, strides=(1, 1), padding="valid", dilation_rate=(1, 1)
     )
 
 
-def _dilated_conv2d(inputs, kernel, dilation_rate):
+def _dilated_conv2d(inputs: Tensor, kernel: Tensor, dilation_rate: tuple[int, ...]) -> Tensor:
     """Dilated convolution on TensorFlow: stride 1, "same" padding, odd kernel, one group."""
     import tensorflow as tf
 
@@ -59,15 +71,15 @@ def _dilated_conv2d(inputs, kernel, dilation_rate):
     if (rows, columns) != (slice(None), slice(None)):
         kernel = kernel[rows, columns]
 
-    def convolve(x, k):
+    def convolve(x: Tensor, k: Tensor) -> Tensor:
         return tf.nn.conv2d(x, k, 1, "SAME", dilations=dilation_rate)
 
     if _differentiates_dilation(inputs.dtype.name):
         return convolve(inputs, kernel)
 
     @tf.custom_gradient
-    def differentiable(x, k):
-        def gradient(upstream):
+    def differentiable(x: Tensor, k: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
+        def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
             flipped = tf.transpose(tf.reverse(k, (0, 1)), (0, 1, 3, 2))
             return convolve(upstream, flipped), _kernel_gradient(x, upstream, k.shape, dilation_rate)
 
@@ -76,7 +88,7 @@ def _dilated_conv2d(inputs, kernel, dilation_rate):
     return differentiable(inputs, kernel)
 
 
-def _meeting_taps(taps, size, dilation):
+def _meeting_taps(taps: int, size: int | None, dilation: int) -> slice:
     """The taps of a kernel axis that meet a map of `size`; the others see nothing but padding."""
     reach = taps // 2
     if size is not None:
@@ -84,7 +96,7 @@ def _meeting_taps(taps, size, dilation):
     return slice(None) if reach == taps // 2 else slice(taps // 2 - reach, taps // 2 + reach + 1)
 
 
-def _kernel_gradient(inputs, upstream, kernel_shape, dilation_rate):
+def _kernel_gradient(inputs: Tensor, upstream: Tensor, kernel_shape: Shape, dilation_rate: tuple[int, ...]) -> Tensor:
     """Gradient of a dilated "same" convolution by its kernel: one matrix product for each tap."""
     import tensorflow as tf
 
@@ -106,7 +118,7 @@ def _kernel_gradient(inputs, upstream, kernel_shape, dilation_rate):
 
 
 @functools.cache
-def _differentiates_dilation(dtype):
+def _differentiates_dilation(dtype: str) -> bool:
     """Whether TensorFlow's own gradient of a dilated convolution runs here.
 
     It does on a GPU; on a CPU only through oneDNN, and not for every dtype. Asking the kernel is the one sure way.
@@ -126,13 +138,13 @@ def _differentiates_dilation(dtype):
     return True
 
 
-def pointwise(inputs, kernel):
+def pointwise(inputs: Tensor, kernel: Tensor) -> Tensor:
     """1x1 convolution as one matrix product: `(..., c_in)` and `(c_in, c_out)` to `(..., c_out)`."""
     flat = ops.reshape(inputs, (-1, kernel.shape[0]))
     return ops.reshape(ops.matmul(flat, kernel), (*ops.shape(inputs)[:-1], kernel.shape[1]))
 
 
-def resize_bilinear(inputs, size):
+def resize_bilinear(inputs: Tensor, size: Sequence[int | Tensor]) -> Tensor:
     """Bilinear resizing with half-pixel centres of `(batch, h, w, channels)` to `(batch, *size, channels)`.
 
     `keras.ops.image.resize` looks at the value of `size`, which a traced TensorFlow graph does not have where height or
@@ -145,7 +157,7 @@ def resize_bilinear(inputs, size):
     return ops.cast(tf.image.resize(inputs, size), inputs.dtype)
 
 
-def supports_fused_batch_norm(inputs: Any) -> bool:
+def supports_fused_batch_norm(inputs: Tensor) -> bool:
     """Whether `fused_batch_norm` can take `inputs`, a 4D tensor with channels last."""
     return (
         _ON_TENSORFLOW
@@ -155,8 +167,8 @@ def supports_fused_batch_norm(inputs: Any) -> bool:
 
 
 def fused_batch_norm(
-    inputs: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float, training: bool
-) -> tuple[Any, Any, Any]:
+    inputs: Tensor, gamma: Tensor, beta: Tensor, mean: Tensor, variance: Tensor, epsilon: float, training: bool
+) -> tuple[Tensor, Tensor, Tensor]:
     """Batch normalization in one TensorFlow kernel, statistics in float32.
 
     Args:
@@ -185,7 +197,7 @@ def fused_batch_norm(
     return outputs, mean, variance
 
 
-def replica_count():
+def replica_count() -> int:
     """How many replicas the current `tf.distribute` strategy keeps in step; 1 without one."""
     if not _ON_TENSORFLOW:
         return 1
@@ -194,7 +206,7 @@ def replica_count():
     return tf.distribute.get_strategy().num_replicas_in_sync
 
 
-def in_replica():
+def in_replica() -> bool:
     """Whether the current code runs once for each of several replicas."""
     if replica_count() == 1:
         return False
@@ -203,7 +215,7 @@ def in_replica():
     return tf.distribute.in_cross_replica_context() is False
 
 
-def scope_of(strategy):
+def scope_of(strategy: "tf.distribute.Strategy | None") -> contextlib.AbstractContextManager[Any]:
     """The scope of a `tf.distribute` strategy as a context, empty where there is none or it is entered already."""
     if strategy is None:
         return contextlib.nullcontext()
@@ -212,7 +224,7 @@ def scope_of(strategy):
     return contextlib.nullcontext() if tf.distribute.has_strategy() else strategy.scope()
 
 
-def sum_over_replicas(tensors):
+def sum_over_replicas(tensors: Tensor | list[Tensor | None]) -> Any:
     """The sums of tensors over the replicas, the same on each; the tensors themselves where there is one replica.
 
     Args:
@@ -229,7 +241,11 @@ def sum_over_replicas(tensors):
     return flat if isinstance(tensors, list) else flat[0]
 
 
-def with_logs_of_all_replicas(step_function, read_logs, names):
+def with_logs_of_all_replicas(
+    step_function: Callable[[Iterator[Any]], Any],
+    read_logs: Callable[[tuple[str, ...]], dict[str, Tensor]],
+    names: Callable[[], Iterable[str]],
+) -> Callable[[Iterator[Any]], dict[str, Tensor]]:
     """Makes Keras's compiled step of several replicas answer logs over all of them.
 
     Args:
@@ -242,14 +258,14 @@ def with_logs_of_all_replicas(step_function, read_logs, names):
 
     read_logs = tf.function(read_logs)
 
-    def function(iterator):
+    def function(iterator: Iterator[Any]) -> dict[str, Tensor]:
         step_function(iterator)
         return read_logs(tuple(names()))
 
     return function
 
 
-def after(tensors, dependencies):
+def after(tensors: Any, dependencies: Sequence[Tensor | None]) -> Any:
     """`tensors`, computed only once `dependencies` are there: lets a traced graph reuse memory between tasks."""
     if not _ON_TENSORFLOW or not dependencies:
         return tensors
@@ -259,7 +275,9 @@ def after(tensors, dependencies):
         return keras.tree.map_structure(tf.identity, tensors)
 
 
-def value_and_gradients(function, variables, state):
+def value_and_gradients(
+    function: Callable[[], tuple[Tensor, Any]], variables: Sequence[keras.Variable], state: Sequence[keras.Variable]
+) -> tuple[Any, list[Tensor | None]]:
     """Evaluates `function` and the gradients of the loss it returns, on every backend.
 
     Args:
@@ -276,7 +294,9 @@ def value_and_gradients(function, variables, state):
     return _VALUE_AND_GRADIENTS[keras.backend.backend()](function, variables, state)
 
 
-def _tensorflow_gradients(function, variables, state):
+def _tensorflow_gradients(
+    function: Callable[[], tuple[Tensor, Any]], variables: Sequence[keras.Variable], state: Sequence[keras.Variable]
+) -> tuple[Any, list[Tensor | None]]:
     del state
     import tensorflow as tf
 
@@ -287,7 +307,9 @@ def _tensorflow_gradients(function, variables, state):
     return auxiliary, tape.gradient(loss, values)
 
 
-def _torch_gradients(function, variables, state):
+def _torch_gradients(
+    function: Callable[[], tuple[Tensor, Any]], variables: Sequence[keras.Variable], state: Sequence[keras.Variable]
+) -> tuple[Any, list[Tensor | None]]:
     del state
     import torch
 
@@ -298,12 +320,14 @@ def _torch_gradients(function, variables, state):
     return detached, list(gradients)
 
 
-def _jax_gradients(function, variables, state):
+def _jax_gradients(
+    function: Callable[[], tuple[Tensor, Any]], variables: Sequence[keras.Variable], state: Sequence[keras.Variable]
+) -> tuple[Any, list[Tensor | None]]:
     import jax
 
     current = [v.value for v in state]
 
-    def pure(values):
+    def pure(values: list[Tensor]) -> tuple[Tensor, tuple[Any, list[Tensor]]]:
         mapping = [*zip(variables, values, strict=True), *zip(state, current, strict=True)]
         with keras.StatelessScope(state_mapping=mapping) as scope:
             loss, auxiliary = function()
@@ -315,7 +339,7 @@ def _jax_gradients(function, variables, state):
     return auxiliary, gradients
 
 
-_VALUE_AND_GRADIENTS = {
+_VALUE_AND_GRADIENTS: dict[str, Callable[..., tuple[Any, list[Tensor | None]]]] = {
     "tensorflow": _tensorflow_gradients,
     "torch": _torch_gradients,
     "jax": _jax_gradients,

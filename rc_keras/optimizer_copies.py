@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from rc_keras import keras_internals
+from rc_keras.keras_types import Tensor
 
 
 def leaves(optimizer: keras.optimizers.Optimizer) -> list[keras.optimizers.Optimizer]:
@@ -61,11 +62,11 @@ class CommonLearningRate(keras.optimizers.schedules.LearningRateSchedule):
         optimizer: the original.
     """
 
-    def __init__(self, optimizer: keras.optimizers.Optimizer):
+    def __init__(self, optimizer: keras.optimizers.Optimizer) -> None:
         super().__init__()
         self.optimizer = optimizer
 
-    def __call__(self, step: Any) -> Any:
+    def __call__(self, step: Tensor) -> Tensor:
         rate = keras_internals.learning_rate(self.optimizer)
         if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
             return rate(step)

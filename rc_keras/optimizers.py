@@ -1,7 +1,11 @@
 """Stochastic gradient descent with the weight decay of the published protocol."""
 
+from typing import Any
+
 import keras
 from keras import ops
+
+from rc_keras.keras_types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -33,7 +37,15 @@ class SGD(keras.optimizers.SGD):
     >>> model.compile(optimizer=rc_keras.optimizers.SGD(schedule, momentum=0.9, l2=1e-4))
     """
 
-    def __init__(self, learning_rate=0.005, momentum=0.9, l2=1e-4, nesterov=False, name="sgd", **kwargs):
+    def __init__(
+        self,
+        learning_rate: float | keras.optimizers.schedules.LearningRateSchedule = 0.005,
+        momentum: float = 0.9,
+        l2: float = 1e-4,
+        nesterov: bool = False,
+        name: str = "sgd",
+        **kwargs: Any,
+    ) -> None:
         if kwargs.get("weight_decay") is not None:
             raise ValueError(
                 f"`weight_decay` must be None: `l2` takes its place. Received: weight_decay={kwargs['weight_decay']}"
@@ -43,7 +55,7 @@ class SGD(keras.optimizers.SGD):
         super().__init__(learning_rate, momentum=momentum, nesterov=nesterov, name=name, **kwargs)
         self.l2 = l2
 
-    def update_step(self, gradient, variable, learning_rate):
+    def update_step(self, gradient: Tensor, variable: keras.Variable, learning_rate: Tensor) -> None:
         learning_rate = ops.cast(learning_rate, variable.dtype)
         step = ops.cast(gradient, variable.dtype)
         if self.l2:
@@ -54,7 +66,7 @@ class SGD(keras.optimizers.SGD):
             step = step + self.momentum * velocity if self.nesterov else velocity
         self.assign_sub(variable, learning_rate * step)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         config = {**super().get_config(), "l2": self.l2}
         del config["weight_decay"]
         return config

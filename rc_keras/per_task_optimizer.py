@@ -9,6 +9,7 @@ import numpy as np
 
 from rc_keras import keras_internals
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Tensor
 from rc_keras.named_weights import assign_named
 from rc_keras.optimizer_copies import copier, leaves
 from rc_keras.optimizer_slots import named_slots, renamed
@@ -30,7 +31,9 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
             before does not know.
     """
 
-    def __init__(self, prototype: keras.optimizers.Optimizer, when_rescheduled: Callable[[], None] = lambda: None):
+    def __init__(
+        self, prototype: keras.optimizers.Optimizer, when_rescheduled: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(learning_rate=0.0, name="per_task_optimizer")
         # Neither Keras's tracking nor its saving may walk into these: states are saved by name below.
         self._held = _Held(prototype, when_rescheduled)
@@ -80,7 +83,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         """Says which tasks `fit` trains."""
         self._held.active = list(tasks)
 
-    def apply_task(self, task: str, gradients: Sequence[Any], variables: Sequence[keras.Variable]) -> None:
+    def apply_task(self, task: str, gradients: Sequence[Tensor | None], variables: Sequence[keras.Variable]) -> None:
         """Applies one step to the variables of one task.
 
         Args:
@@ -151,7 +154,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
             self._held.when_rescheduled()
 
     @property
-    def iterations(self) -> Any:
+    def iterations(self) -> keras.Variable:
         """Steps of the task trained longest."""
         return self._longest().iterations
 
@@ -176,10 +179,10 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
             raise AttributeError("There are no averages without `use_ema`.")
         return types.SimpleNamespace(optimizers=optimizers)
 
-    def build(self, variables: Any) -> None:
+    def build(self, variables: Iterable[keras.Variable]) -> None:
         """States are built task by task, see `of`."""
 
-    def finalize_variable_values(self, var_list: Any) -> None:
+    def finalize_variable_values(self, var_list: Iterable[keras.Variable]) -> None:
         """Puts averaged weights (`use_ema`) in place at the end of `fit`, for the tasks it trained."""
         del var_list  # Keras names the variables of all tasks that could have been trained
         for task in self._held.active:
@@ -236,7 +239,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
 
 
 class _Held:
-    def __init__(self, prototype: keras.optimizers.Optimizer, when_rescheduled: Callable[[], None]):
+    def __init__(self, prototype: keras.optimizers.Optimizer, when_rescheduled: Callable[[], None]) -> None:
         self.prototype = prototype
         self.copy = copier(prototype)
         self.when_rescheduled = when_rescheduled

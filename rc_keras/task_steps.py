@@ -1,15 +1,20 @@
 """One step of several tasks: apart, or jointly in what they share."""
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any, TypeAlias
 
 import keras
 from keras import ops
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Tensor
 from rc_keras.label_keys import labelled
 from rc_keras.per_task_optimizer import JOINT
 from rc_keras.task_measures import TaskMeasures
+
+Logs: TypeAlias = dict[str, Tensor]
+_Groups: TypeAlias = Sequence[Sequence[keras.Variable]]
+_State: TypeAlias = Sequence[Sequence[Tensor]]  # the values of groups of variables, as JAX hands them through a step
 
 
 class TaskSteps(keras.Model):
@@ -25,7 +30,7 @@ class TaskSteps(keras.Model):
         # Held where Keras neither tracks nor saves it: measures come and go with the tasks.
         self._training = Training()
 
-    def train_step(self, *args):
+    def train_step(self, *args: Any) -> Logs | tuple[Logs, _State]:
         """One step: task after task, each with its own gradients and its own optimizer state, or all tasks at once."""
         if type(self).compute_loss is not TaskSteps.compute_loss:
             raise NotImplementedError(
@@ -43,7 +48,7 @@ class TaskSteps(keras.Model):
             return _stateless(self._train, groups, state, data)
         return self._train(*args)
 
-    def test_step(self, *args):
+    def test_step(self, *args: Any) -> Logs | tuple[Logs, _State]:
         """Losses and metrics of the tasks that have labels."""
         if keras.backend.backend() == "jax":
             state, data = args
@@ -52,13 +57,8 @@ class TaskSteps(keras.Model):
         return self._test(*args)
 
     def compute_loss(
-        self,
-        x: Any = None,
-        y: Any = None,
-        y_pred: Any = None,
-        sample_weight: Any = None,
-        training: bool = True,
-    ) -> Any:
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Tensor:
         """The loss of a batch, for a `train_step` or `test_step` of one's own, on TensorFlow and torch.
 
         The sum of the tasks' weighted losses and of the regularization of what they train; with several replicas the
@@ -99,21 +99,23 @@ class TaskSteps(keras.Model):
             total = self._with_regularization(total, branch)
         return total
 
-    def compute_metrics(self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None) -> dict[str, Any]:
+    def compute_metrics(
+        self, x: Any, y: dict[str, Tensor], y_pred: dict[str, Tensor], sample_weight: Any = None
+    ) -> Logs:
         """Takes a batch into the tasks' metrics; returns the logs. For a step of one's own, see `compute_loss`."""
         names = labelled(y, [name for name in self.tasks if name in y_pred])
         for name in names:
             self._training.measures[name].update_metrics(y[name], y_pred[name])
         return self._logs(names)
 
-    def _train(self, data):
+    def _train(self, data: Any) -> Logs:
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         names = labelled(labels, self.trainable_tasks)
         self._prepare(names)
         if self.jointly_trained:
             return self._train_jointly(names, images, labels, sample_weight)
-        losses: list[Any] = []
-        gradients: list[Any] = []
+        losses: list[Tensor] = []
+        gradients: list[Tensor | None] = []
         for name in names:
             branch = self.branch(name)
             variables = branch.trainable_variables
@@ -123,7 +125,13 @@ class TaskSteps(keras.Model):
             # Waiting for the previous task's gradients keeps the memory of a joint step at that of one task.
             inputs = rc_ops.after(images, gradients)
 
-            def forward(name=name, branch=branch, inputs=inputs, loss_scale=loss_scale, weight=weight):
+            def forward(
+                name: str = name,
+                branch: keras.Model = branch,
+                inputs: Tensor = inputs,
+                loss_scale: Tensor = loss_scale,
+                weight: float | Tensor = weight,
+            ) -> tuple[Tensor, tuple[Tensor, Tensor, Tensor]]:
                 prediction = branch(inputs, training=True)
                 loss = self._loss(name, labels, prediction, sample_weight)
                 weighted = self._with_regularization(loss * weight, branch)
@@ -139,14 +147,16 @@ class TaskSteps(keras.Model):
             losses.append(weighted)
         return self._finish(names, images, losses)
 
-    def _train_jointly(self, names, images, labels, sample_weight):
+    def _train_jointly(
+        self, names: Sequence[str], images: Tensor, labels: Mapping[str, Tensor], sample_weight: Any
+    ) -> Logs:
         """One step on all tasks at once: what they share moves by the sum of their gradients."""
         branch, joint = self.joint_branch(names), self.jointly_trained
         groups = {JOINT: joint, **{name: self._own_variables(name) for name in names}}
         variables = [v for group in groups.values() for v in group]
         scales = {name: self.optimizer.of(name, group).scale_loss(ops.ones(())) for name, group in groups.items()}
 
-        def forward():
+        def forward() -> tuple[Tensor, tuple[dict[str, Tensor], list[Tensor], Tensor]]:
             predictions = branch(images, training=True)
             losses = [self._loss(name, labels, predictions[name], sample_weight) for name in names]
             total = self._with_regularization(self._weighted_sum(names, losses), branch)
@@ -155,10 +165,10 @@ class TaskSteps(keras.Model):
         (predictions, losses, total), gradients = rc_ops.value_and_gradients(
             forward, variables, branch.non_trainable_variables
         )
-        gradients = iter(rc_ops.sum_over_replicas(gradients))
+        summed = iter(rc_ops.sum_over_replicas(gradients))
         *losses, total = rc_ops.sum_over_replicas([*losses, total])
         for name, group in groups.items():
-            own = [next(gradients) for _ in group]
+            own = [next(summed) for _ in group]
             if name != JOINT:  # an optimizer takes its own loss scale out again
                 own = [g if g is None else g * (scales[name] / scales[JOINT]) for g in own]
             self.optimizer.apply_task(name, own, group)
@@ -166,7 +176,7 @@ class TaskSteps(keras.Model):
             self._training.measures[name].update(labels[name], predictions[name], loss)
         return self._finish(names, images, [total])
 
-    def _test(self, data):
+    def _test(self, data: Any) -> Logs:
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         measured, summed = self._training.selection or (self.tasks, self.tasks)
         names = self._training.measured = labelled(labels, measured)
@@ -184,7 +194,14 @@ class TaskSteps(keras.Model):
             losses += [weighted] if name in summed else []
         return self._finish(names, images, losses)
 
-    def _test_jointly(self, names, summed, images, labels, sample_weight):
+    def _test_jointly(
+        self,
+        names: Sequence[str],
+        summed: Sequence[str],
+        images: Tensor,
+        labels: Mapping[str, Tensor],
+        sample_weight: Any,
+    ) -> Logs:
         """The losses and metrics of all tasks at once."""
         predictions = self.joint_branch(names)(images, training=False)
         losses = {name: self._loss(name, labels, predictions[name], sample_weight) for name in names}
@@ -197,39 +214,45 @@ class TaskSteps(keras.Model):
             self._training.measures[name].update(labels[name], predictions[name], loss)
         return self._finish(names, images, totals)
 
-    def _own_variables(self, name):
+    def _own_variables(self, name: str) -> list[keras.Variable]:
         """The variables that only this task trains."""
         joint = {id(v) for v in self.jointly_trained}
         return [v for v in self.branch(name).trainable_variables if id(v) not in joint]
 
-    def _loss(self, name, labels, prediction, sample_weight):
+    def _loss(
+        self,
+        name: str,
+        labels: Mapping[str, Tensor],
+        prediction: Tensor,
+        sample_weight: Tensor | dict[str, Tensor] | None,
+    ) -> Tensor:
         """The task's loss; with several replicas the share of one replica, which add up."""
         weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
         return self._training.measures[name].loss(labels[name], prediction, sample_weight=weight)
 
-    def _weighted_sum(self, names: Sequence[str], losses: Sequence[Any]) -> Any:
+    def _weighted_sum(self, names: Sequence[str], losses: Sequence[Tensor]) -> Tensor:
         weights = [self._training.measures[name].current_weight() for name in names]
         return sum(loss * weight for loss, weight in zip(losses, weights, strict=True))
 
-    def _with_regularization(self, loss, branch):
+    def _with_regularization(self, loss: Tensor, branch: keras.Model) -> Tensor:
         """What is differentiated: a weighted loss plus the regularization of a branch, a share of one replica."""
         for regularization in branch.losses:
             loss = loss + ops.sum(regularization) / rc_ops.replica_count()
         return loss
 
-    def _finish(self, names, images, losses):
+    def _finish(self, names: Sequence[str], images: Tensor, losses: Sequence[Tensor]) -> Logs:
         """Takes in the losses that count in the sum, and answers the logs."""
         if losses:
             self._loss_tracker.update_state(sum(losses), sample_weight=ops.shape(images)[0])
         return self._logs(names)
 
-    def _logs(self, names: Sequence[str]) -> dict[str, Any]:
+    def _logs(self, names: Sequence[str]) -> Logs:
         if rc_ops.in_replica():
             # One replica knows only its own part; the logs are read where all are known. Keras wants some tensor here.
             return {"loss": ops.zeros((1,))}
         return self._results(names)
 
-    def _results(self, names: Sequence[str]) -> dict[str, Any]:
+    def _results(self, names: Collection[str]) -> Logs:
         """The logs of tasks; `loss` where one of them counts in it."""
         _, summed = self._training.selection or (self.tasks, self.tasks)
         counted = any(name in summed for name in names)
@@ -256,7 +279,7 @@ class Training:
         self.told: set[str] = set()  # the warnings given
 
 
-def _stateless(step, groups, state, data):
+def _stateless(step: Callable[[Any], Logs], groups: _Groups, state: _State, data: Any) -> tuple[Logs, _State]:
     """Runs a step as JAX wants it: variables come in as values, and go out as values."""
     mapping = [pair for group, values in zip(groups, state, strict=True) for pair in zip(group, values, strict=True)]
     with keras.StatelessScope(state_mapping=mapping) as scope:

@@ -7,15 +7,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from rc_keras import first_batch, label_keys, named_measures
 from rc_keras import ops as rc_ops
 from rc_keras.first_batch import FirstBatch
+from rc_keras.keras_types import Tensor
 from rc_keras.non_finite_loss import StopAtNonFiniteLoss
 from rc_keras.per_task_optimizer import JOINT, PerTaskOptimizer
 from rc_keras.task import Task
 from rc_keras.task_measures import TaskMeasures
-from rc_keras.task_steps import TaskSteps
+from rc_keras.task_steps import Logs, TaskSteps
 
 
 class TaskTrainer(TaskSteps):
@@ -31,15 +33,15 @@ class TaskTrainer(TaskSteps):
 
     def compile(
         self,
-        optimizer="rmsprop",
-        loss=None,
-        loss_weights=None,
-        metrics=None,
-        run_eagerly=False,
-        steps_per_execution=1,
-        jit_compile="auto",
-        auto_scale_loss=True,
-    ):
+        optimizer: str | dict[str, Any] | keras.optimizers.Optimizer = "rmsprop",
+        loss: dict[str, Any] | None = None,
+        loss_weights: dict[str, float] | None = None,
+        metrics: dict[str, Sequence[Any]] | None = None,
+        run_eagerly: bool = False,
+        steps_per_execution: int = 1,
+        jit_compile: bool | str = "auto",
+        auto_scale_loss: bool = True,
+    ) -> None:
         """Configures the model for `fit`.
 
         Losses, loss weights and metrics are the tasks' own where they are not given. Compiling again with the
@@ -55,7 +57,7 @@ class TaskTrainer(TaskSteps):
         """
         if isinstance(optimizer, dict) and "class_name" not in optimizer:
             raise ValueError(f"`optimizer` must be one for all tasks, or its name. Received: optimizer={optimizer!r}")
-        overrides = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights}
+        overrides: dict[str, dict[str, Any] | None] = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights}
         for argument, mapping in overrides.items():
             if mapping is not None and not isinstance(mapping, dict):
                 raise ValueError(f"`{argument}` must be a dict with task names as keys. Received: {mapping!r}")
@@ -75,7 +77,7 @@ class TaskTrainer(TaskSteps):
         self._training.options = options
         self._training.measures.clear()
 
-    def get_compile_config(self):
+    def get_compile_config(self) -> dict[str, Any]:
         if not self.compiled:
             return {}
         return {
@@ -84,7 +86,7 @@ class TaskTrainer(TaskSteps):
             "options": dict(self._training.options),
         }
 
-    def compile_from_config(self, config):
+    def compile_from_config(self, config: dict[str, Any]) -> None:
         overrides = keras.saving.deserialize_keras_object(config["overrides"])
         self.compile(
             optimizer=keras.saving.deserialize_keras_object(config["optimizer"]),
@@ -93,7 +95,9 @@ class TaskTrainer(TaskSteps):
             **config["options"],
         )
 
-    def fit(self, x=None, y=None, *args, validation_tasks: Sequence[str] | None = None, **kwargs):
+    def fit(
+        self, x: Any = None, y: Any = None, *args: Any, validation_tasks: Sequence[str] | None = None, **kwargs: Any
+    ) -> keras.callbacks.History:
         """Trains; `keras.Model.fit` with labels as `{task: labels}`.
 
         Batches come in the number and order in which plain Keras has them. The first one is checked on the host before
@@ -149,12 +153,12 @@ class TaskTrainer(TaskSteps):
             raise first_batch.empty(type(x).__name__)
         return history
 
-    def train_on_batch(self, x, y=None, *args, **kwargs):
+    def train_on_batch(self, x: Tensor, y: dict[str, Tensor] | None = None, *args: Any, **kwargs: Any) -> Any:
         """One step on one batch; `keras.Model.train_on_batch` with labels as `{task: labels}`."""
         self._prepare(label_keys.labelled(y, self.trainable_tasks))
         return super().train_on_batch(x, y, *args, **kwargs)
 
-    def evaluate(self, x=None, y=None, *args, **kwargs):
+    def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Measures all tasks that have labels; `keras.Model.evaluate` with labels as `{task: labels}`."""
         arguments = inspect.signature(keras.Model.evaluate).bind(self, x, y, *args, **kwargs).arguments
         arguments.update(arguments.pop("kwargs", {}))
@@ -170,7 +174,7 @@ class TaskTrainer(TaskSteps):
             raise first_batch.empty(type(x).__name__)
         return results
 
-    def predict(self, x, *args, **kwargs):
+    def predict(self, x: Any, *args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
         """Raw predictions of all tasks, `{task: array}`; `keras.Model.predict`."""
 
         def check(batch: Any) -> None:
@@ -180,7 +184,9 @@ class TaskTrainer(TaskSteps):
         with _own_errors([look]):
             return super().predict(look.watch(x), *args, **kwargs)
 
-    def _look(self, arguments: dict[str, Any], note, read_now: bool = True) -> FirstBatch:
+    def _look(
+        self, arguments: dict[str, Any], note: Callable[[Any], Sequence[str]], read_now: bool = True
+    ) -> FirstBatch:
         """Has the first batch of data checked as it is read; puts the data to use from now on into `arguments`.
 
         Args:
@@ -256,7 +262,7 @@ class TaskTrainer(TaskSteps):
         finally:
             self._training.selection = before
 
-    def _prepare(self, names):
+    def _prepare(self, names: list[str]) -> None:
         """Makes the optimizer states and the metrics that a step with these tasks needs."""
         self._assert_compile_called("fit")
         if not self.trainable:
@@ -272,15 +278,15 @@ class TaskTrainer(TaskSteps):
         self._training.trained = names
         self._make_measures()
 
-    def _symbolic_build(self, iterator=None, data_batch=None):
+    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """Keras's hook before the first step: all is built by now, but the metrics of `test_on_batch`."""
         self._make_measures()
 
-    def _maybe_symbolic_build(self, iterator=None, data_batch=None):
+    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
         """As above; Keras 3.15's own fails with several workers (keras#20585). This can go when that is fixed."""
         self._make_measures()
 
-    def make_train_function(self, force=False):
+    def make_train_function(self, force: bool = False) -> Callable[[Iterator[Any]], Logs]:
         """As Keras; with several replicas the logs are those of the whole batch.
 
         Keras 3.15 averages the logs of the replicas, which is wrong for most metrics, and fails with several workers
@@ -296,7 +302,7 @@ class TaskTrainer(TaskSteps):
         if self._training.running:
             self.make_train_function()
 
-    def make_test_function(self, force=False):
+    def make_test_function(self, force: bool = False) -> Callable[[Iterator[Any]], Logs]:
         """See `make_train_function`; each selection of tasks has its own function."""
         functions, selection = self._training.test_functions, self._training.selection
         if self.test_function is None or force:  # whoever set it to `None` wants all of them traced anew
@@ -304,7 +310,7 @@ class TaskTrainer(TaskSteps):
         if selection not in functions:
             # A function of its own: JAX finds what it has traced by the function, and a method is always the same.
             step = type(self).test_step
-            self.test_step = lambda *args: step(self, *args)
+            self.test_step = lambda *args: step(self, *args)  # type: ignore[method-assign]  # until it is deleted below
             try:
                 super().make_test_function(force=True)
             finally:
@@ -313,17 +319,19 @@ class TaskTrainer(TaskSteps):
         self.test_function = functions[selection]
         return self.test_function
 
-    def _with_logs(self, step_function, names):
+    def _with_logs(
+        self, step_function: Callable[[Iterator[Any]], Logs], names: Callable[[], Sequence[str]]
+    ) -> Callable[[Iterator[Any]], Logs]:
         with self._scope():
             if rc_ops.replica_count() == 1:
                 return step_function
         return rc_ops.with_logs_of_all_replicas(step_function, self._results, names)
 
-    def _scope(self):
+    def _scope(self) -> contextlib.AbstractContextManager[Any]:
         """The `tf.distribute` strategy the model was made under, for what is made later."""
         return rc_ops.scope_of(getattr(self, "_distribute_strategy", None))
 
-    def _make_measures(self):
+    def _make_measures(self) -> None:
         """Makes the metrics of all tasks, so that no step or callback of `fit` adds any to the state of the model."""
         with self._scope():
             for name in self.tasks:
@@ -337,7 +345,7 @@ class TaskTrainer(TaskSteps):
             twice = sorted({name for name in names if names.count(name) > 1})
             raise ValueError(f"Metrics must have different names in the logs. Received twice: {twice}")
 
-    def variable_loss_weights(self):
+    def variable_loss_weights(self) -> dict[str, keras.Variable]:
         """The loss weights as variables, `{task: keras.Variable}`, for callbacks that change them while `fit` runs.
 
         They start anew from what the tasks or `compile` say. Without this they are constants of the compiled step. To
@@ -352,12 +360,12 @@ class TaskTrainer(TaskSteps):
         return variables
 
     @property
-    def loss_weight_variables(self):
+    def loss_weight_variables(self) -> list[keras.Variable]:
         """Those made by `variable_loss_weights`; a model lists them among its `non_trainable_variables`."""
         weights = [measures.weight_variable for measures in self._training.measures.values()]
         return [weight for weight in weights if weight is not None]
 
-    def _forget_task(self, name):
+    def _forget_task(self, name: str) -> None:
         """Drops the optimizer state, the measures and what `compile` was given for a task."""
         self._training.measures.pop(name, None)
         for mapping in self._training.overrides.values():
@@ -365,23 +373,23 @@ class TaskTrainer(TaskSteps):
         if isinstance(getattr(self, "optimizer", None), PerTaskOptimizer):
             self.optimizer.forget(name)
 
-    def _forget_functions(self):
+    def _forget_functions(self) -> None:
         """Makes Keras trace its steps anew."""
         if self._training.running:
             raise RuntimeError("Tasks must not be added, removed, loaded, frozen or thawed while `fit` runs.")
         self.train_function = self.test_function = self.predict_function = None
 
     @property
-    def metrics(self):
+    def metrics(self) -> list[keras.metrics.Metric]:
         if not self.compiled:
             return []
         return [self._loss_tracker, *(m for measures in self._training.measures.values() for m in measures.metrics)]
 
-    def get_metrics_result(self):
+    def get_metrics_result(self) -> Logs:
         """Results of all tasks; a metric of several numbers gives `<task>_<number>` for each."""
         return self._results(self._training.measures)
 
-    def _get_metrics_result_or_logs(self, logs):
+    def _get_metrics_result_or_logs(self, logs: Logs) -> Logs:
         """Keras's hook at the end of an epoch: the logs of its last step are those of all its steps."""
         return logs
 

@@ -43,7 +43,9 @@ def select_measures(
     return numbers
 
 
-def relative_drops(results, baseline, directions=None):
+def relative_drops(
+    results: Mapping[str, float], baseline: Mapping[str, float], directions: Mapping[str, bool] | None = None
+) -> dict[str, float]:
     """What each task loses against its baseline, in percent of the baseline.
 
         100 (−1)^{l_t} (M_b,t − M_m,t) / M_b,t
@@ -72,7 +74,7 @@ def relative_drops(results, baseline, directions=None):
     drops = {}
     for task, value in results.items():
         reference = baseline[task]
-        lower_is_better = directions[task] if task in (directions or {}) else _measure(task)[1]
+        lower_is_better = _is_lower_better(task, directions)
         if not (math.isfinite(value) and math.isfinite(reference)):
             raise ValueError(
                 f"Numbers must be finite. Received: results[{task!r}]={value}, baseline[{task!r}]={reference}"
@@ -84,7 +86,9 @@ def relative_drops(results, baseline, directions=None):
     return drops
 
 
-def delta_m(results, baseline, directions=None):
+def delta_m(
+    results: Mapping[str, float], baseline: Mapping[str, float], directions: Mapping[str, bool] | None = None
+) -> float:
     """Mean relative drop against single-task baselines, in percent.
 
         Δm = 100/T Σ_t (−1)^{l_t} (M_b,t − M_m,t) / M_b,t
@@ -112,7 +116,9 @@ def delta_m(results, baseline, directions=None):
     return sum(drops.values()) / len(drops)
 
 
-def format_table(results, baseline, directions=None):
+def format_table(
+    results: Mapping[str, float], baseline: Mapping[str, float], directions: Mapping[str, bool] | None = None
+) -> str:
     """A Markdown table: a line for each task, and Δm.
 
     Numbers have two decimals; depth and numbers below 10 (shares, metres) have four.
@@ -130,15 +136,18 @@ def format_table(results, baseline, directions=None):
     lines = ["| task | baseline | model | relative drop % |", "| --- | ---: | ---: | ---: |"]
     for task, drop in drops.items():
         decimals = 4 if task == "depth" or max(abs(baseline[task]), abs(results[task])) < 10 else 2
-        lower_is_better = directions[task] if task in (directions or {}) else _measure(task)[1]
-        arrow = "↓" if lower_is_better else "↑"
+        arrow = "↓" if _is_lower_better(task, directions) else "↑"
         numbers = f"{baseline[task]:.{decimals}f} | {results[task]:.{decimals}f}"
         lines.append(f"| {task} {arrow} | {numbers} | {drop:+.3f} |")
     lines.append(f"| **Δm** (positive: drop) | | | **{sum(drops.values()) / len(drops):+.3f}** |")
     return "\n".join(lines) + "\n"
 
 
-def _measure(task):
+def _is_lower_better(task: str, directions: Mapping[str, bool] | None) -> bool:
+    return directions[task] if directions and task in directions else _measure(task)[1]
+
+
+def _measure(task: str) -> tuple[str, bool]:
     if task not in MEASURES:
         raise ValueError(
             f"`directions` must say whether lower is better for a task other than {sorted(MEASURES)}. "

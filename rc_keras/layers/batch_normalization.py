@@ -1,12 +1,12 @@
 """Keras's batch normalization with the fused kernel and the moving variance of the published networks."""
 
 import math
-from typing import Any
 
 import keras
 from keras import ops
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -24,7 +24,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
     follows deviations instead of variances, is left to Keras as it is.
     """
 
-    def call(self, inputs: Any, training: bool | None = None, mask: Any = None) -> Any:
+    def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         training = bool(training) and self.trainable
         if self._is_fused(inputs, mask, training):
             return self._fused_call(inputs, training)
@@ -49,7 +49,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         )
         return ops.cast(outputs, self.compute_dtype)
 
-    def _fused_call(self, inputs: Any, training: bool) -> Any:
+    def _fused_call(self, inputs: Tensor, training: bool) -> Tensor:
         outputs, mean, variance = rc_ops.fused_batch_norm(
             inputs,
             ops.cast(self.gamma, "float32"),
@@ -63,11 +63,11 @@ class BatchNormalization(keras.layers.BatchNormalization):
             self._move(mean, variance)
         return ops.cast(outputs, self.compute_dtype)
 
-    def _move(self, mean: Any, variance: Any) -> None:
+    def _move(self, mean: Tensor, variance: Tensor) -> None:
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.assign_add((ops.cast(batch, moving.dtype) - moving) * (1.0 - self.momentum))
 
-    def _batch_statistics(self, x: Any, mask: Any) -> tuple[Any, Any, Any]:
+    def _batch_statistics(self, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor, Tensor]:
         """Mean and biased variance of each channel over the batch of all replicas, and the number of values."""
         axes = [axis for axis in range(len(x.shape)) if axis != self.axis % len(x.shape)]
         if mask is None:
@@ -82,7 +82,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         variance = rc_ops.sum_over_replicas(squares) / ops.maximum(n, 1.0)
         return ops.squeeze(mean, axes), ops.squeeze(variance, axes), ops.squeeze(n, axes)
 
-    def _is_fused(self, inputs: Any, mask: Any, training: bool) -> bool:
+    def _is_fused(self, inputs: Tensor, mask: Tensor | None, training: bool) -> bool:
         return (
             mask is None
             and not (training and rc_ops.in_replica())

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.histogram import bins_of, histogram, histogram_median
 from rc_keras.metrics.rmse import RMSE
@@ -39,7 +40,7 @@ class DepthErrors(RMSE):
         `result()` is a dictionary with the keys above.
     """
 
-    def __init__(self, name="errors"):
+    def __init__(self, name: str = "errors") -> None:
         super().__init__(name=name)
         self.log_squares = RunningSum(self, (), "log_squares")
         self.relative = RunningSum(self, (), "relative")
@@ -48,7 +49,7 @@ class DepthErrors(RMSE):
         self.image_rmse = RunningSum(self, (), "image_rmse")
         self.image_log_rmse = RunningSum(self, (_BINS,), "image_log_rmse")
 
-    def update_pixels(self, y_true, y_pred, kept):
+    def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         super().update_pixels(y_true, y_pred, kept)
         labels = label_map(y_true, y_pred)
         valid = (labels != 0.0) & kept
@@ -69,7 +70,7 @@ class DepthErrors(RMSE):
         self.image_rmse.add(ops.sum(ops.where(counted, rmse, 0.0)))
         self.image_log_rmse.add(histogram(bins_of(log_rmse, BIN, _BINS), counted, _BINS))
 
-    def result(self):
+    def result(self) -> dict[str, Tensor]:
         count = self.count.value()
         within = self.within.value() / count
         return {

@@ -2,6 +2,7 @@
 
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.histogram import histogram, thresholds_exceeded
 
@@ -9,7 +10,9 @@ from rc_keras.metrics.histogram import histogram, thresholds_exceeded
 FIRST, THRESHOLDS, STEPS = 4, 15, 20
 
 
-def count_foreground(y_true, y_pred, ignore, kept):
+def count_foreground(
+    y_true: Tensor, y_pred: Tensor, ignore: int, kept: Tensor | bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """How many pixels are foreground in prediction and label.
 
     A predicted one has sigmoid(z) > τ; where z is NaN the prediction is wrong at every τ.
@@ -41,6 +44,6 @@ def count_foreground(y_true, y_pred, ignore, kept):
     return hits, exceeding[:, 0] + hits, positives, counted
 
 
-def share_of(part, whole):
+def share_of(part: Tensor, whole: Tensor) -> Tensor:
     """part / whole, and 0 where the whole is empty."""
     return part / ops.maximum(whole, 1.0)

@@ -1,11 +1,11 @@
 """Counting over bins and thresholds, in one pass whatever their number."""
 
-from typing import Any
-
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 
-def thresholds_exceeded(logits: Any, positive: Any, steps: int, first: int, count: int) -> Any:
+
+def thresholds_exceeded(logits: Tensor, positive: Tensor, steps: int, first: int, count: int) -> Tensor:
     """How many of the thresholds (first + k) / steps, k = 0 … count - 1, are exceeded by sigmoid(z).
 
     Args:
@@ -23,7 +23,7 @@ def thresholds_exceeded(logits: Any, positive: Any, steps: int, first: int, coun
     return ops.where(ops.isnan(logits), wrong, exceeded)
 
 
-def histogram(bins, valid, size):
+def histogram(bins: Tensor, valid: Tensor, size: int) -> Tensor:
     """Counts how often each bin occurs among the valid entries.
 
     Args:
@@ -40,7 +40,7 @@ def histogram(bins, valid, size):
     return ops.segment_sum(ops.ones_like(bins), bins, num_segments=size + 1)[:-1]
 
 
-def bins_of(values, width, size):
+def bins_of(values: Tensor, width: float, size: int) -> Tensor:
     """The bin of each value; whatever is beyond the last one, NaN too, goes into that.
 
     Args:
@@ -56,7 +56,7 @@ def bins_of(values, width, size):
     return ops.where(bins < size, bins, size - 1.0)
 
 
-def histogram_median(counts, width):
+def histogram_median(counts: Tensor, width: float) -> Tensor:
     """Median of values of which only a histogram is left.
 
     With n values, the mean of the values of rank ⌊(n − 1)/2⌋ and ⌊n/2⌋, each taken as if the
@@ -72,7 +72,7 @@ def histogram_median(counts, width):
     ends = ops.cumsum(counts)
     total = ends[-1]
 
-    def value_of_rank(rank):
+    def value_of_rank(rank: Tensor) -> Tensor:
         below = ops.sum(ops.cast(ends <= rank, "float32"))
         index = ops.cast(ops.minimum(below, counts.shape[0] - 1.0), "int32")
         inside = ops.take(counts, index)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.pixels import weight_map
 
 
@@ -32,10 +33,10 @@ class MaskedMetric(keras.metrics.Metric):
             metrics are unweighted, so a weight only says whether a pixel counts: 0 leaves it out.
     """
 
-    def __init__(self, name=None):
+    def __init__(self, name: str | None = None) -> None:
         super().__init__(dtype="float32", name=name)
 
-    def update_state(self, y_true, y_pred, sample_weight=None):
+    def update_state(self, y_true: Tensor, y_pred: Tensor, sample_weight: Tensor | None = None) -> None:
         y_true = ops.convert_to_tensor(y_true, dtype="float32")
         y_pred = ops.stop_gradient(ops.convert_to_tensor(y_pred, dtype="float32"))
         kept = True
@@ -43,13 +44,13 @@ class MaskedMetric(keras.metrics.Metric):
             kept = weight_map(sample_weight, rank=len(y_pred.shape) - 1) != 0.0
         self.update_pixels(y_true, y_pred, kept)
 
-    def update_pixels(self, y_true, y_pred, kept):
+    def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         raise NotImplementedError
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"name": self.name}
 
 
-def undecided(logits: Any) -> Any:
+def undecided(logits: Tensor) -> Tensor:
     """Whether a pixel has a NaN among its logits `(…, C)`: a boolean map `(…)`."""
     return ops.any(ops.isnan(logits), axis=-1)

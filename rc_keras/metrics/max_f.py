@@ -1,8 +1,11 @@
 """Pixelwise F-measure of edge detection."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.histogram import histogram, thresholds_exceeded
 from rc_keras.metrics.masked_metric import MaskedMetric
@@ -31,12 +34,12 @@ class MaxF(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    def __init__(self, ignore=255, name="max_f"):
+    def __init__(self, ignore: int = 255, name: str = "max_f") -> None:
         super().__init__(name=name)
         self.ignore = ignore
         self.counts = RunningSum(self, (2, THRESHOLDS + 1), "counts")
 
-    def update_pixels(self, y_true, y_pred, kept):
+    def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         labels = label_map(y_true, y_pred)
         valid = (labels != self.ignore) & (labels >= 0.0) & (labels <= 1.0) & kept
         positive = labels >= 0.5
@@ -45,12 +48,12 @@ class MaxF(MaskedMetric):
         counts = histogram(bins, valid, 2 * (THRESHOLDS + 1))
         self.counts.add(ops.reshape(counts, (2, THRESHOLDS + 1)))
 
-    def result(self):
+    def result(self) -> Tensor:
         counts = self.counts.value()
         predicted = ops.flip(ops.cumsum(ops.flip(counts, axis=1), axis=1), axis=1)[:, 1:]
         hits = predicted[1]
         total = predicted[0] + hits + ops.sum(counts[1])
         return ops.max(2.0 * hits / ops.maximum(total, 1.0))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "ignore": self.ignore}

@@ -1,8 +1,11 @@
 """Intersection over union of saliency."""
 
+from typing import Any
+
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.metrics.foreground import THRESHOLDS, count_foreground, share_of
 from rc_keras.metrics.masked_metric import MaskedMetric
 from rc_keras.metrics.running_sum import RunningSum
@@ -28,24 +31,24 @@ class MaxIoU(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    def __init__(self, ignore=255, name="max_iou"):
+    def __init__(self, ignore: int = 255, name: str = "max_iou") -> None:
         super().__init__(name=name)
         self.ignore = ignore
         self.iou = RunningSum(self, (THRESHOLDS,), "iou")
         self.images = RunningSum(self, (), "images")
 
-    def update_pixels(self, y_true, y_pred, kept):
+    def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         self.add_counts(*count_foreground(y_true, y_pred, self.ignore, kept))
 
-    def add_counts(self, hits, predicted, positives, counted):
+    def add_counts(self, hits: Tensor, predicted: Tensor, positives: Tensor, counted: Tensor) -> None:
         """Takes in what `count_foreground` answers."""
         union = predicted + positives - hits
         iou = ops.where(union == 0.0, 1.0, share_of(hits, union))
         self.iou.add(ops.sum(iou * counted, axis=0))
         self.images.add(ops.sum(counted))
 
-    def result(self):
+    def result(self) -> Tensor:
         return ops.max(self.iou.value() / ops.maximum(self.images.value(), 1.0))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "ignore": self.ignore}

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.pixels import vector_map
 from rc_keras.metrics.angles import angles_in_degrees
 from rc_keras.metrics.masked_metric import MaskedMetric
@@ -25,16 +26,16 @@ class MeanAngle(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    def __init__(self, name="mean_angle"):
+    def __init__(self, name: str = "mean_angle") -> None:
         super().__init__(name=name)
         self.angle = RunningSum(self, (), "angle")
         self.count = RunningSum(self, (), "count")
 
-    def update_pixels(self, y_true, y_pred, kept):
+    def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         labels = vector_map(y_true, y_pred)
         valid = ops.any(labels != 0.0, axis=-1) & kept
         self.angle.add(ops.sum(ops.where(valid, angles_in_degrees(y_pred, labels), 0.0)))
         self.count.add(ops.sum(ops.cast(valid, "float32")))
 
-    def result(self):
+    def result(self) -> Tensor:
         return self.angle.value() / self.count.value()

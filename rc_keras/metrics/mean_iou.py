@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.histogram import histogram
 from rc_keras.metrics.masked_metric import MaskedMetric, undecided
@@ -46,7 +47,7 @@ class MeanIoU(MaskedMetric):
         self.confusion = RunningSum(self, (num_classes, num_classes), "confusion")
         self.undecided = RunningSum(self, (num_classes,), "undecided")
 
-    def update_pixels(self, y_true: Any, y_pred: Any, kept: Any) -> None:
+    def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         classes, labels = self.num_classes, label_map(y_true, y_pred)
         valid = (labels != self.ignore) & (labels >= 0) & (labels < classes) & kept
         if self.skip_unlabelled_images:
@@ -57,18 +58,18 @@ class MeanIoU(MaskedMetric):
         self.confusion.add(ops.reshape(counts, (classes, classes)))
         self.undecided.add(histogram(labels, valid & nan, classes))
 
-    def class_iou(self) -> Any:
+    def class_iou(self) -> Tensor:
         """Intersection over union of each class, `(C,)`."""
         confusion = self.confusion.value()
         hits = ops.diagonal(confusion)
         union = ops.sum(confusion, axis=0) + ops.sum(confusion, axis=1) + self.undecided.value() - hits
         return hits / ops.maximum(union, 1e-8)
 
-    def result(self):
+    def result(self) -> Tensor:
         classes = [c for c in range(self.num_classes) if c != self.ignore]
         return ops.mean(ops.take(self.class_iou(), classes, axis=0))
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {
             **super().get_config(),
             "num_classes": self.num_classes,

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.pixels import vector_map
 from rc_keras.metrics.angles import angles_in_degrees
 from rc_keras.metrics.histogram import bins_of, histogram, histogram_median
@@ -33,13 +34,13 @@ class NormalsErrors(MeanAngle):
         `within_30` (shares in 0..1).
     """
 
-    def __init__(self, name="errors"):
+    def __init__(self, name: str = "errors") -> None:
         super().__init__(name=name)
         self.squares = RunningSum(self, (), "squares")
         self.within = RunningSum(self, (len(DEGREES),), "within")
         self.angles = RunningSum(self, (_BINS,), "angles")
 
-    def update_pixels(self, y_true, y_pred, kept):
+    def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         super().update_pixels(y_true, y_pred, kept)
         labels = vector_map(y_true, y_pred)
         valid = ops.any(labels != 0.0, axis=-1) & kept
@@ -48,7 +49,7 @@ class NormalsErrors(MeanAngle):
         self.within.add(ops.stack([ops.sum(ops.cast(valid & (angle < d), "float32")) for d in DEGREES]))
         self.angles.add(histogram(bins_of(angle, BIN, _BINS), valid, _BINS))
 
-    def result(self):
+    def result(self) -> dict[str, Tensor]:
         count = self.count.value()
         within = self.within.value() / count
         return {

@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.masked_metric import MaskedMetric
 from rc_keras.metrics.running_sum import RunningSum
@@ -26,17 +27,17 @@ class RMSE(MaskedMetric):
         sample_weight: See `MaskedMetric`.
     """
 
-    def __init__(self, name="rmse"):
+    def __init__(self, name: str = "rmse") -> None:
         super().__init__(name=name)
         self.squares = RunningSum(self, (), "squares")
         self.count = RunningSum(self, (), "count")
 
-    def update_pixels(self, y_true, y_pred, kept):
+    def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         labels = label_map(y_true, y_pred)
         valid = (labels != 0.0) & kept
         squares = ops.square(ops.squeeze(y_pred, axis=-1) - labels)
         self.squares.add(ops.sum(ops.where(valid, squares, 0.0)))
         self.count.add(ops.sum(ops.cast(valid, "float32")))
 
-    def result(self):
+    def result(self) -> Tensor:
         return ops.sqrt(self.squares.value() / self.count.value())

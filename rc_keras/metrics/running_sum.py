@@ -1,6 +1,9 @@
 """A sum over an epoch that float32 can hold."""
 
+import keras
 from keras import ops
+
+from rc_keras.keras_types import Tensor
 
 # Power of two, so that carrying is exact.
 UNIT = 2.0**20
@@ -21,18 +24,18 @@ class RunningSum:
         name: Prefix of the variables' names.
     """
 
-    def __init__(self, metric, shape, name):
+    def __init__(self, metric: keras.metrics.Metric, shape: tuple[int, ...], name: str) -> None:
         self.high, self.low = (
             metric.add_variable(shape, "zeros", dtype="float32", name=f"{name}_{part}") for part in ("high", "low")
         )
 
-    def add(self, amount):
+    def add(self, amount: Tensor) -> None:
         """Adds a tensor of the sum's shape."""
         total = self.low + ops.cast(amount, "float32")
         carry = ops.floor(total / UNIT)
         self.high.assign(self.high + carry)
         self.low.assign(total - carry * UNIT)
 
-    def value(self):
+    def value(self) -> Tensor:
         """The sum so far, rounded to float32."""
         return self.high * UNIT + self.low

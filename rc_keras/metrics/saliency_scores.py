@@ -3,6 +3,7 @@
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.metrics.foreground import FIRST, STEPS, THRESHOLDS, share_of
 from rc_keras.metrics.max_iou import MaxIoU
 from rc_keras.metrics.running_sum import RunningSum
@@ -31,17 +32,17 @@ class SaliencyScores(MaxIoU):
         that reaches the score. All are 0 when there is no image.
     """
 
-    def __init__(self, ignore=255, name="scores"):
+    def __init__(self, ignore: int = 255, name: str = "scores") -> None:
         super().__init__(ignore=ignore, name=name)
         self.precision = RunningSum(self, (THRESHOLDS,), "precision")
         self.recall = RunningSum(self, (THRESHOLDS,), "recall")
 
-    def add_counts(self, hits, predicted, positives, counted):
+    def add_counts(self, hits: Tensor, predicted: Tensor, positives: Tensor, counted: Tensor) -> None:
         super().add_counts(hits, predicted, positives, counted)
         for total, whole in ((self.precision, predicted), (self.recall, positives)):
             total.add(ops.sum(share_of(hits, whole), axis=0))  # 0 of an image that is not counted
 
-    def result(self):
+    def result(self) -> dict[str, Tensor]:
         images = ops.maximum(self.images.value(), 1.0)
         precision, recall = self.precision.value() / images, self.recall.value() / images
         f = 2.0 * precision * recall / ops.maximum(precision + recall, 1e-12)
@@ -52,6 +53,6 @@ class SaliencyScores(MaxIoU):
             "max_f_threshold": self._threshold(f),
         }
 
-    def _threshold(self, scores):
+    def _threshold(self, scores: Tensor) -> Tensor:
         threshold = (ops.cast(ops.argmax(scores), "float32") + FIRST) / STEPS
         return ops.where(self.images.value() > 0.0, threshold, 0.0)

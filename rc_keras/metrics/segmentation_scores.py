@@ -1,8 +1,12 @@
 """Mean intersection over union, with and without some classes, and pixel accuracy."""
 
+from collections.abc import Iterable
+from typing import Any
+
 import keras
 from keras import ops
 
+from rc_keras.keras_types import Tensor
 from rc_keras.metrics.mean_iou import MeanIoU
 
 
@@ -32,7 +36,14 @@ class SegmentationScores(MeanIoU):
         ValueError: If `without` holds something that is no class, or leaves no class.
     """
 
-    def __init__(self, num_classes, ignore=255, without=(), skip_unlabelled_images=False, name="scores"):
+    def __init__(
+        self,
+        num_classes: int,
+        ignore: int = 255,
+        without: Iterable[int] = (),
+        skip_unlabelled_images: bool = False,
+        name: str = "scores",
+    ) -> None:
         super().__init__(num_classes, ignore=ignore, skip_unlabelled_images=skip_unlabelled_images, name=name)
         unknown = set(without) - set(range(num_classes))
         if unknown or not set(range(num_classes)) - {ignore, *without}:
@@ -42,7 +53,7 @@ class SegmentationScores(MeanIoU):
             )
         self.without = tuple(without)
 
-    def result(self):
+    def result(self) -> dict[str, Tensor]:
         confusion = self.confusion.value()
         results = {"mean_iou": super().result()}
         if self.without:
@@ -53,5 +64,5 @@ class SegmentationScores(MeanIoU):
         results["pixel_accuracy"] = ops.sum(ops.diagonal(confusion)) / ops.maximum(pixels, 1.0)
         return results
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "without": list(self.without)}

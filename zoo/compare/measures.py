@@ -1,6 +1,9 @@
 """The one number of each kind of task that methods are compared by."""
 
 import typing
+from collections.abc import Iterable, Mapping
+
+from rc_keras.task import Task
 
 
 class Measure(typing.NamedTuple):
@@ -13,12 +16,12 @@ class Measure(typing.NamedTuple):
     unit: str
     decimals: int
 
-    def show(self, value):
+    def show(self, value: float) -> str:
         """The number without its unit."""
         return f"{self.factor * value:.{self.decimals}f}"
 
     @property
-    def heading(self):
+    def heading(self) -> str:
         return f"{self.title} {self.unit} {'↓' if self.lower_is_better else '↑'}"
 
 
@@ -33,11 +36,11 @@ _MEASURES = {
 }
 
 
-def measures_of(tasks):
+def measures_of(tasks: Iterable[Task]) -> dict[str, Measure]:
     """`{task name: Measure}` of `Task`s."""
     return {task.name: _MEASURES[task.kind] for task in tasks}
 
 
-def directions(measures):
+def directions(measures: Mapping[str, Measure]) -> dict[str, bool]:
     """`{task name: whether lower is better}`, as `delta_m` takes it."""
     return {name: measure.lower_is_better for name, measure in measures.items()}

@@ -57,6 +57,7 @@ def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | os.PathLike 
     with _stage(f"Training {', '.join(names)} on one filter bank", "multi-task", seconds):
         model = make_model(config, backbone, tasks, "rcm", pretraining["image"])
         responses = model.bank.response_report
+        assert responses is not None  # as of every bank made for "rcm"
         multi_history = fit(config, model, names, training, validation)
 
     with _stage(f"Adding {added.name}", "add a task", seconds):

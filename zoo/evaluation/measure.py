@@ -1,22 +1,43 @@
 """Runs a model over a split and takes every metric of its tasks."""
 
+import os
 import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
 
 import keras
 
+from rc_keras.keras_types import Tensor
 from rc_keras.metrics import SegmentationScores
 from rc_keras.metrics.boundaries import BoundaryScores
+from rc_keras.model import MultiTaskModel
+from rc_keras.task import Task
 from rc_keras.zoo.evaluation.machine import describe_machine
 from rc_keras.zoo.evaluation.predictions import write_predictions
 from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.evaluation_metrics import evaluation_metrics
 from rc_keras.zoo.preprocessing import crop_back, is_padded
+from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import evaluation_stream, measured_pairs, preprocessing
+from rc_keras.zoo.recipes.data import Data
+from rc_keras.zoo.strategy import Strategy
+
+if TYPE_CHECKING:
+    import tensorflow as tf
 
 SHOWN_IMAGES = 6
 
 
-def measure(path, recipe, data, strategy, split="validation", tasks=None, suppress=True, pictures=None):
+def measure(
+    path: str | os.PathLike,
+    recipe: Recipe,
+    data: Data,
+    strategy: Strategy,
+    split: str = "validation",
+    tasks: Sequence[str] | None = None,
+    suppress: bool = True,
+    pictures: str | os.PathLike | None = None,
+) -> Results:
     """Measures a saved model.
 
     Args:
@@ -74,18 +95,20 @@ def measure(path, recipe, data, strategy, split="validation", tasks=None, suppre
     return Results(scores, classes, images, split, details)
 
 
-def _results(name, result):
+def _results(name: str, result: Tensor | dict[str, Tensor]) -> dict[str, float]:
     """The numbers of a metric, `{name: number}`."""
     named = result if isinstance(result, dict) else {name: result}
     return {key: float(value) for key, value in named.items()}
 
 
-def _class_iou(task, metric):
+def _class_iou(task: Task, metric: SegmentationScores) -> dict[str, float]:
     values = keras.ops.convert_to_numpy(metric.class_iou())
     return dict(zip(task.class_names or map(str, range(task.channels)), map(float, values), strict=True))
 
 
-def _boundary_scores(model, task, batches, tolerance, suppress):
+def _boundary_scores(
+    model: MultiTaskModel, task: Task, batches: "tf.data.Dataset", tolerance: float, suppress: bool
+) -> dict[str, float]:
     """The edge metric, on images without their padding."""
     branch = model.branch(task.name)
     progress = keras.utils.Progbar(None, unit_name="batch")
@@ -98,7 +121,7 @@ def _boundary_scores(model, task, batches, tolerance, suppress):
         return scores.result()
 
 
-def _draw(model, tasks, batches, path):
+def _draw(model: MultiTaskModel, tasks: Iterable[Task], batches: "tf.data.Dataset", path: str | os.PathLike) -> None:
     """Draws the first images of the split, whose order is random but always the same."""
     images, labels, info = next(batches.unbatch().batch(SHOWN_IMAGES).as_numpy_iterator())
     predictions = {task.name: model.branch(task.name).predict_on_batch(images) for task in tasks}

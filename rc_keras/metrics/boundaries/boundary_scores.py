@@ -4,8 +4,10 @@ import concurrent.futures
 import math
 import os
 import queue
+from collections.abc import Iterable
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from .counts import IGNORE, boundary_counts
 from .worker_process import WorkerProcess
@@ -51,7 +53,13 @@ class BoundaryScores:
         ...     print(scores.result()["ods_f"])
     """
 
-    def __init__(self, max_distance=0.011, suppress=True, thresholds=None, workers=None):
+    def __init__(
+        self,
+        max_distance: float = 0.011,
+        suppress: bool = True,
+        thresholds: Iterable[float] | None = None,
+        workers: int | None = None,
+    ) -> None:
         if not 0 <= max_distance < math.inf:
             raise ValueError(f"`max_distance` must be a number >= 0. Received: max_distance={max_distance!r}")
         given = THRESHOLDS if thresholds is None else tuple(float(t) for t in thresholds)
@@ -66,23 +74,24 @@ class BoundaryScores:
         self.workers = _cores() if workers is None else workers
         self._counts = np.zeros((len(given), 4), dtype="int64")
         self._best_counts = np.zeros(4, dtype="int64")
-        self._idle = self._threads = None
-        self._processes = []
-        self._pending = set()
+        self._idle: queue.Queue[WorkerProcess] = queue.Queue()
+        self._threads: concurrent.futures.ThreadPoolExecutor | None = None
+        self._processes: list[WorkerProcess] = []
+        self._pending: set[concurrent.futures.Future[np.ndarray]] = set()
 
     @property
-    def counts(self):
+    def counts(self) -> np.ndarray:
         """`(thresholds, 4)` int64, over the images so far: matched predicted, predicted, matched true, true pixels."""
         self._collect(wait=True)
         return self._counts.copy()
 
     @property
-    def best_counts(self):
+    def best_counts(self) -> np.ndarray:
         """`(4,)` int64, the same with each image at the threshold of its own best F."""
         self._collect(wait=True)
         return self._best_counts.copy()
 
-    def add(self, label, probability):
+    def add(self, label: ArrayLike, probability: ArrayLike) -> None:
         """Adds one image; with workers, returns as soon as one of them has taken it.
 
         Args:
@@ -94,11 +103,11 @@ class BoundaryScores:
             self._include(boundary_counts(label, probability, self.thresholds, self.max_distance, self.suppress))
             return
         self._collect(wait=False)
-        self._start()
+        threads = self._start()
         process = self._idle.get()
-        self._pending.add(self._threads.submit(self._count, process, label, probability))
+        self._pending.add(threads.submit(self._count, process, label, probability))
 
-    def result(self):
+    def result(self) -> dict[str, float]:
         """The scores of the images so far: `ods_f`, `ods_threshold`, `ods_precision`, `ods_recall`, `ois_f`, `ap`."""
         counts, best_counts = self.counts, self.best_counts
         precision, recall, f = _precision_recall_f(counts)
@@ -112,7 +121,7 @@ class BoundaryScores:
             "ap": average_precision(precision, recall),
         }
 
-    def merge(self, other):
+    def merge(self, other: "BoundaryScores") -> None:
         """Adds the images of another evaluator with the same settings; that one stays as it is."""
         for name in ("max_distance", "suppress", "thresholds"):
             if getattr(self, name) != getattr(other, name):
@@ -125,40 +134,40 @@ class BoundaryScores:
         self._counts += counts
         self._best_counts += best_counts
 
-    def close(self):
+    def close(self) -> None:
         """Ends the worker processes; images that are still being counted are dropped. Scores stay readable."""
         for process in self._processes:
             process.close()
         if self._threads is not None:
             self._threads.shutdown()
-        self._processes, self._pending, self._threads, self._idle = [], set(), None, None
+        self._processes, self._pending, self._threads, self._idle = [], set(), None, queue.Queue()
 
-    def __enter__(self):
+    def __enter__(self) -> "BoundaryScores":
         return self
 
-    def __exit__(self, error, *details):
+    def __exit__(self, error: type[BaseException] | None, *details: object) -> None:
         try:
             if error is None:
                 self._collect(wait=True)
         finally:
             self.close()
 
-    def _start(self):
+    def _start(self) -> concurrent.futures.ThreadPoolExecutor:
         if self._threads is None:
-            self._idle = queue.Queue()
             self._threads = concurrent.futures.ThreadPoolExecutor(self.workers)
             for _ in range(self.workers):
                 self._processes.append(WorkerProcess(self.thresholds, self.max_distance, self.suppress))
                 self._idle.put(self._processes[-1])
+        return self._threads
 
-    def _count(self, process, label, probability):
+    def _count(self, process: WorkerProcess, label: np.ndarray, probability: np.ndarray) -> np.ndarray:
         idle = self._idle
         try:
             return process.counts(label, probability)
         finally:
             idle.put(process)
 
-    def _collect(self, wait):
+    def _collect(self, wait: bool) -> None:
         """Takes what the workers have finished into the sums; raises what went wrong there."""
         if wait:
             concurrent.futures.wait(self._pending)
@@ -167,16 +176,16 @@ class BoundaryScores:
         for future in done:
             self._include(future.result())
 
-    def _include(self, counts):
+    def _include(self, counts: np.ndarray) -> None:
         self._counts += counts
         self._best_counts += counts[_best(_precision_recall_f(counts)[2])]
 
 
-def _cores():
+def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _checked(label, probability):
+def _checked(label: ArrayLike, probability: ArrayLike) -> tuple[np.ndarray, np.ndarray]:
     label, probability = (_without_channel(np.asarray(x)) for x in (label, probability))
     if label.shape != probability.shape or label.ndim != 2 or min(label.shape) < 2:
         raise ValueError(
@@ -194,11 +203,11 @@ def _checked(label, probability):
     return np.ascontiguousarray(label, dtype="uint8"), np.ascontiguousarray(probability, dtype="float64")
 
 
-def _without_channel(x):
+def _without_channel(x: np.ndarray) -> np.ndarray:
     return x[..., 0] if x.ndim == 3 and x.shape[-1] == 1 else x
 
 
-def _precision_recall_f(counts):
+def _precision_recall_f(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     precision = counts[..., 0] / np.maximum(counts[..., 1], 1)
     recall = counts[..., 2] / np.maximum(counts[..., 3], 1)
     # 2 P R / (P + R), written with the counts: as many are matched on either side.
@@ -206,7 +215,7 @@ def _precision_recall_f(counts):
     return precision, recall, f
 
 
-def _best(f):
+def _best(f: np.ndarray) -> int:
     return len(f) - 1 - int(np.argmax(f[::-1]))
 
 

@@ -1,5 +1,7 @@
 """Counts of matched boundary pixels of one image."""
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from .matching import BoundaryMatching
@@ -9,7 +11,9 @@ from .thinning import thin
 IGNORE = 255
 
 
-def boundary_counts(label, probability, thresholds, max_distance, suppress):
+def boundary_counts(
+    label: np.ndarray, probability: np.ndarray, thresholds: Sequence[float], max_distance: float, suppress: bool
+) -> np.ndarray:
     """Counts of one image at every threshold.
 
     The map is suppressed (`suppress_non_maxima`) as a whole; then the ignored pixels are cut from it and from the

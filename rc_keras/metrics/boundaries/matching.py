@@ -1,15 +1,22 @@
 """One-to-one matching of the pixels of two boundary maps within a tolerance."""
 
 import math
+from collections.abc import Iterable
+from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 from scipy.spatial import cKDTree
 
 FREE = -1
 
+# By the number of a true pixel, or of a predicted one.
+_Mates: TypeAlias = list[int] | dict[int, int]
+_Neighbours: TypeAlias = list[list[int]] | dict[int, list[int]]
 
-def match_boundaries(predicted, truth, max_distance_pixels):
+
+def match_boundaries(predicted: ArrayLike, truth: ArrayLike, max_distance_pixels: float) -> int:
     """Size of the largest one-to-one matching of predicted to true boundary pixels.
 
     Two pixels may be matched when their Euclidean distance is at most the tolerance. The size is exact (a matching of
@@ -45,7 +52,7 @@ class BoundaryMatching:
         max_distance_pixels: Tolerance in pixels, not negative.
     """
 
-    def __init__(self, truth, max_distance_pixels):
+    def __init__(self, truth: ArrayLike, max_distance_pixels: float) -> None:
         if not 0 <= max_distance_pixels < math.inf:
             raise ValueError(
                 f"`max_distance_pixels` must be a number >= 0. Received: max_distance_pixels={max_distance_pixels!r}"
@@ -60,21 +67,22 @@ class BoundaryMatching:
             self._tree = cKDTree(positions)
             self._near = ndimage.distance_transform_edt(~truth).reshape(-1) <= self._radius
         self._present = np.zeros(truth.size, dtype=bool)
-        self._truth_of = {}  # pixel number: the true pixels in reach, kept for pixels that come back
-        self._predicted_of = [[] for _ in range(len(positions))]
+        self._truth_of: dict[int, list[int]] = {}  # the true pixels in reach, kept for pixels that come back
+        self._predicted_of: list[list[int]] = [[] for _ in range(len(positions))]
         self._mate_of_truth = [FREE] * len(positions)
-        self._mate_of_predicted = {}  # of the present pixels in reach of a true one
+        self._mate_of_predicted: dict[int, int] = {}  # of the present pixels in reach of a true one
 
-    def update(self, predicted):
+    def update(self, predicted: ArrayLike) -> int:
         """Takes the new predicted map `(H, W)` and returns the number of matched pairs."""
-        if self._tree is None:
+        tree = self._tree
+        if tree is None:
             return 0
         present = np.asarray(predicted).astype(bool).reshape(-1) & self._near
         changed = np.flatnonzero(present != self._present)
         arrives = present[changed]
         self._present = present
         self._remove(changed[~arrives].tolist())
-        self._insert(changed[arrives])
+        self._insert(changed[arrives], tree)
         free_truth = [t for t, mate in enumerate(self._mate_of_truth) if mate == FREE and self._predicted_of[t]]
         free_predicted = [p for p, mate in self._mate_of_predicted.items() if mate == FREE]
         if len(free_truth) < len(free_predicted):
@@ -83,7 +91,7 @@ class BoundaryMatching:
             _augment(free_predicted, self._truth_of, self._mate_of_predicted, self._mate_of_truth)
         return len(self._mate_of_truth) - self._mate_of_truth.count(FREE)
 
-    def _remove(self, pixels):
+    def _remove(self, pixels: Iterable[int]) -> None:
         for p in pixels:
             for t in self._truth_of[p]:
                 self._predicted_of[t].remove(p)
@@ -91,12 +99,12 @@ class BoundaryMatching:
             if mate != FREE:
                 self._mate_of_truth[mate] = FREE
 
-    def _insert(self, pixels):
+    def _insert(self, pixels: np.ndarray, tree: cKDTree) -> None:
         truth_of, mate_of_truth = self._truth_of, self._mate_of_truth
         unknown = np.array([p for p in pixels.tolist() if p not in truth_of], dtype="int64")
         if len(unknown):
             positions = np.stack(np.divmod(unknown, self._width), axis=1)
-            truth_of.update(zip(unknown.tolist(), self._tree.query_ball_point(positions, self._radius), strict=True))
+            truth_of.update(zip(unknown.tolist(), tree.query_ball_point(positions, self._radius), strict=True))
         for p in pixels.tolist():
             self._mate_of_predicted[p] = FREE
             for t in truth_of[p]:
@@ -109,12 +117,12 @@ class BoundaryMatching:
                     break
 
 
-def _augment(free, neighbours, mate, other_mate):
+def _augment(free: list[int], neighbours: _Neighbours, mate: _Mates, other_mate: _Mates) -> None:
     """Augments the matching from the `free` pixels of one side until it is of maximum cardinality."""
     found = True
     while found and free:
         found = False
-        seen = {}
+        seen: dict[int, int] = {}
         still_free = []
         for start in free:
             if _augment_from(start, seen, neighbours, mate, other_mate):
@@ -124,7 +132,7 @@ def _augment(free, neighbours, mate, other_mate):
         free = still_free
 
 
-def _augment_from(start, seen, neighbours, mate, other_mate):
+def _augment_from(start: int, seen: dict[int, int], neighbours: _Neighbours, mate: _Mates, other_mate: _Mates) -> bool:
     """Breadth-first search; `seen` holds the visited pixels of the other side and whence they were reached."""
     queue = [start]
     for here in queue:
@@ -139,7 +147,7 @@ def _augment_from(start, seen, neighbours, mate, other_mate):
     return False
 
 
-def _flip(end, start, seen, mate, other_mate):
+def _flip(end: int, start: int, seen: dict[int, int], mate: _Mates, other_mate: _Mates) -> None:
     here = FREE
     while here != start:
         here = seen[end]

@@ -1,6 +1,7 @@
 """Suppression of the pixels of an edge map that are no maxima across the edge."""
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
 
 SMOOTHING = 4
@@ -8,7 +9,7 @@ STRENGTH = 1.01
 BORDER = 5
 
 
-def suppress_non_maxima(probability):
+def suppress_non_maxima(probability: ArrayLike) -> np.ndarray:
     """Keeps the pixels that are maxima along the normal of the edge they lie on; sets the others to zero.
 
     With E the map, and S the map filtered with the triangle [1 2 3 4 5 4 3 2 1] / 25 along both axes (symmetric
@@ -49,7 +50,7 @@ def suppress_non_maxima(probability):
     return suppressed * _border_ramp(edge.shape[0])[:, None] * _border_ramp(edge.shape[1])
 
 
-def _orientation(edge):
+def _orientation(edge: np.ndarray) -> np.ndarray:
     rising = np.arange(1.0, SMOOTHING + 2)
     triangle = np.concatenate([rising, rising[-2::-1]]) / (SMOOTHING + 1) ** 2
     smooth = ndimage.correlate1d(edge, triangle, axis=0, mode="reflect")
@@ -63,7 +64,7 @@ def _orientation(edge):
     return np.mod(np.nan_to_num(angle), np.pi)
 
 
-def _border_ramp(size):
+def _border_ramp(size: int) -> np.ndarray:
     width = min(BORDER, size // 2)
     ramp = np.ones(size)
     ramp[:width] *= np.arange(width) / width

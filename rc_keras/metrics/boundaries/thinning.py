@@ -55,7 +55,7 @@ def thin(binary: ArrayLike) -> np.ndarray:
     return padded[1:-1, 1:-1].copy()
 
 
-def _unique(pixels, like):
+def _unique(pixels: np.ndarray, like: np.ndarray) -> np.ndarray:
     """The distinct pixels, in any order, without sorting: the last of equal ones stays."""
     place = np.empty(like.shape, dtype="int32")
     order = np.arange(len(pixels), dtype="int32")
@@ -63,7 +63,7 @@ def _unique(pixels, like):
     return pixels[place[pixels] == order]
 
 
-def _removed_codes():
+def _removed_codes() -> tuple[np.ndarray, np.ndarray]:
     """Two tables of 256 booleans: which neighbourhoods, bit k being x_{k+1}, lose their pixel."""
     x = (np.arange(256)[:, None] >> np.arange(8)) & 1 == 1
     odd, even, next_odd = x[:, 0::2], x[:, 1::2], np.roll(x, -2, axis=1)[:, 0::2]

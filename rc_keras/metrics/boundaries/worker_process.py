@@ -10,6 +10,8 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -21,7 +23,7 @@ class WorkerProcess:
         thresholds, max_distance, suppress: See `boundary_counts`.
     """
 
-    def __init__(self, thresholds, max_distance, suppress):
+    def __init__(self, thresholds: Sequence[float], max_distance: float, suppress: bool) -> None:
         self.thresholds = thresholds
         self.settings = {"thresholds": list(thresholds), "max_distance": max_distance, "suppress": suppress}
         environment = {**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -32,29 +34,30 @@ class WorkerProcess:
             env=environment,
         )
 
-    def counts(self, label, probability):
+    def counts(self, label: np.ndarray, probability: np.ndarray) -> np.ndarray:
         """`boundary_counts` of a uint8 label and a float64 map; waits for the process."""
         try:
-            stream = self.process.stdin
+            stream, answers = self.process.stdin, self.process.stdout
+            assert stream is not None and answers is not None  # pipes
             stream.write(np.array(label.shape, dtype="int64").tobytes() + label.tobytes() + probability.tobytes())
             stream.flush()
-            received = self.process.stdout.read(len(self.thresholds) * 4 * 8)
+            received = answers.read(len(self.thresholds) * 4 * 8)
         except OSError as error:
             raise RuntimeError("A worker process of the boundary scores has ended.") from error
         if len(received) < len(self.thresholds) * 4 * 8:
             raise RuntimeError("A worker process of the boundary scores has ended.")
         return np.frombuffer(received, dtype="int64").reshape(-1, 4)
 
-    def close(self):
+    def close(self) -> None:
         """Ends the process, whatever it is doing."""
         self.process.kill()
         self.process.wait()
-        for stream in (self.process.stdin, self.process.stdout):
+        for stream in filter(None, (self.process.stdin, self.process.stdout)):
             with contextlib.suppress(OSError):  # of bytes that the process no longer took
                 stream.close()
 
 
-def serve(settings):
+def serve(settings: dict[str, Any]) -> None:
     """Answers images from standard input with counts on standard output until the input ends."""
     boundary_counts = _load_counts()
     source, sink = sys.stdin.buffer, sys.stdout.buffer
@@ -67,7 +70,7 @@ def serve(settings):
         sink.flush()
 
 
-def _load_counts():
+def _load_counts() -> Callable[..., np.ndarray]:
     """Imports this folder as a package of its own, without its parents."""
     import importlib.util
 
@@ -75,6 +78,7 @@ def _load_counts():
     spec = importlib.util.spec_from_file_location(
         "boundaries", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
     )
+    assert spec is not None and spec.loader is not None  # as always with a file
     package = importlib.util.module_from_spec(spec)
     sys.modules["boundaries"] = package
     spec.loader.exec_module(package)

@@ -1,10 +1,14 @@
 """The `pascal_mt` dataset: PASCAL-Context with the labels of five tasks, from a folder or archive."""
 
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
 import numpy as np
 import tensorflow_datasets as tfds
 
 import rc_keras
 from rc_keras.zoo.datasets.archive import find_root, read_splits
+from rc_keras.zoo.datasets.file_path import FilePath
 from rc_keras.zoo.datasets.label_checks import (
     check_size,
     check_values,
@@ -44,7 +48,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     is seen.
     """
 
-    def _info(self):
+    def _info(self) -> tfds.core.DatasetInfo:
         label = {"shape": (None, None, 1), "encoding_format": "png"}
         return self.dataset_info_from_configs(
             features=tfds.features.FeaturesDict(
@@ -63,7 +67,9 @@ class Builder(tfds.core.GeneratorBasedBuilder):
             homepage="https://cs.stanford.edu/~roozbeh/pascal-context/",
         )
 
-    def _split_generators(self, dl_manager):
+    def _split_generators(
+        self, dl_manager: tfds.download.DownloadManager
+    ) -> dict[str, Iterator[tuple[str, dict[str, Any]]]]:
         root = find_root(dl_manager, "PASCAL_MT")
         # Everything is looked for before anything is written.
         layout = find_layout(root)
@@ -72,15 +78,17 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         files = {split: find_files(root, layout, split, names) for split, names in ids.items()}
         return {split: self._generate_examples(paths, classes) for split, paths in files.items()}
 
-    def _generate_examples(self, files, classes):
-        def read(item):
+    def _generate_examples(
+        self, files: Mapping[str, Mapping[str, FilePath]], classes: Sequence[int]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        def read(item: tuple[str, Mapping[str, FilePath]]) -> tuple[str, dict[str, Any]]:
             name, paths = item
             return name, _read_example(name, paths, classes)
 
         yield from ordered_map(read, files.items())
 
 
-def _read_example(name, paths, classes):
+def _read_example(name: str, paths: Mapping[str, FilePath], classes: Sequence[int]) -> dict[str, Any]:
     size = read_image(paths["image"]).shape[:2]
     label_map = _read_label_map(paths["context"], size)
     parts = read_human_parts(paths["parts"], size)
@@ -97,7 +105,7 @@ def _read_example(name, paths, classes):
     }
 
 
-def _read_label_map(path, size):
+def _read_label_map(path: FilePath, size: Sequence[int]) -> np.ndarray:
     label_map = read_mat(path, "LabelMap")
     if label_map.dtype.kind not in "ui" or label_map.ndim != 2:
         raise ValueError(
@@ -108,14 +116,14 @@ def _read_label_map(path, size):
     return label_map
 
 
-def _read_semseg(path, size):
+def _read_semseg(path: FilePath, size: Sequence[int]) -> np.ndarray:
     classes = read_png(path)
     check_size(path, classes, size)
     check_values(path, TASKS["semseg"], classes)
     return classes.astype(np.uint8)
 
 
-def _read_normals(path, valid):
+def _read_normals(path: FilePath, valid: np.ndarray) -> np.ndarray:
     """Pixels of the normals, grey where they do not count."""
     pixels = read_rgb(path)
     check_size(path, pixels, valid.shape)
@@ -124,7 +132,7 @@ def _read_normals(path, valid):
     return pixels
 
 
-def _read_saliency(path, size):
+def _read_saliency(path: FilePath, size: Sequence[int]) -> np.ndarray:
     saliency = read_png(path)
     check_size(path, saliency, size)
     return (saliency > 127).astype(np.uint8)
