@@ -60,7 +60,7 @@ setup(
     install_requires=[
         "absl-py",
         "h5py",
-        "keras>=3.15",
+        "keras>=3.15,<3.17",
         "numpy>=2",
         "safetensors>=0.5",
         "scipy>=1.14",

@@ -2,6 +2,7 @@
 
 import keras
 
+from rc_keras.keras_internals import producer
 from rc_keras.keras_types import Tensor
 from rc_keras.layers import ResizeTo
 from rc_keras.task import Task
@@ -49,6 +50,6 @@ class _ClassIds(keras.layers.Layer):
 
 def _before_resizing(output: keras.KerasTensor) -> keras.KerasTensor:
     """The map that the decoder resizes to the image at its very end, if it does."""
-    activation = output._keras_history.operation
-    resizing = activation.input._keras_history.operation
+    activation = producer(output)
+    resizing = producer(activation.input)
     return resizing.input[0] if isinstance(resizing, ResizeTo) else output

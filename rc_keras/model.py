@@ -1,6 +1,7 @@
 """The multi-task model: a shared bank and one branch for each task."""
 
 import collections
+import contextlib
 import os
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from rc_keras.names import unknown_name
 from rc_keras.parameter_report import ParameterReport, parameter_report
 from rc_keras.task import Task
 from rc_keras.task_trainer import TaskTrainer
+from rc_keras.whole_files import whole_file
 
 if TYPE_CHECKING:
     from rc_keras.export.report import ExportReport
@@ -264,14 +266,14 @@ class MultiTaskModel(TaskTrainer):
 
     def _list_layers(self) -> None:
         """Shows Keras the layers of the model, so that it finds their variables."""
-        self._layers[:] = [self.bank.template, *self._held.branches.values()]
+        self.list_layers(self._held.layers)
         self._held.joint.clear()
         self._forget_functions()
 
     @property
     def layers(self) -> "_Layers":
         """The bank's template and the branches, read-only."""
-        return _Layers(self._layers)
+        return _Layers(self._held.layers)
 
     # Forward
 
@@ -294,11 +296,11 @@ class MultiTaskModel(TaskTrainer):
 
     @property
     def trainable(self) -> bool:
-        return self._trainable
+        return self._held.thawed
 
     @trainable.setter
     def trainable(self, value: bool) -> None:
-        self._trainable = bool(value)
+        self._held.thawed = bool(value)
 
     @property
     def trainable_variables(self) -> list[keras.Variable]:
@@ -328,6 +330,8 @@ class MultiTaskModel(TaskTrainer):
     ) -> None:
         """Writes the model, with the state of its optimizer, to one `.keras` file; see `keras.Model.save`.
 
+        The file appears whole or not at all: what stood there before stays until the new one is on the disk.
+
         Raises:
             ValueError: if the name does not end in `.keras`, nor `zipped=False` asks for a folder. Nothing is written.
         """
@@ -338,7 +342,11 @@ class MultiTaskModel(TaskTrainer):
                 "`save_to_preset` bank and tasks apart, `save_task` one task, `export` what runs without Keras. "
                 f"Received: filepath={name!r}"
             )
-        super().save(filepath, overwrite=overwrite, zipped=zipped, **kwargs)
+        in_place = (
+            zipped is False or "://" in name or (not overwrite and os.path.exists(name))
+        )  # Keras asks for the last
+        with contextlib.nullcontext(filepath) if in_place else whole_file(name) as written:
+            super().save(written, overwrite=overwrite, zipped=zipped, **kwargs)
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
         for name, variable in self._named_variables().items():
@@ -349,7 +357,7 @@ class MultiTaskModel(TaskTrainer):
         assign_named(variables, {name: store[name] for name in store.keys()}, "the file")  # noqa: SIM118
 
     def _named_variables(self) -> dict[str, keras.Variable]:
-        layers = [layer for model in self._layers for layer in model.layers]
+        layers = [layer for model in self._held.layers for layer in model.layers]
         return {name.replace("/", "."): variable for name, variable in named_variables(layers).items()}
 
     def get_config(self) -> dict[str, Any]:
@@ -405,4 +413,10 @@ class _Held:
         self.decoders: dict[str, Callable[..., keras.KerasTensor]] = {}
         # {names of tasks: their branches as one model}, where they share an encoder that trains
         self.joint: dict[tuple[str, ...], keras.Model] = {}
-        self.trainable: set[str] = set()
+        self.trainable: set[str] = set()  # names of tasks
+        self.thawed = True  # what the user set as `model.trainable`
+
+    @property
+    def layers(self) -> list[keras.Model]:
+        """The bank's template and the branches."""
+        return [self.bank.template, *self.branches.values()]

@@ -221,7 +221,8 @@ def scope_of(strategy: "tf.distribute.Strategy | None") -> contextlib.AbstractCo
         return contextlib.nullcontext()
     import tensorflow as tf
 
-    return contextlib.nullcontext() if tf.distribute.has_strategy() else strategy.scope()
+    entered = tf.distribute.has_strategy() or strategy is tf.distribute.get_strategy()  # the latter: the default one
+    return contextlib.nullcontext() if entered else strategy.scope()
 
 
 def sum_over_replicas(tensors: Tensor | list[Tensor | None]) -> Any:

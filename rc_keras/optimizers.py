@@ -5,6 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
+from rc_keras.keras_internals import slot_index
 from rc_keras.keras_types import Tensor
 
 
@@ -61,7 +62,7 @@ class SGD(keras.optimizers.SGD):
         if self.l2:
             step = step + self.l2 * variable
         if self.momentum:
-            velocity = self.momentums[self._get_variable_index(variable)]
+            velocity = self.momentums[slot_index(self, variable)]
             self.assign(velocity, self.momentum * velocity + step)
             step = step + self.momentum * velocity if self.nesterov else velocity
         self.assign_sub(variable, learning_rate * step)

@@ -7,6 +7,7 @@ import keras
 from keras import ops
 
 from rc_keras import ops as rc_ops
+from rc_keras.keras_internals import HookedModel
 from rc_keras.keras_types import Tensor
 from rc_keras.label_keys import labelled
 from rc_keras.per_task_optimizer import JOINT
@@ -17,7 +18,7 @@ _Groups: TypeAlias = Sequence[Sequence[keras.Variable]]
 _State: TypeAlias = Sequence[Sequence[Tensor]]  # the values of groups of variables, as JAX hands them through a step
 
 
-class TaskSteps(keras.Model):
+class TaskSteps(HookedModel):
     """`train_step` and `test_step` for labels `{task: labels}`; what they need is made by `TaskTrainer`."""
 
     optimizer: Any
@@ -243,7 +244,7 @@ class TaskSteps(keras.Model):
     def _finish(self, names: Sequence[str], images: Tensor, losses: Sequence[Tensor]) -> Logs:
         """Takes in the losses that count in the sum, and answers the logs."""
         if losses:
-            self._loss_tracker.update_state(sum(losses), sample_weight=ops.shape(images)[0])
+            self.loss_tracker.update_state(sum(losses), sample_weight=ops.shape(images)[0])
         return self._logs(names)
 
     def _logs(self, names: Sequence[str]) -> Logs:
@@ -256,7 +257,7 @@ class TaskSteps(keras.Model):
         """The logs of tasks; `loss` where one of them counts in it."""
         _, summed = self._training.selection or (self.tasks, self.tasks)
         counted = any(name in summed for name in names)
-        results = {self._loss_tracker.name: self._loss_tracker.result()} if counted else {}
+        results = {self.loss_tracker.name: self.loss_tracker.result()} if counted else {}
         for name in names:
             results |= self._training.measures[name].results()
         return results

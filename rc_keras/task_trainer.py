@@ -12,6 +12,7 @@ import numpy as np
 from rc_keras import first_batch, label_keys, named_measures
 from rc_keras import ops as rc_ops
 from rc_keras.first_batch import FirstBatch
+from rc_keras.keras_internals import FROM_FIT
 from rc_keras.keras_types import Tensor
 from rc_keras.non_finite_loss import StopAtNonFiniteLoss
 from rc_keras.per_task_optimizer import JOINT, PerTaskOptimizer
@@ -163,10 +164,10 @@ class TaskTrainer(TaskSteps):
         arguments = inspect.signature(keras.Model.evaluate).bind(self, x, y, *args, **kwargs).arguments
         arguments.update(arguments.pop("kwargs", {}))
         del arguments["self"]
-        if arguments.get("_use_cached_eval_dataset"):
+        if arguments.get(FROM_FIT):
             return super().evaluate(**arguments)
         look = self._look(arguments, self._note_measured)
-        self._assert_compile_called("evaluate")
+        self._check_compiled("evaluate")
         self._make_measures()
         with self._measuring(None), _own_errors([look]):
             results = super().evaluate(**arguments)
@@ -262,9 +263,13 @@ class TaskTrainer(TaskSteps):
         finally:
             self._training.selection = before
 
+    def _check_compiled(self, method: str) -> None:
+        if not self.compiled:
+            raise ValueError(f"`compile` must be called before `{method}`. Received: a model that is not compiled")
+
     def _prepare(self, names: list[str]) -> None:
         """Makes the optimizer states and the metrics that a step with these tasks needs."""
-        self._assert_compile_called("fit")
+        self._check_compiled("fit")
         if not self.trainable:
             raise ValueError("`model.trainable` must be True to train. Received: trainable=False")
         names = names or self.trainable_tasks
@@ -278,12 +283,8 @@ class TaskTrainer(TaskSteps):
         self._training.trained = names
         self._make_measures()
 
-    def _symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """Keras's hook before the first step: all is built by now, but the metrics of `test_on_batch`."""
-        self._make_measures()
-
-    def _maybe_symbolic_build(self, iterator: Any = None, data_batch: Any = None) -> None:
-        """As above; Keras 3.15's own fails with several workers (keras#20585). This can go when that is fixed."""
+    def before_first_step(self) -> None:
+        """All is built by now, but the metrics of `test_on_batch`."""
         self._make_measures()
 
     def make_train_function(self, force: bool = False) -> Callable[[Iterator[Any]], Logs]:
@@ -329,7 +330,7 @@ class TaskTrainer(TaskSteps):
 
     def _scope(self) -> contextlib.AbstractContextManager[Any]:
         """The `tf.distribute` strategy the model was made under, for what is made later."""
-        return rc_ops.scope_of(getattr(self, "_distribute_strategy", None))
+        return rc_ops.scope_of(getattr(self, "distribute_strategy", None))
 
     def _make_measures(self) -> None:
         """Makes the metrics of all tasks, so that no step or callback of `fit` adds any to the state of the model."""
@@ -383,15 +384,11 @@ class TaskTrainer(TaskSteps):
     def metrics(self) -> list[keras.metrics.Metric]:
         if not self.compiled:
             return []
-        return [self._loss_tracker, *(m for measures in self._training.measures.values() for m in measures.metrics)]
+        return [self.loss_tracker, *(m for measures in self._training.measures.values() for m in measures.metrics)]
 
     def get_metrics_result(self) -> Logs:
         """Results of all tasks; a metric of several numbers gives `<task>_<number>` for each."""
         return self._results(self._training.measures)
-
-    def _get_metrics_result_or_logs(self, logs: Logs) -> Logs:
-        """Keras's hook at the end of an epoch: the logs of its last step are those of all its steps."""
-        return logs
 
 
 @contextlib.contextmanager

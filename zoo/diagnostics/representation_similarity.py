@@ -12,6 +12,7 @@ from scipy.stats import rankdata
 
 from rc_keras import first_batch
 from rc_keras.graft import SEPARATOR
+from rc_keras.keras_internals import producer
 from rc_keras.model import MultiTaskModel
 from rc_keras.names import unknown_name
 
@@ -110,9 +111,7 @@ def _stage_layers(template: keras.Model, stages: Sequence[str] | None) -> dict[s
     """`{stage: name of its last layer}`."""
     outputs = _outputs(template, "")[1]
     if stages is None:
-        seen_by_decoders = {
-            name: template.output[name]._keras_history.operation for name in ("low_level", "high_level")
-        }
+        seen_by_decoders = {name: producer(template.output[name]) for name in ("low_level", "high_level")}
         return _resnet_stages(outputs) or {name: layer.name for name, layer in seen_by_decoders.items()}
     if isinstance(stages, str) or not stages:
         raise ValueError(f"`stages` must be names of layers, at least one. Received: stages={stages!r}")
