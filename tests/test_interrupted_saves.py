@@ -2,6 +2,7 @@
 
 import json
 import os
+import zipfile
 
 import keras
 import numpy as np
@@ -68,6 +69,18 @@ def test_packs_and_banks(name, save, old, new, box, tmp_path):
     before, after = (box / name).read_bytes(), (tmp_path / name).read_bytes()
     found = outcomes(lambda: save(other, box / name), box, tmp_path, lambda state: (state / name).read_bytes())
     assert_old_then_new(found, before, after)
+
+
+def test_whole_models(old, new, box, tmp_path):
+    def read(state):
+        with zipfile.ZipFile(state / "model.keras") as archive:
+            assert archive.testzip() is None
+            return [task["config"]["name"] for task in json.loads(archive.read("config.json"))["config"]["tasks"]]
+
+    old.save(box / "model.keras")
+    found = outcomes(lambda: new.save(box / "model.keras"), box, tmp_path, read)
+    assert_old_then_new(found, old.tasks, new.tasks)
+    assert list(box.iterdir()) == [box / "model.keras"]
 
 
 def test_checkpoints_of_a_run(old, box, tmp_path):
