@@ -111,6 +111,20 @@ def test_every_linear_layer_takes_in_a_norm():
     assert layers_of(folded, keras.layers.BatchNormalization) == []
 
 
+def test_a_bank_convolution_with_groups_is_never_merged():
+    """Its product with a modulator, which mixes all channels, is no convolution with groups."""
+    layers = keras.layers
+    image = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, 3, strides=4, padding="same")(layers.Rescaling(1 / 127.5, -1.0)(image))
+    x = layers.BatchNormalization()(layers.Conv2D(12, 3, padding="same", groups=4, name="grouped")(x))
+    branch = model_of(keras.Model(image, x), image_shape=(32, 32, 3)).branch("semseg")
+    assert layers_of(branch, BankConv2D)[-1] == "grouped"
+    for merged in (False, True):
+        folded = fold(branch, {}, merged=merged)
+        assert_same_function(branch, folded)
+        assert [layer.groups for layer in folded.layers if layer.name == "grouped"] == [4]
+
+
 def test_mixed_precision_folds_to_float32():
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")

@@ -1,6 +1,7 @@
 """Reading weight files of any origin, and loading them by name: all or nothing."""
 
 import collections
+import copy
 import os
 import pickle
 import sys
@@ -130,6 +131,23 @@ def test_wrapped_state_dicts_are_unwrapped(torch, tmp_path, wrap, prefix):
     assert {name: value.tolist() for name, value in found.items()} == {"a.w": [1.0], "b": [2.0]}
 
 
+def test_only_a_prefix_of_all_names_is_removed(torch, tmp_path):
+    state = {"module.w": torch.tensor([1.0]), "modules": torch.tensor([2.0])}
+    torch.save(state, tmp_path / "x.pth")
+    assert list(read_tensors(tmp_path / "x.pth")) == ["module.w", "modules"]
+
+
+def test_entries_that_lie_on_each_other_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "x.pth", "w") as archive:
+        archive.writestr("archive/data.pkl", _pickled_tensor())
+        archive.writestr("archive/data/0", bytes(4000))
+        again = copy.copy(archive.infolist()[-1])
+        again.filename = "archive/data/1"
+        archive.filelist.append(again)
+    with pytest.raises(ValueError, match="the entries are larger than the file"):
+        read_tensors(tmp_path / "x.pth")
+
+
 def test_state_dict_of_a_module_is_read(torch, tmp_path):
     module = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.BatchNorm2d(4))
     torch.save(module.state_dict(), tmp_path / "module.pth")
@@ -235,6 +253,9 @@ def test_tensors_must_lie_in_their_storage(tmp_path, changes, message):
 
 
 def test_huge_numbers_in_a_pickle_take_no_memory(tmp_path):
+    _zip_with_pickle(tmp_path / "text.pth", b"Np1000\n.")
+    with pytest.raises(ValueError, match="numbers one of its objects 1000"):
+        read_tensors(tmp_path / "text.pth")
     # The unpickler would make a memo table of 32 GB.
     _zip_with_pickle(tmp_path / "memo.pth", b"Nr\xff\xff\xff\xff.")
     with pytest.raises(ValueError, match="numbers one of its objects 4294967295"):
@@ -359,6 +380,12 @@ def test_npz_bombs_are_refused(tmp_path):
         read_tensors(tmp_path / "x.npz")
 
 
+def test_small_arrays_may_be_compressed_well(tmp_path):
+    np.savez_compressed(tmp_path / "x.npz", w=np.zeros(2**18, "float32"))
+    assert (tmp_path / "x.npz").stat().st_size < 2**18 / 16
+    np.testing.assert_array_equal(read_tensors(tmp_path / "x.npz")["w"], np.zeros(2**18))
+
+
 def test_npz_strings_are_refused(tmp_path):
     np.savez(tmp_path / "x.npz", w=np.array(["a"]), v=np.zeros(1))
     with pytest.raises(ValueError, match=r"not arrays of numbers: \['w'\]"):
@@ -465,6 +492,13 @@ def test_a_classifier_is_dropped_where_there_is_none(tmp_path, rng, style):
     _write(tmp_path / "x.npz", style(source))
     load_weights(target, tmp_path / "x.npz")
     _assert_same(_values(target), _values(source)[:-2])
+
+
+def test_what_is_left_of_a_classifier_that_is_there_is_refused(tmp_path):
+    target = resnet(**TINY, classes=5)
+    _write(tmp_path / "x.npz", {**_torch_style(target), "fc.scale": np.ones(5)})
+    with pytest.raises(ValueError, match=r"Superfluous \(1\): fc\.scale"):
+        load_weights(target, tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("style", [_keras_style, _torch_style])

@@ -162,6 +162,14 @@ def test_floats_of_any_kind_load(tmp_path, dtype):
     _assert_holds(model, tensors)
 
 
+def test_infinite_values_of_a_file_load_as_they_are(tmp_path):
+    model, tensors = _two_layers(), _tensors()
+    tensors["second/bias"][:] = np.inf, np.nan
+    np.savez(tmp_path / "x.npz", **tensors)
+    load_weights(model, tmp_path / "x.npz")
+    _assert_holds(model, tensors)
+
+
 def test_strided_arrays_load(tmp_path):
     model, tensors = _two_layers(), _tensors()
     np.savez(tmp_path / "x.npz", **{name: np.asfortranarray(value) for name, value in tensors.items()})

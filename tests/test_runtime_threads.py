@@ -142,6 +142,13 @@ def test_a_network_closed_under_its_threads_says_so(open_network, hasty_threads)
         assert_expected(answers, {("depth", 0): expected})
 
 
+def test_a_run_that_a_close_overtakes_opens_nothing(open_network):
+    network = open_network()
+    network.close()
+    with pytest.raises(RuntimeError, match="The network is closed"):  # past the check at the beginning of `run`
+        network._answers(IMAGES[:1].astype("float32"), "depth")
+
+
 def test_a_file_is_opened_in_several_threads_at_once(paths, tmp_path, hasty_threads):
     """Whether its packed weights are missing, there, or damaged."""
     path = paths["CompiledModel"]

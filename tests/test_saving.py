@@ -22,6 +22,7 @@ from tiny import (
 
 import rc_keras
 from rc_keras import safetensors_file, task_pack
+from rc_keras.named_weights import named_variables
 
 UNIQUE_BYTES = 0.02  # of the unique weights, for a file that holds little else
 
@@ -259,6 +260,17 @@ def test_damaged_metadata_is_refused(tmp_path):
     _with_metadata(tmp_path / "semseg.rctask", task=task)
     with pytest.raises(ValueError, match="is damaged"):
         model.load_task(tmp_path / "semseg.rctask", overwrite=True)
+
+
+def test_weights_of_one_name_in_a_layer_are_numbered():
+    """These names stand in files."""
+    attention = keras.layers.MultiHeadAttention(1, 2, use_bias=False, name="attention")
+    attention.build((None, 4, 2), (None, 4, 2))
+    dense = keras.layers.Dense(2, name="task__dense")
+    dense.build((None, 2))
+    numbered = ["attention/kernel", "attention/kernel_1", "attention/kernel_2", "attention/kernel_3"]
+    names = named_variables([attention, dense, attention], strip="task__")
+    assert list(names) == [*numbered, "dense/kernel", "dense/bias"]
 
 
 def test_weights_out_of_reach_leave_the_model_as_it_was(tmp_path):
