@@ -50,7 +50,7 @@ class NamedMetric(keras.metrics.Metric):
     def reset_state(self) -> None:
         self.metric.reset_state()
 
-    def result(self) -> Any:
+    def result(self) -> Tensor | dict[str, Tensor]:
         return self.metric.result()
 
 

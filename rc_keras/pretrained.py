@@ -4,6 +4,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Container, Iterator, Mapping
+from typing import Any
 
 import h5py
 import keras
@@ -14,7 +15,7 @@ from rc_keras.named_weights import array_for
 from rc_keras.tensor_files import keras_datasets, read_tensors
 
 # Torchvision's IMAGENET1K_V1, in the newer of its two files each, which is in torch's zip format.
-IMAGENET_WEIGHTS = {
+IMAGENET_WEIGHTS: dict[str, dict[str, Any]] = {
     "resnet18": {
         "url": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
         "sha256_prefix": "f37072fd",
@@ -229,7 +230,7 @@ def _fitting_values(
     return fitting
 
 
-def _download(name):
+def _download(name: str) -> str:
     if name not in IMAGENET_WEIGHTS:
         raise ValueError(
             f"There are ImageNet weights for backbones named {sorted(IMAGENET_WEIGHTS)}; load "

@@ -58,7 +58,12 @@ class TaskSteps(HookedModel):
         return self._test(*args)
 
     def compute_loss(
-        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Tensor | dict[str, Tensor] | None = None,
+        training: bool = True,
     ) -> Tensor:
         """The loss of a batch, for a `train_step` or `test_step` of one's own, on TensorFlow and torch.
 
@@ -101,7 +106,11 @@ class TaskSteps(HookedModel):
         return total
 
     def compute_metrics(
-        self, x: Any, y: dict[str, Tensor], y_pred: dict[str, Tensor], sample_weight: Any = None
+        self,
+        x: Any,
+        y: dict[str, Tensor],
+        y_pred: dict[str, Tensor],
+        sample_weight: Tensor | dict[str, Tensor] | None = None,
     ) -> Logs:
         """Takes a batch into the tasks' metrics; returns the logs. For a step of one's own, see `compute_loss`."""
         names = labelled(y, [name for name in self.tasks if name in y_pred])
@@ -149,7 +158,11 @@ class TaskSteps(HookedModel):
         return self._finish(names, images, losses)
 
     def _train_jointly(
-        self, names: Sequence[str], images: Tensor, labels: Mapping[str, Tensor], sample_weight: Any
+        self,
+        names: Sequence[str],
+        images: Tensor,
+        labels: Mapping[str, Tensor],
+        sample_weight: Tensor | dict[str, Tensor] | None,
     ) -> Logs:
         """One step on all tasks at once: what they share moves by the sum of their gradients."""
         branch, joint = self.joint_branch(names), self.jointly_trained
@@ -201,7 +214,7 @@ class TaskSteps(HookedModel):
         summed: Sequence[str],
         images: Tensor,
         labels: Mapping[str, Tensor],
-        sample_weight: Any,
+        sample_weight: Tensor | dict[str, Tensor] | None,
     ) -> Logs:
         """The losses and metrics of all tasks at once."""
         predictions = self.joint_branch(names)(images, training=False)

@@ -57,7 +57,7 @@ def check_readable(path: str | os.PathLike[str]) -> None:
         pass
 
 
-def keras_datasets(file):
+def keras_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     """Finds the weights in an open `.weights.h5` file by the names of their layers.
 
     Keras numbers layers within their class (`conv2d_3`) and keeps their names aside; the answer
@@ -80,7 +80,7 @@ def keras_datasets(file):
     datasets = {}
     visited = set()
 
-    def visit(group, key, named):
+    def visit(group: h5py.Group, key: tuple[str, ...], named: bool) -> None:
         address = h5py.h5o.get_info(group.id).addr
         if address in visited:
             raise ValueError(f"group '{group.name}' is linked twice")
@@ -103,7 +103,7 @@ def keras_datasets(file):
     return datasets
 
 
-def _own_member(group, name):
+def _own_member(group: h5py.Group, name: str) -> h5py.Group | h5py.Dataset:
     """Answers a member of an HDF5 group, but not through links, which may lead to other files."""
     if not isinstance(group.get(name, getlink=True), h5py.HardLink):
         raise ValueError(f"'{name}' in group '{group.name}' is a link")
@@ -120,7 +120,7 @@ def _own_member(group, name):
     return member
 
 
-def _layer_name(group):
+def _layer_name(group: h5py.Group) -> str:
     name = _own_member(group, "vars").attrs.get("name") if "vars" in group else None
     if not isinstance(name, str):
         raise ValueError(

@@ -6,7 +6,8 @@ import os
 import pickle
 import pickletools
 import zipfile
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -73,21 +74,21 @@ class _Storage(NamedTuple):
 class _Tensor(NamedTuple):
     storage: _Storage
     offset: int
-    shape: tuple
-    strides: tuple
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
 
 
 class _Dict(dict):
     """A dictionary that drops the attributes (`_metadata`) torch pickles with a state dict."""
 
-    def __setstate__(self, state):
+    def __setstate__(self, state: object) -> None:
         pass
 
 
 class _StateDictUnpickler(pickle.Unpickler):
     """Answers descriptions of tensors; no byte of them is read here."""
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> Any:
         if module == "torch" and name in _STORAGE_DTYPES:
             return name
         # New functions at every call: a pickle can set attributes of what it is given.
@@ -106,30 +107,30 @@ class _StateDictUnpickler(pickle.Unpickler):
             f"{_RESAVE}"
         )
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: Any) -> _Storage:
         kind, storage_type, key, _, numel = pid
         if kind != "storage" or storage_type not in _STORAGE_DTYPES or not isinstance(key, str):
             raise ValueError("a tensor has an unknown kind of storage")
         return _Storage(key, storage_type, _natural(numel))
 
 
-def _rebuild_tensor(storage, offset, shape, strides):
+def _rebuild_tensor(storage: object, offset: object, shape: Sequence[object], strides: Sequence[object]) -> _Tensor:
     if not isinstance(storage, _Storage) or len(shape) != len(strides):
         raise ValueError("a tensor has no storage, or not one stride for each dimension")
     return _Tensor(storage, _natural(offset), _naturals(shape), _naturals(strides))
 
 
-def _natural(value):
+def _natural(value: object) -> int:
     if not isinstance(value, int) or value < 0:
         raise ValueError("a size, offset or stride is not a natural number")
     return value
 
 
-def _naturals(values):
+def _naturals(values: Iterable[object]) -> tuple[int, ...]:
     return tuple(_natural(value) for value in values)
 
 
-def _read_archive(archive):
+def _read_archive(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
     _check_entries(archive)
     roots = [name[: -len("data.pkl")] for name in archive.namelist() if name.endswith("/data.pkl")]
     if len(roots) != 1:
@@ -140,7 +141,7 @@ def _read_archive(archive):
     pickled = archive.read(f"{root}data.pkl")
     _check_sizes(pickled)
     entries = _unwrap(_StateDictUnpickler(io.BytesIO(pickled)).load())
-    storages = {}
+    storages: dict[_Storage, np.ndarray] = {}
     arrays = {}
     for name, tensor in entries.items():
         storage = tensor.storage
@@ -150,8 +151,9 @@ def _read_archive(archive):
     return arrays
 
 
-def _check_entries(archive):
+def _check_entries(archive: zipfile.ZipFile) -> None:
     entries = archive.infolist()
+    assert archive.filename is not None  # as of every archive opened by its path
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise _Refused(f"its entries are compressed, which torch never does. Re-save it with torch: {_RESAVE}")
     if sum(entry.file_size for entry in entries) > os.path.getsize(archive.filename):
@@ -160,15 +162,15 @@ def _check_entries(archive):
         raise ValueError("two entries have the same name")
 
 
-def _check_sizes(pickled):
+def _check_sizes(pickled: bytes) -> None:
     """Reads the pickle's instructions without obeying them, which checks all lengths they state."""
     for opcode, argument, _ in pickletools.genops(pickled):
         # The unpickler makes a table as long as the highest index.
-        if opcode.name.endswith("PUT") and argument > len(pickled):
+        if opcode.name.endswith("PUT") and isinstance(argument, int) and argument > len(pickled):
             raise ValueError(f"the pickle numbers one of its objects {argument}")
 
 
-def _unwrap(content):
+def _unwrap(content: Any) -> dict[str, _Tensor]:
     for key in _WRAPPERS:
         if isinstance(content, dict) and isinstance(content.get(key), dict):
             content = content[key]
@@ -184,7 +186,7 @@ def _unwrap(content):
     return {name.removeprefix(prefix): tensor for name, tensor in content.items()}
 
 
-def _read_storage(archive, root, storage):
+def _read_storage(archive: zipfile.ZipFile, root: str, storage: _Storage) -> np.ndarray:
     data = archive.read(f"{root}data/{storage.key}")
     name = _STORAGE_DTYPES[storage.kind]
     dtype = np.dtype("<u2" if name == "bfloat16" else name)
@@ -200,7 +202,7 @@ def _read_storage(archive, root, storage):
     return values
 
 
-def _view(name, values, tensor):
+def _view(name: str, values: np.ndarray, tensor: _Tensor) -> np.ndarray:
     numel = math.prod(tensor.shape)
     if numel == 0:
         return np.empty(tensor.shape, values.dtype)

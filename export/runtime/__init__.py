@@ -1,14 +1,18 @@
 """Exported files, run with the settings that keep the shared bank shared in memory."""
 
+import os
 import pathlib
+from collections.abc import Callable
+from typing import Any
 
+from rc_keras.export.runtime.network import Network
 from rc_keras.names import unknown_name
 from rc_keras.whole_folder import recover
 
 RUNTIMES = ("litert", "onnx", "saved_model")
 
 
-def load(path, runtime=None, threads=None, **options):
+def load(path: str | os.PathLike, runtime: str | None = None, threads: int | None = None, **options: Any) -> Network:
     """Opens an exported file.
 
     Example:
@@ -38,18 +42,25 @@ def load(path, runtime=None, threads=None, **options):
         raise FileNotFoundError(f"`path` must be an exported file or folder. Received: path={str(path)!r}, not there")
     if runtime is None:
         runtime = _recognize(path)
+    network: Callable[..., Network]
     if runtime == "litert":
-        from rc_keras.export.runtime.litert import LiteRTNetwork as Network
+        from rc_keras.export.runtime.litert import LiteRTNetwork
+
+        network = LiteRTNetwork
     elif runtime == "onnx":
-        from rc_keras.export.runtime.onnx import ONNXNetwork as Network
+        from rc_keras.export.runtime.onnx import ONNXNetwork
+
+        network = ONNXNetwork
     elif runtime == "saved_model":
-        from rc_keras.export.runtime.saved_model import SavedModelNetwork as Network
+        from rc_keras.export.runtime.saved_model import SavedModelNetwork
+
+        network = SavedModelNetwork
     else:
         raise unknown_name("runtime", runtime, RUNTIMES)
-    return Network(path, threads=threads, **options)
+    return network(path, threads=threads, **options)
 
 
-def _recognize(path):
+def _recognize(path: pathlib.Path) -> str:
     if path.is_file() and path.suffix == ".tflite":
         return "litert"
     if (path / "saved_model.pb").exists():

@@ -3,6 +3,8 @@
 import importlib.metadata
 import os
 import tempfile
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -10,6 +12,9 @@ from rc_keras.export.file_digest import sha256
 from rc_keras.export.runtime.network import Network
 from rc_keras.export.runtime.weight_cache import open_with_cache
 from rc_keras.export.tflite_file import TFLiteFile
+
+if TYPE_CHECKING:
+    from ai_edge_litert.compiled_model import CompiledModel
 
 # Bits of XNNPACK's delegate in LiteRT: its defaults (signed and unsigned integers, dynamic fully connected layers), and
 # indirection buffers that are made for a run and not kept for every task: 50 MB less for five tasks at 256 x 256.
@@ -46,16 +51,18 @@ class LiteRTNetwork(Network):
         OSError: if `cache_dir` is given and cannot be written.
     """
 
-    def __init__(self, path, threads=None, cache_dir=None):
+    def __init__(
+        self, path: str | os.PathLike, threads: int | None = None, cache_dir: str | os.PathLike | None = None
+    ) -> None:
         if threads is not None and not (isinstance(threads, int) and threads > 0):
             raise ValueError(f"`threads` must be a positive integer, or None. Received: threads={threads!r}")
         path = os.fspath(path)
-        file = _read(path)
-        super().__init__(file.metadata)
-        del file  # which holds all of it in memory
+        super().__init__(_read_metadata(path))
         model = None if None in self._image_shape else _open_compiled(path, threads, cache_dir)
         self.runtime = "Interpreter" if model is None else "CompiledModel"
-        self._run = _Interpreted(path, threads) if model is None else _Compiled(model)
+        self._run: Callable[[str, np.ndarray], np.ndarray] | None = (
+            _Interpreted(path, threads) if model is None else _Compiled(model)
+        )
 
     def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
         return np.concatenate([self._answer(images[i : i + 1], task) for i in range(len(images))])
@@ -64,14 +71,15 @@ class LiteRTNetwork(Network):
         # A task has one set of activations. `CompiledModel` keeps other threads of Python waiting anyway.
         with self._lock:
             self._check_open()
+            assert self._run is not None  # while it is open
             return self._run(task, image)
 
     def _free(self) -> None:
         self._run = None
 
 
-def _read(path):
-    """The file, if it is one of ours and whole."""
+def _read_metadata(path: str) -> dict[str, Any]:
+    """What a file says about itself, if it is one of ours and whole."""
     try:
         file = TFLiteFile(path)
     except ImportError as error:
@@ -86,17 +94,17 @@ def _read(path):
             f"`path` must be a file as rc_keras.export.litert wrote it. Received: path={path!r}, which is damaged, or "
             "was changed"
         )
-    return file
+    return file.metadata
 
 
-def _open_compiled(path, threads, cache_dir):
+def _open_compiled(path: str, threads: int | None, cache_dir: str | os.PathLike | None) -> "CompiledModel | None":
     """The `CompiledModel` of the file, or `None` where there cannot be one."""
     try:
         from ai_edge_litert.compiled_model import CompiledModel, CpuOptions, Options
     except ImportError:
         return None
 
-    def open_model(weights):
+    def open_model(weights: str) -> "CompiledModel":
         options = CpuOptions(num_threads=threads or 0, xnnpack_flags=_FLAGS, xnnpack_weight_cache_path=weights)
         return CompiledModel.from_file(path, options=Options(cpu_options=options))
 
@@ -114,7 +122,7 @@ def _open_compiled(path, threads, cache_dir):
         return None
 
 
-def _user_cache():
+def _user_cache() -> str:
     root = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
     return os.path.join(root, "rc_keras", "litert")
 
@@ -122,11 +130,11 @@ def _user_cache():
 class _Compiled:
     """Runs tasks of a `CompiledModel`, in buffers that are kept."""
 
-    def __init__(self, model):
+    def __init__(self, model: "CompiledModel") -> None:
         self._model = model
-        self._buffers = {}
+        self._buffers: dict[str, tuple[list[Any], list[Any]]] = {}  # of the inputs and the outputs
 
-    def __call__(self, task, frame):
+    def __call__(self, task: str, frame: np.ndarray) -> np.ndarray:
         index = self._model.get_signature_index(task)
         if task not in self._buffers:
             self._buffers[task] = self._model.create_input_buffers(index), self._model.create_output_buffers(index)
@@ -140,13 +148,13 @@ class _Compiled:
 class _Interpreted:
     """Runs tasks in an `Interpreter`."""
 
-    def __init__(self, path, threads):
+    def __init__(self, path: str, threads: int | None) -> None:
         from ai_edge_litert.interpreter import Interpreter
 
         self._interpreter = Interpreter(model_path=path, num_threads=threads)
-        self._runners = {}
+        self._runners: dict[str, Callable[..., dict[str, np.ndarray]]] = {}
 
-    def __call__(self, task, frame):
+    def __call__(self, task: str, frame: np.ndarray) -> np.ndarray:
         if task not in self._runners:
             self._runners[task] = self._interpreter.get_signature_runner(task)
         return self._runners[task](image=frame)[task]

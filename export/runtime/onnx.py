@@ -1,7 +1,9 @@
 """Folders of ONNX files, run in onnxruntime."""
 
 import os
-from typing import Any
+from collections.abc import Iterable
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +13,9 @@ from rc_keras.export.onnx_folder import COMMON, graph_file, read_metadata
 from rc_keras.export.runtime.network import Network
 from rc_keras.names import unknown_name
 from rc_keras.whole_folder import read_whole
+
+if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
 
 PREFERENCES = ("memory", "speed")
 
@@ -38,7 +43,13 @@ class ONNXNetwork(Network):
         ValueError: if a file is missing, damaged or exchanged, or an argument is not as described.
     """
 
-    def __init__(self, path, threads=None, provider="CPUExecutionProvider", prefer="memory"):
+    def __init__(
+        self,
+        path: str | os.PathLike,
+        threads: int | None = None,
+        provider: str | Iterable[str] = "CPUExecutionProvider",
+        prefer: str = "memory",
+    ) -> None:
         runtime = _import_onnxruntime()
         if prefer not in PREFERENCES:
             raise unknown_name("prefer", prefer, PREFERENCES)
@@ -60,7 +71,7 @@ class ONNXNetwork(Network):
             self._options.graph_optimization_level = levels.ORT_ENABLE_ALL
         self._folder = os.path.abspath(os.fspath(path))
         super().__init__(read_whole(self._folder, lambda: _check_files(self._folder)))
-        self._sessions = {}
+        self._sessions: dict[str, InferenceSession] = {}
 
     def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
         session = self._session(task)
@@ -75,7 +86,7 @@ class ONNXNetwork(Network):
     def _free(self) -> None:
         self._sessions.clear()
 
-    def _session(self, task: str) -> Any:
+    def _session(self, task: str) -> "InferenceSession":
         with self._lock:
             self._check_open()
             if task not in self._sessions:
@@ -85,7 +96,7 @@ class ONNXNetwork(Network):
             return self._sessions[task]
 
 
-def _import_onnxruntime():
+def _import_onnxruntime() -> ModuleType:
     try:
         import onnx  # noqa: F401, graphs are read with it
         import onnxruntime
@@ -94,7 +105,7 @@ def _import_onnxruntime():
     return onnxruntime
 
 
-def _check_files(folder):
+def _check_files(folder: str) -> dict[str, Any]:
     """The metadata of all tasks of a folder together, once all its weights are known to be what they were."""
     if not os.path.isdir(folder):
         raise ValueError(f"`path` must be a folder of ONNX files. Received: path={folder!r}")
@@ -109,7 +120,7 @@ def _check_files(folder):
         )
     if not tasks:
         raise ValueError(f"`path` must be a folder with .onnx files. Received: path={folder!r}, without")
-    digests = {}
+    digests: dict[str, str] = {}
     for task, data in tasks.items():
         for name, digest in data["files"].items():
             path = os.path.join(folder, name)

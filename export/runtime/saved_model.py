@@ -23,7 +23,7 @@ class SavedModelNetwork(Network):
         ValueError: if the folder is from elsewhere or damaged, or `threads` is given.
     """
 
-    def __init__(self, path, threads=None):
+    def __init__(self, path: str | os.PathLike, threads: int | None = None) -> None:
         if threads is not None:
             raise ValueError(
                 "`threads` must be None: `tf.config.threading.set_intra_op_parallelism_threads` sets them for the "
@@ -31,18 +31,20 @@ class SavedModelNetwork(Network):
             )
         import tensorflow as tf
 
+        path = os.fspath(path)
+
         def read() -> tuple[dict, Any]:
             for name, entry in (manifest.read(path) or {}).items():
                 manifest.check_file(os.path.join(path, *name.split("/")), entry)
             with open(os.path.join(path, METADATA), "rb") as file:
                 metadata = json.load(file)
-            return metadata, tf.saved_model.load(os.fspath(path)).signatures
+            return metadata, tf.saved_model.load(path).signatures
 
         try:
             metadata, self._signatures = read_whole(path, read)
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
-                f"`path` must be a folder that rc_keras.export.saved_model wrote. Received: path={str(path)!r}; {error}"
+                f"`path` must be a folder that rc_keras.export.saved_model wrote. Received: path={path!r}; {error}"
             ) from error
         super().__init__(metadata)
 

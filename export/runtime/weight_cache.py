@@ -45,5 +45,5 @@ def open_with_cache(open_model: Callable[[str], Any], folder: str | os.PathLike[
 _SUFFIX = ".xnnpack"
 
 
-def _name(key, path):
+def _name(key: str, path: str) -> str:
     return f"{key}.{sha256(path)[:16]}{_SUFFIX}"

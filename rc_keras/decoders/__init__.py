@@ -15,7 +15,7 @@ from rc_keras.names import unknown_name
 DECODERS = {"deeplabv3plus": DeepLabV3Plus}
 
 
-def get(decoder: Any) -> Callable[..., Any]:
+def get(decoder: Any) -> Callable[..., keras.KerasTensor]:
     """A decoder from its name, its serialized form, or itself.
 
     Args:
@@ -46,13 +46,13 @@ def get(decoder: Any) -> Callable[..., Any]:
     return decoder
 
 
-def _checked(decoder: Any) -> Callable[..., Any]:
+def _checked(decoder: Any) -> Callable[..., keras.KerasTensor]:
     if isinstance(decoder, type) or not callable(decoder):
         raise unknown_name("decoder", decoder, DECODERS)
     return decoder
 
 
-def _comes_back(decoder: Callable[..., Any]) -> bool:
+def _comes_back(decoder: Callable[..., keras.KerasTensor]) -> bool:
     """Whether Keras makes the same of a decoder's serialized form, without the user allowing it to run code."""
     serialize = keras.saving.serialize_keras_object
     with warnings.catch_warnings(action="ignore"):  # Keras's, about lambdas
@@ -61,7 +61,7 @@ def _comes_back(decoder: Callable[..., Any]) -> bool:
     return json.dumps(serialize(loaded)) == config and _origin(loaded) == _origin(decoder)
 
 
-def _origin(decoder: Callable[..., Any]) -> tuple[str, str]:
+def _origin(decoder: Callable[..., keras.KerasTensor]) -> tuple[str, str]:
     """Where a decoder is defined: functions go by their bare name in Keras, which others may have too."""
     definition = decoder if inspect.isfunction(decoder) else type(decoder)
     return definition.__module__, definition.__qualname__

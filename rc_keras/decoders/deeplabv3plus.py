@@ -1,5 +1,8 @@
 """The DeepLabv3+ decoder."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import keras
 
 from rc_keras.layers import BatchNormalization, Conv2D, ResizeTo
@@ -29,7 +32,7 @@ class DeepLabV3Plus:
         Raw predictions at the size of the image, `(batch, height, width, channels)`.
     """
 
-    def __init__(self, width=256, low_level_width=48, rates=(6, 12, 18)):
+    def __init__(self, width: int = 256, low_level_width: int = 48, rates: Sequence[int] = (6, 12, 18)) -> None:
         for name, value in (("width", width), ("low_level_width", low_level_width)):
             if not isinstance(value, int) or value < 1:
                 raise ValueError(f"`{name}` must be a positive integer. Received: {name}={value!r}")
@@ -39,11 +42,13 @@ class DeepLabV3Plus:
         self.low_level_width = low_level_width
         self.rates = tuple(rates)
 
-    def __call__(self, image, features, channels, prefix, seed):
-        def normal(name):
+    def __call__(
+        self, image: keras.KerasTensor, features: Mapping[str, keras.KerasTensor], channels: int, prefix: str, seed: int
+    ) -> keras.KerasTensor:
+        def normal(name: str) -> keras.initializers.RandomNormal:
             return keras.initializers.RandomNormal(stddev=0.01, seed=derive_seed(seed, prefix, name))
 
-        def conv(x, filters, size, name, rate=1):
+        def conv(x: keras.KerasTensor, filters: int, size: int, name: str, rate: int = 1) -> keras.KerasTensor:
             x = Conv2D(
                 filters,
                 size,
@@ -82,9 +87,9 @@ class DeepLabV3Plus:
         )(x)
         return ResizeTo(name=f"{prefix}head_resize")(x, image)
 
-    def get_config(self):
+    def get_config(self) -> dict[str, Any]:
         return {"width": self.width, "low_level_width": self.low_level_width, "rates": self.rates}
 
     @classmethod
-    def from_config(cls, config):
+    def from_config(cls, config: dict[str, Any]) -> "DeepLabV3Plus":
         return cls(**config)
