@@ -342,9 +342,8 @@ class MultiTaskModel(TaskTrainer):
                 "`save_to_preset` bank and tasks apart, `save_task` one task, `export` what runs without Keras. "
                 f"Received: filepath={name!r}"
             )
-        in_place = (
-            zipped is False or "://" in name or (not overwrite and os.path.exists(name))
-        )  # Keras asks for the last
+        asks_first = not overwrite and os.path.exists(name)  # Keras does
+        in_place = zipped is False or "://" in name or asks_first
         with contextlib.nullcontext(filepath) if in_place else whole_file(name) as written:
             super().save(written, overwrite=overwrite, zipped=zipped, **kwargs)
 
