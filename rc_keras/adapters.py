@@ -71,8 +71,7 @@ def make_adapters(method: Method, convolution: keras.layers.Conv2D) -> list[kera
         )
     elif method.adapter == "channel_modulation":
         layers.append(ChannelModulation(dtype=dtype, name=f"{name}_channel_modulation"))
-    elif method.adapter == "low_rank":
-        assert method.rank is not None  # as every method with this adapter has it
+    elif method.rank is not None:  # of low_rank
         start = keras.initializers.GlorotUniform(seed=0)  # each task draws its own
         layers.append(LowRankModulator(method.rank, start, dtype=dtype, name=f"{name}_low_rank"))
     if convolution.use_bias and method.adapter != "modulator":

@@ -7,7 +7,7 @@ import pickle
 import pickletools
 import zipfile
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 
@@ -153,10 +153,9 @@ def _read_archive(archive: zipfile.ZipFile) -> dict[str, np.ndarray]:
 
 def _check_entries(archive: zipfile.ZipFile) -> None:
     entries = archive.infolist()
-    assert archive.filename is not None  # as of every archive opened by its path
     if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
         raise _Refused(f"its entries are compressed, which torch never does. Re-save it with torch: {_RESAVE}")
-    if sum(entry.file_size for entry in entries) > os.path.getsize(archive.filename):
+    if sum(entry.file_size for entry in entries) > os.path.getsize(cast(str, archive.filename)):
         raise ValueError("the entries are larger than the file")
     if len({entry.filename for entry in entries}) != len(entries):
         raise ValueError("two entries have the same name")

@@ -60,7 +60,7 @@ class LiteRTNetwork(Network):
         super().__init__(_read_metadata(path))
         model = None if None in self._image_shape else _open_compiled(path, threads, cache_dir)
         self.runtime = "Interpreter" if model is None else "CompiledModel"
-        self._run: Callable[[str, np.ndarray], np.ndarray] | None = (
+        self._run: Callable[[str, np.ndarray], np.ndarray] = (
             _Interpreted(path, threads) if model is None else _Compiled(model)
         )
 
@@ -71,11 +71,10 @@ class LiteRTNetwork(Network):
         # A task has one set of activations. `CompiledModel` keeps other threads of Python waiting anyway.
         with self._lock:
             self._check_open()
-            assert self._run is not None  # while it is open
             return self._run(task, image)
 
     def _free(self) -> None:
-        self._run = None
+        vars(self).pop("_run", None)
 
 
 def _read_metadata(path: str) -> dict[str, Any]:

@@ -11,7 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import IO, Any, cast
 
 import numpy as np
 
@@ -37,8 +37,7 @@ class WorkerProcess:
     def counts(self, label: np.ndarray, probability: np.ndarray) -> np.ndarray:
         """`boundary_counts` of a uint8 label and a float64 map; waits for the process."""
         try:
-            stream, answers = self.process.stdin, self.process.stdout
-            assert stream is not None and answers is not None  # pipes
+            stream, answers = (cast(IO[bytes], pipe) for pipe in (self.process.stdin, self.process.stdout))
             stream.write(np.array(label.shape, dtype="int64").tobytes() + label.tobytes() + probability.tobytes())
             stream.flush()
             received = answers.read(len(self.thresholds) * 4 * 8)
@@ -75,10 +74,8 @@ def _load_counts() -> Callable[..., np.ndarray]:
     import importlib.util
 
     folder = os.path.dirname(os.path.abspath(__file__))
-    spec = importlib.util.spec_from_file_location(
-        "boundaries", os.path.join(folder, "__init__.py"), submodule_search_locations=[folder]
-    )
-    assert spec is not None and spec.loader is not None  # as always with a file
+    path = os.path.join(folder, "__init__.py")
+    spec: Any = importlib.util.spec_from_file_location("boundaries", path, submodule_search_locations=[folder])
     package = importlib.util.module_from_spec(spec)
     sys.modules["boundaries"] = package
     spec.loader.exec_module(package)
