@@ -1,0 +1,52 @@
+"""Parts of the LiteRT exporter on their own: shared vectors, recognized kernels, unit vectors."""
+
+import keras
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
+pytest.importorskip("flatbuffers")
+
+TOLERANCE = 1e-6  # of numbers of size 1: float32 divisions in another order
+
+
+def test_vectors_are_shared_if_type_and_bytes_are_the_same():
+    from rc_keras.export.tflite_packing import _SharingBuilder
+
+    builder = _SharingBuilder(64)
+    places = [builder.CreateNumpyVector(np.zeros(n, dtype)) for n, dtype in ((2, "int32"), (1, "int64"), (2, "int32"))]
+    assert places[0] == places[2] != places[1]
+    weights = [builder.CreateNumpyVector(np.zeros(8, "uint8")) for _ in range(2)]
+    assert weights[0] != weights[1]
+
+
+def test_a_stored_kernel_is_recognized_by_every_number():
+    from rc_keras.export.tflite_file import _Constant
+
+    kernel = np.random.default_rng(0).normal(size=(4, 3, 3, 2)).astype("float32")
+    scale = abs(kernel).max((1, 2, 3)) / 127
+    rounded = np.rint(kernel / scale[:, None, None, None]).astype("int8")
+    assert _Constant(0, rounded, scale).holds(kernel)
+    for step in (-1, 1):
+        wrong = rounded.copy()
+        wrong[2, 1, 0, 1] += step
+        assert not _Constant(0, wrong, scale).holds(kernel)
+    assert not _Constant(0, rounded, scale[::-1].copy()).holds(kernel)
+    for dtype in ("float32", "float16"):
+        stored = kernel.astype(dtype)
+        assert _Constant(0, stored, None).holds(kernel)
+        stored[3, 2, 2, 1] = np.nextafter(stored[3, 2, 2, 1], np.inf, dtype=dtype)
+        assert not _Constant(0, stored, None).holds(kernel)
+
+
+@pytest.mark.parametrize(("axis", "replaced"), [(-1, True), (1, False)])
+def test_only_vectors_along_the_channels_become_one_operator(axis, replaced):
+    from rc_keras.export.tflite_normalization import with_l2_normalization
+
+    image = keras.Input((4, 5, 3))
+    model = keras.Model(image, keras.layers.UnitNormalization(axis=axis, name="unit")(image))
+    copy = with_l2_normalization(model)
+    assert isinstance(copy.get_layer("unit"), keras.layers.UnitNormalization) != replaced
+    x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
+    expected = x / np.linalg.norm(x, axis=axis, keepdims=True)
+    np.testing.assert_allclose(copy(x), expected, rtol=0, atol=TOLERANCE)
