@@ -89,7 +89,8 @@ def main():
     out |= moving_statistics()
     out["predictions"] = np.array(model.predict(tiny_data(4, seed=1)[0], verbose=0, batch_size=4)["depth"])
     path = sys.argv[3]
-    STRATEGY.save_once(model.save, path.replace(".npz", ".keras"))
+    if STRATEGY.is_chief:
+        model.save(path.replace(".npz", ".keras"))
     STRATEGY.wait()
     rank = json.loads(os.environ["TF_CONFIG"])["task"]["index"] if "TF_CONFIG" in os.environ else 0
     np.savez(path.replace(".npz", f"-{rank}.npz"), **out)

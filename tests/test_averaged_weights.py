@@ -55,7 +55,14 @@ def fit(model, branches, images, labels, on_epoch):
 
 
 @pytest.mark.parametrize(
-    "optimizer, on_epoch", [("sgd", False), ("sgd", True), ("loss scale", True), ("several", True)]
+    "optimizer, on_epoch",
+    [
+        ("sgd", True),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in [("sgd", False), ("loss scale", True), ("several", True)]
+        ),
+    ],
 )
 def test_swaps_as_on_each_branch_alone(optimizer, on_epoch):
     images, labels = small_data(8)

@@ -193,11 +193,10 @@ def test_a_full_disk_keeps_the_last_checkpoint(finished, data, tmp_path, monkeyp
     (tmp_path / "checkpoints" / "step_00000009.keras").unlink()
     RECIPE.save(tmp_path / "recipe.json")
 
-    def full(self, path, **kwargs):
-        Path(path).write_bytes(b"half")
+    def full(self, store):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr("rc_keras.MultiTaskModel.save", full)
+    monkeypatch.setattr("rc_keras.MultiTaskModel.save_own_variables", full)
     with pytest.raises(OSError, match=r"disk is full. The last good one is .*step_00000006.keras"):
         run.train(RECIPE, data, tmp_path, STRATEGY, verbose=0)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000006.keras"]

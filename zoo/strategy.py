@@ -3,14 +3,12 @@
 import contextlib
 import json
 import os
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
 import keras
 
 from rc_keras.names import unknown_name
-from rc_keras.whole_files import whole_file
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -104,16 +102,6 @@ class Strategy:
 
             together = self._strategy.run(lambda: tf.distribute.get_replica_context().all_reduce("SUM", tf.ones(())))
             self._strategy.experimental_local_results(together)[0].numpy()
-
-    def save_once(self, save: Callable[[str], object], path: str | os.PathLike) -> None:
-        """Calls `save(path)` on the chief alone, whole or not at all.
-
-        Raises:
-            OSError: on the chief, if the file cannot be written.
-        """
-        if self.is_chief:
-            with whole_file(path) as temporary:
-                save(temporary)
 
 
 def _check_cluster(text: str | None) -> None:

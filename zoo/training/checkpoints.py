@@ -46,15 +46,16 @@ class Checkpoints:
         return self.folder / f"step_{step:08d}.keras"
 
     def save(self, model: MultiTaskModel, step: int) -> None:
-        """Writes a checkpoint and removes old ones.
+        """Writes a checkpoint and removes old ones, on the chief alone.
 
         Raises:
             OSError: if it cannot be written; says which one is the last good one. That one stays.
         """
-        if self._strategy.is_chief:
-            self._remove(self.steps()[: -self._keep])
+        if not self._strategy.is_chief:
+            return
+        self._remove(self.steps()[: -self._keep])
         try:
-            self._strategy.save_once(model.save, self.path(step))
+            model.save(self.path(step))
         except OSError as error:
             steps = self.steps()
             last = f"The last good one is `{self.path(steps[-1])}`" if steps else "There is no earlier one"
@@ -62,8 +63,7 @@ class Checkpoints:
             raise OSError(
                 error.errno, f"The checkpoint of step {step} could not be written: {reason}. {last}"
             ) from error
-        if self._strategy.is_chief:
-            self._remove(self.steps()[: -self._keep])
+        self._remove(self.steps()[: -self._keep])
 
     def load(self, step: int, tasks: Iterable[str], image_shape: Iterable[int | None]) -> MultiTaskModel:
         """Reads a checkpoint.

@@ -80,7 +80,8 @@ def _train(recipe: Recipe, data: Data, workdir: pathlib.Path, strategy: Strategy
     model, step = _model(recipe, data, checkpoints, strategy)
     if step < recipe.steps:
         _fit(model, step, recipe, data, workdir, checkpoints, strategy, verbose)
-    strategy.save_once(model.save, trained)
+    if strategy.is_chief:
+        model.save(trained)
     return trained
 
 
