@@ -100,7 +100,7 @@ class TaskSteps(HookedModel):
             everywhere = rc_ops.sum_over_replicas(ops.stop_gradient(loss))
             self._training.measures[name].update_loss(y_pred[name], everywhere)
         branches = [self.joint_branch(names)] if self.jointly_trained else [self.branch(name) for name in names]
-        total = self._weighted_sum(names, losses)
+        total = _weighted_sum(losses, self._weights(names))
         for branch in branches:
             total = self._with_regularization(total, branch)
         return total
@@ -170,10 +170,12 @@ class TaskSteps(HookedModel):
         variables = [v for group in groups.values() for v in group]
         scales = {name: self.optimizer.of(name, group).scale_loss(ops.ones(())) for name, group in groups.items()}
 
+        weights = self._weights(names)  # read here: on JAX the function below sees no variables but the branch's
+
         def forward() -> tuple[Tensor, tuple[dict[str, Tensor], list[Tensor], Tensor]]:
             predictions = branch(images, training=True)
             losses = [self._loss(name, labels, predictions[name], sample_weight) for name in names]
-            total = self._with_regularization(self._weighted_sum(names, losses), branch)
+            total = self._with_regularization(_weighted_sum(losses, weights), branch)
             return total * scales[JOINT], (predictions, losses, total)
 
         (predictions, losses, total), gradients = rc_ops.value_and_gradients(
@@ -222,7 +224,7 @@ class TaskSteps(HookedModel):
         totals = []
         summed = [name for name in names if name in summed]
         if summed:
-            total = self._weighted_sum(summed, [losses[name] for name in summed])
+            total = _weighted_sum([losses[name] for name in summed], self._weights(summed))
             totals = rc_ops.sum_over_replicas([self._with_regularization(total, self.joint_branch(summed))])
         for name, loss in zip(names, rc_ops.sum_over_replicas(list(losses.values())), strict=True):
             self._training.measures[name].update(labels[name], predictions[name], loss)
@@ -244,9 +246,8 @@ class TaskSteps(HookedModel):
         weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
         return self._training.measures[name].loss(labels[name], prediction, sample_weight=weight)
 
-    def _weighted_sum(self, names: Sequence[str], losses: Sequence[Tensor]) -> Tensor:
-        weights = [self._training.measures[name].current_weight() for name in names]
-        return sum(loss * weight for loss, weight in zip(losses, weights, strict=True))
+    def _weights(self, names: Sequence[str]) -> list[float | Tensor]:
+        return [self._training.measures[name].current_weight() for name in names]
 
     def _with_regularization(self, loss: Tensor, branch: keras.Model) -> Tensor:
         """What is differentiated: a weighted loss plus the regularization of a branch, a share of one replica."""
@@ -291,6 +292,10 @@ class Training:
         self.selection: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self.test_functions: dict[Any, Any] = {}
         self.told: set[str] = set()  # the warnings given
+
+
+def _weighted_sum(losses: Sequence[Tensor], weights: Sequence[float | Tensor]) -> Tensor:
+    return sum(loss * weight for loss, weight in zip(losses, weights, strict=True))
 
 
 def _stateless(step: Callable[[Any], Logs], groups: _Groups, state: _State, data: Any) -> tuple[Logs, _State]:
