@@ -123,6 +123,17 @@ def test_a_users_own_network(method):
     assert sum(isinstance(layer, (Modulator, SeriesAdapter, ParallelAdapter)) for layer in branch.layers) == 3
 
 
+def test_dropout_of_a_task_has_its_own_seed_whatever_the_order():
+    bank = FilterBank(small_vgg())
+
+    def seed_of(task, seed=0):
+        return graft(bank, task, seed=seed).get_layer(f"{task}__dropout").seed
+
+    seeds = {task: seed_of(task) for task in ("depth", "edge")}
+    assert len({*seeds.values(), seed_of("depth", seed=1)}) == 3
+    assert {task: seed_of(task) for task in ("edge", "depth")} == seeds
+
+
 def test_adapters_compute_in_the_dtype_of_their_convolution(policy):
     backbone = small_vgg()
     expected = outputs_of(backbone, tiny_data(2)[0].astype("float32"))
