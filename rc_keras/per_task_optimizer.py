@@ -112,8 +112,12 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         Raises:
             ValueError: if the variables are missing, or some belong to several tasks, whose gradients a sum hides.
         """
-        if trainable_variables is None or len(grads) != len(list(trainable_variables)):
-            raise ValueError("`trainable_variables` must be given, one for each of the gradients. Received: others")
+        count = None if trainable_variables is None else len(trainable_variables)
+        if trainable_variables is None or len(grads) != count:
+            raise ValueError(
+                "`trainable_variables` must be given, one for each of the gradients. "
+                f"Received: {len(grads)} gradients, {count} variables"
+            )
         gradients = rc_ops.sum_over_replicas(list(grads))
         by_variable = {id(v): g for v, g in zip(trainable_variables, gradients, strict=True)}
         groups = {task: self._held.weights[task] for task in self._held.active}
