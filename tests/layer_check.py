@@ -16,6 +16,7 @@ def check_layer(layer_class, arguments, input_shapes, trainable, frozen, tmp_pat
         frozen: names of its other weights.
         tmp_path: folder for the saved model.
     """
+    keras.utils.set_random_seed(0)
     generator = np.random.default_rng(0)
     inputs = [generator.normal(size=shape).astype("float32") for shape in input_shapes]
 

@@ -48,8 +48,9 @@ def types(tmp_path_factory) -> subprocess.CompletedProcess:
 
 
 def test_types_are_a_part_of_lint():
+    command = ["make", "--no-print-directory", "--dry-run", "--old-file=.venv/.ready/lint"]
     recipes = [
-        subprocess.run(["make", "--dry-run", "--old-file=.venv/.ready/lint", target], cwd=ROOT, capture_output=True)
+        subprocess.run([*command, target], cwd=ROOT, capture_output=True)
         for target in ("lint", "types")
     ]
     assert recipes[1].stdout and recipes[1].stdout in recipes[0].stdout
