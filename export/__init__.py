@@ -5,13 +5,13 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from rc_keras.base.names import unknown_name
 from rc_keras.export import onnx_folder, to_litert, to_saved_model
 from rc_keras.export.report import ExportError, ExportReport
 from rc_keras.export.to_litert import litert
 from rc_keras.export.to_onnx import onnx
 from rc_keras.export.to_saved_model import saved_model
 from rc_keras.model import MultiTaskModel
-from rc_keras.names import unknown_name
 
 FORMATS: dict[str, Callable[..., ExportReport]] = {"litert": litert, "onnx": onnx, "tf_saved_model": saved_model}
 SUFFIXES = {".tflite": "litert"}

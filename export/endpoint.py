@@ -2,10 +2,10 @@
 
 import keras
 
-from rc_keras.keras_internals import producer
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_internals import producer
+from rc_keras.base.keras_types import Tensor
 from rc_keras.layers import ResizeTo
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 
 SEGMENTATIONS = ("logits", "class_ids")
 RESOLUTIONS = ("image", "network")

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 
 if TYPE_CHECKING:
     import tensorflow as tf

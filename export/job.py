@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rc_keras import first_batch
+from rc_keras.base.names import unknown_name
 from rc_keras.export.direct_conv2d import DirectConv2D
 from rc_keras.export.endpoint import RESOLUTIONS, SEGMENTATIONS, endpoint
 from rc_keras.export.fold import fold, in_float32, resized
@@ -17,8 +17,8 @@ from rc_keras.export.report import ExportError, ExportReport, TaskReport
 from rc_keras.export.representative_data import check_representative_data
 from rc_keras.export.verify import TOLERANCES, compare, generate_images
 from rc_keras.model import MultiTaskModel
-from rc_keras.names import unknown_name
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
+from rc_keras.training import first_batch
 
 MODES = ("shared", "merged")
 _WORTH_TRACING = 8  # images, above which a traced model is faster, its tracing included

@@ -4,7 +4,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 import rc_keras
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 
 if TYPE_CHECKING:
     from rc_keras.export.job import ExportJob

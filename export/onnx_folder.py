@@ -4,14 +4,14 @@ import json
 import os
 import shutil
 
-from rc_keras import manifest
 from rc_keras.export.file_digest import NAME as DIGEST
 from rc_keras.export.file_digest import is_whole, sha256
 from rc_keras.export.metadata import NAME
 from rc_keras.export.report import REPORT
 from rc_keras.export.target import check_target
-from rc_keras.whole_files import write_whole
-from rc_keras.whole_folder import switch
+from rc_keras.files import manifest
+from rc_keras.files.whole_files import write_whole
+from rc_keras.files.whole_folder import switch
 
 BANK = "bank.bin"
 # What the tasks of a folder have in common, of their metadata.

@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from rc_keras.export.verify import TOLERANCES
-from rc_keras.whole_files import write_json
+from rc_keras.files.whole_files import write_json
 
 REPORT = "report.json"  # name of the report in a folder
 

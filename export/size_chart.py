@@ -3,7 +3,7 @@
 import os
 from typing import TYPE_CHECKING
 
-from rc_keras.diagrams import new_figure, save
+from rc_keras.reports.diagrams import new_figure, save
 
 if TYPE_CHECKING:
     from rc_keras.export.report import ExportReport

@@ -2,7 +2,7 @@
 
 import keras
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 
 
 def with_l2_normalization(folded: keras.Model) -> keras.Model:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rc_keras.base.names import unknown_name
 from rc_keras.export import file_digest
 from rc_keras.export.graphs import concrete_functions
 from rc_keras.export.job import ExportJob
@@ -16,9 +17,8 @@ from rc_keras.export.target import check_target
 from rc_keras.export.tflite_file import TFLiteFile
 from rc_keras.export.tflite_normalization import with_l2_normalization
 from rc_keras.export.tflite_packing import repack
+from rc_keras.files.whole_files import whole_file
 from rc_keras.model import MultiTaskModel
-from rc_keras.names import unknown_name
-from rc_keras.whole_files import whole_file
 
 if TYPE_CHECKING:
     import tensorflow as tf

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from rc_keras.base.keras_types import Tensor
+from rc_keras.base.names import unknown_name
 from rc_keras.export.file_digest import NAME as DIGEST
 from rc_keras.export.file_digest import PLACEHOLDER, seal, sha256
 from rc_keras.export.graphs import concrete_functions
@@ -29,10 +31,8 @@ from rc_keras.export.onnx_precision import convert_kernel, halve_weights
 from rc_keras.export.onnx_weights import lay_out, own_arrays, refer, references
 from rc_keras.export.report import REPORT, ExportReport
 from rc_keras.export.runtime.onnx import ONNXNetwork
-from rc_keras.keras_types import Tensor
+from rc_keras.files.whole_folder import folder_lock, new_folder
 from rc_keras.model import MultiTaskModel
-from rc_keras.names import unknown_name
-from rc_keras.whole_folder import folder_lock, new_folder
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -114,7 +114,7 @@ def onnx(
             bank kernel does not stand in `bank.bin` exactly once for all tasks.
 
     Whatever the error, the folder stays as it was. The new folder takes the place of the old one in one step, see
-    `rc_keras.whole_folder.switch`; other files in it are copied over.
+    `rc_keras.files.whole_folder.switch`; other files in it are copied over.
     """
     folder = check(directory)
     checker = _import_packages()

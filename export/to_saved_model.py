@@ -6,16 +6,16 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rc_keras import manifest
+from rc_keras.base.keras_types import Tensor
 from rc_keras.export.graphs import concrete_functions
 from rc_keras.export.job import ExportJob, check_batch_size
 from rc_keras.export.metadata import metadata, to_json
 from rc_keras.export.report import REPORT, ExportError, ExportReport
 from rc_keras.export.target import check_target
-from rc_keras.keras_types import Tensor
+from rc_keras.files import manifest
+from rc_keras.files.whole_files import write_whole
+from rc_keras.files.whole_folder import folder_lock, new_folder, switch
 from rc_keras.model import MultiTaskModel
-from rc_keras.whole_files import write_whole
-from rc_keras.whole_folder import folder_lock, new_folder, switch
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -43,8 +43,8 @@ def saved_model(
     A signature takes `image`, float32 `(batch_size, height, width, channels)` in 0..255, and returns `Task.activate` of
     the prediction under the name of the task. Plain TensorFlow runs it, without Keras or this package. The folder is
     read back and compared with the model before it appears under its name, in one step also where another one is
-    replaced (see `rc_keras.whole_folder.switch`); `report.json`, `manifest.json`, the files with their digests, and
-    `assets.extra/rc_keras.json`, what it says about itself, stand inside.
+    replaced (see `rc_keras.files.whole_folder.switch`); `report.json`, `manifest.json`, the files with their digests,
+    and `assets.extra/rc_keras.json`, what it says about itself, stand inside.
 
     Example:
 

@@ -7,14 +7,14 @@ import importlib
 from types import ModuleType
 
 from rc_keras import backbones, decoders, layers, losses, methods, metrics, optimizers, pretrained
-from rc_keras.bank import FilterBank
 from rc_keras.build import build
-from rc_keras.check_data import check_data
-from rc_keras.dynamic_task_prioritization import DynamicTaskPrioritization
 from rc_keras.from_preset import from_preset
-from rc_keras.graft import graft
 from rc_keras.model import MultiTaskModel
-from rc_keras.task import Task, nyud, pascal_context
+from rc_keras.network.bank import FilterBank
+from rc_keras.network.graft import graft
+from rc_keras.tasks.task import Task, nyud, pascal_context
+from rc_keras.training.check_data import check_data
+from rc_keras.training.dynamic_task_prioritization import DynamicTaskPrioritization
 from rc_keras.version import __version__
 
 

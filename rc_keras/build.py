@@ -6,12 +6,13 @@ from typing import Any
 
 import keras
 
-from rc_keras import backbones, decoders, features, pretrained
-from rc_keras.bank import FilterBank
+from rc_keras import backbones, decoders, pretrained
+from rc_keras.base.seeds import fresh_seed
 from rc_keras.methods import Method, get_method
 from rc_keras.model import MultiTaskModel
-from rc_keras.seeds import fresh_seed
-from rc_keras.task import Task
+from rc_keras.network import features
+from rc_keras.network.bank import FilterBank
+from rc_keras.tasks.task import Task
 
 
 def build(
@@ -46,7 +47,8 @@ def build(
         image_shape: `(height, width, 3)`; height and width may be `None`.
         weights: `"imagenet"`, or a file, see `rc_keras.pretrained.load_weights`; `None`: random, or as the model has.
         method: a key of `rc_keras.methods.METHODS`, or `"low_rank(4)"` and the like; see `rc_keras.methods.Method`.
-        response_images: images for response initialization, see `rc_keras.response_init`; `None`: the data-free form.
+        response_images: images for response initialization, see `rc_keras.network.response_init`; `None`: the data-free
+            form.
         bank: a `FilterBank`, or the path of a saved one. It brings the pretrained weights, so `weights` and
             `response_images` must be `None`.
         preprocess: a layer or function from pixels in 0..255 to what a model given as `backbone` expects. The named

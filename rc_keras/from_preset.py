@@ -4,14 +4,15 @@ import os
 from collections.abc import Sequence
 from typing import Any
 
-from rc_keras import folder_update, manifest, preset
-from rc_keras.bank import FilterBank
-from rc_keras.folder_update import stored_path
-from rc_keras.manifest import Entry
+from rc_keras.base.names import unknown_name
+from rc_keras.files import folder_update, manifest
+from rc_keras.files.folder_update import stored_path
+from rc_keras.files.manifest import Entry
+from rc_keras.files.named_weights import assign_named, named_variables
 from rc_keras.model import MultiTaskModel
-from rc_keras.named_weights import assign_named, named_variables
-from rc_keras.names import unknown_name
-from rc_keras.task import check_name
+from rc_keras.network.bank import FilterBank
+from rc_keras.storage import preset
+from rc_keras.tasks.task import check_name
 
 
 def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None) -> MultiTaskModel:

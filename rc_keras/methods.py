@@ -3,7 +3,7 @@
 import dataclasses
 import re
 
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
 
 DEFAULT_RANK = 8
 
@@ -33,7 +33,7 @@ class Method:
     Attributes:
         name: the key in `METHODS`, with the rank of `low_rank`.
         shares_kernels: whether kernels live in a frozen bank shared by all tasks.
-        adapter: what a task adds to a convolution of the bank, a key of `rc_keras.adapters.SIZES`.
+        adapter: what a task adds to a convolution of the bank, a key of `rc_keras.network.adapters.SIZES`.
         rank: of `"low_rank"`.
         response_init: whether the bank holds `W_s = U^T W`, the kernels in the eigenbasis U of their responses
             (response initialization, RI; RCM section 3.3). Otherwise `W_s = W`.

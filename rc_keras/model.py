@@ -9,18 +9,20 @@ from typing import TYPE_CHECKING, Any
 import keras
 from keras import ops
 
-from rc_keras import decoders, first_batch, preset, task_pack
-from rc_keras.bank import FilterBank
-from rc_keras.branch import frozen_layers, make_branch
-from rc_keras.graft import is_trained_by_all
-from rc_keras.keras_types import Tensor
-from rc_keras.mac_count import MacReport, mac_report
-from rc_keras.named_weights import assign_named, named_variables
-from rc_keras.names import unknown_name
-from rc_keras.parameter_report import ParameterReport, parameter_report
-from rc_keras.task import Task
-from rc_keras.task_trainer import TaskTrainer
-from rc_keras.whole_files import whole_file
+from rc_keras import decoders
+from rc_keras.base.keras_types import Tensor
+from rc_keras.base.names import unknown_name
+from rc_keras.files.named_weights import assign_named, named_variables
+from rc_keras.files.whole_files import whole_file
+from rc_keras.network.bank import FilterBank
+from rc_keras.network.branch import frozen_layers, make_branch
+from rc_keras.network.graft import is_trained_by_all
+from rc_keras.reports.mac_count import MacReport, mac_report
+from rc_keras.reports.parameter_report import ParameterReport, parameter_report
+from rc_keras.storage import preset, task_pack
+from rc_keras.tasks.task import Task
+from rc_keras.training import first_batch
+from rc_keras.training.task_trainer import TaskTrainer
 
 if TYPE_CHECKING:
     from rc_keras.export.report import ExportReport

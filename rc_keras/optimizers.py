@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from rc_keras.keras_internals import slot_index
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_internals import slot_index
+from rc_keras.base.keras_types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")

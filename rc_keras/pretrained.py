@@ -11,8 +11,8 @@ import keras
 import numpy as np
 
 from rc_keras.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD
-from rc_keras.named_weights import array_for
-from rc_keras.tensor_files import keras_datasets, read_tensors
+from rc_keras.files.named_weights import array_for
+from rc_keras.files.tensor_files import keras_datasets, read_tensors
 
 # Torchvision's IMAGENET1K_V1, in the newer of its two files each, which is in torch's zip format.
 IMAGENET_WEIGHTS: dict[str, dict[str, Any]] = {

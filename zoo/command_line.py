@@ -5,7 +5,7 @@ from typing import Any
 
 from absl import flags
 
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
 from rc_keras.zoo.recipes import Recipe, get_recipe
 from rc_keras.zoo.recipes.data import Data, open_data
 from rc_keras.zoo.recipes.recipe import describe_fields, parse_field

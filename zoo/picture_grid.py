@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from rc_keras.whole_files import whole_file
+from rc_keras.files.whole_files import whole_file
 
 _GAP, _HEADING = 4, 18  # pixels
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import keras
 
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
 
 if TYPE_CHECKING:
     import tensorflow as tf

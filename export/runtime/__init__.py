@@ -5,9 +5,9 @@ import pathlib
 from collections.abc import Callable
 from typing import Any
 
+from rc_keras.base.names import unknown_name
 from rc_keras.export.runtime.network import Network
-from rc_keras.names import unknown_name
-from rc_keras.whole_folder import recover
+from rc_keras.files.whole_folder import recover
 
 RUNTIMES = ("litert", "onnx", "saved_model")
 

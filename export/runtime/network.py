@@ -6,8 +6,8 @@ from typing import Any, Self
 
 import numpy as np
 
-from rc_keras import first_batch
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
+from rc_keras.training import first_batch
 
 
 class Network(abc.ABC):

@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from rc_keras import manifest
 from rc_keras.export.runtime.network import Network
 from rc_keras.export.to_saved_model import METADATA
-from rc_keras.whole_folder import read_whole
+from rc_keras.files import manifest
+from rc_keras.files.whole_folder import read_whole
 
 
 class SavedModelNetwork(Network):

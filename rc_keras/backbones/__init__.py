@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 
 from rc_keras.backbones.resnet import resnet, resnet18, resnet34
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
 
 BACKBONES = {
     "resnet18": resnet18,

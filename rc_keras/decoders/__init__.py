@@ -8,9 +8,9 @@ from typing import Any
 
 import keras
 
+from rc_keras.base.names import unknown_name
 from rc_keras.decoders.deeplabv3plus import DeepLabV3Plus
 from rc_keras.decoders.pooled import PooledHead
-from rc_keras.names import unknown_name
 
 DECODERS = {"deeplabv3plus": DeepLabV3Plus}
 

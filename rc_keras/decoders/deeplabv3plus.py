@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from rc_keras.base.seeds import derive_seed
 from rc_keras.layers import BatchNormalization, Conv2D, ResizeTo
-from rc_keras.seeds import derive_seed
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")

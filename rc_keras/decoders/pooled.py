@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from rc_keras.seeds import derive_seed
+from rc_keras.base.seeds import derive_seed
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from rc_keras import ops as rc_ops
-from rc_keras.keras_types import Shape, Tensor
+from rc_keras.base import convolution
+from rc_keras.base.keras_types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -58,7 +58,7 @@ class BankConv2D(keras.layers.Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        return rc_ops.conv2d(inputs, self.kernel, self.strides, self.padding, self.dilation_rate)
+        return convolution.conv2d(inputs, self.kernel, self.strides, self.padding, self.dilation_rate)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return keras.ops.conv(

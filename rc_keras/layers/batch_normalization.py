@@ -5,8 +5,8 @@ import math
 import keras
 from keras import ops
 
-from rc_keras import ops as rc_ops
-from rc_keras.keras_types import Tensor
+from rc_keras.base import fused_batch_norm, replicas
+from rc_keras.base.keras_types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -50,7 +50,7 @@ class BatchNormalization(keras.layers.BatchNormalization):
         return ops.cast(outputs, self.compute_dtype)
 
     def _fused_call(self, inputs: Tensor, training: bool) -> Tensor:
-        outputs, mean, variance = rc_ops.fused_batch_norm(
+        outputs, mean, variance = fused_batch_norm.fused_batch_norm(
             inputs,
             ops.cast(self.gamma, "float32"),
             ops.cast(self.beta, "float32"),
@@ -72,24 +72,24 @@ class BatchNormalization(keras.layers.BatchNormalization):
         axes = [axis for axis in range(len(x.shape)) if axis != self.axis % len(x.shape)]
         if mask is None:
             n = ops.cast(math.prod(ops.shape(x)[axis] for axis in axes), x.dtype)
-            mean, variance = ops.moments(x, axes=axes, synchronized=self.synchronized or rc_ops.in_replica())
-            return mean, variance, rc_ops.sum_over_replicas(n)
+            mean, variance = ops.moments(x, axes=axes, synchronized=self.synchronized or replicas.in_replica())
+            return mean, variance, replicas.sum_over_replicas(n)
         present = ops.broadcast_to(ops.cast(ops.expand_dims(mask, -1), "bool"), ops.shape(x))
         sums = [ops.sum(ops.where(present, values, 0.0), axes, keepdims=True) for values in (ops.ones_like(x), x)]
-        n, total = rc_ops.sum_over_replicas(sums)
+        n, total = replicas.sum_over_replicas(sums)
         mean = total / ops.maximum(n, 1.0)
         squares = ops.sum(ops.square(ops.where(present, x - mean, 0.0)), axes, keepdims=True)
-        variance = rc_ops.sum_over_replicas(squares) / ops.maximum(n, 1.0)
+        variance = replicas.sum_over_replicas(squares) / ops.maximum(n, 1.0)
         return ops.squeeze(mean, axes), ops.squeeze(variance, axes), ops.squeeze(n, axes)
 
     def _is_fused(self, inputs: Tensor, mask: Tensor | None, training: bool) -> bool:
         return (
             mask is None
-            and not (training and rc_ops.in_replica())
+            and not (training and replicas.in_replica())
             and self.scale
             and self.center
             and not self.synchronized
             and not self.renorm
             and self.axis in (-1, len(inputs.shape) - 1)
-            and rc_ops.supports_fused_batch_norm(inputs)
+            and fused_batch_norm.supports_fused_batch_norm(inputs)
         )

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import initializers, ops
 
-from rc_keras.keras_types import Initializer, Shape, Tensor
+from rc_keras.base.keras_types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")

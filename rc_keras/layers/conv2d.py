@@ -2,8 +2,8 @@
 
 import keras
 
-from rc_keras import ops as rc_ops
-from rc_keras.keras_types import Tensor
+from rc_keras.base import convolution
+from rc_keras.base.keras_types import Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -13,4 +13,4 @@ class Conv2D(keras.layers.Conv2D):
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         if self.data_format != "channels_last":
             return super().convolution_op(inputs, kernel)
-        return rc_ops.conv2d(inputs, kernel, self.strides, self.padding, self.dilation_rate)
+        return convolution.conv2d(inputs, kernel, self.strides, self.padding, self.dilation_rate)

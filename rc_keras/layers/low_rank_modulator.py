@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import initializers, ops
 
-from rc_keras import ops as rc_ops
-from rc_keras.keras_types import Initializer, Shape, Tensor
+from rc_keras.base import convolution
+from rc_keras.base.keras_types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -52,7 +52,7 @@ class LowRankModulator(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         down, up = (ops.cast(matrix, inputs.dtype) for matrix in (self.down, self.up))
-        return ops.add(inputs, rc_ops.pointwise(rc_ops.pointwise(inputs, down), up))
+        return ops.add(inputs, convolution.pointwise(convolution.pointwise(inputs, down), up))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import constraints, initializers, ops, regularizers
 
-from rc_keras import ops as rc_ops
-from rc_keras.keras_types import Constraint, Initializer, Regularizer, Shape, Tensor
+from rc_keras.base import convolution
+from rc_keras.base.keras_types import Constraint, Initializer, Regularizer, Shape, Tensor
 
 TINY = 1e-30  # least squared length of a row: a row of zeros answers zeros, not NaN
 
@@ -115,7 +115,7 @@ class Modulator(keras.layers.Layer):
             self.gain.assign(ops.sqrt(ops.sum(ops.square(self.direction), axis=0)))
 
     def call(self, inputs: Tensor) -> Tensor:
-        outputs = rc_ops.pointwise(inputs, ops.cast(self.matrix(), inputs.dtype))
+        outputs = convolution.pointwise(inputs, ops.cast(self.matrix(), inputs.dtype))
         return outputs if self.bias is None else ops.add(outputs, ops.cast(self.bias, inputs.dtype))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:

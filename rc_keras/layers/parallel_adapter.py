@@ -6,8 +6,8 @@ from typing import Any
 import keras
 from keras import initializers, ops
 
-from rc_keras import ops as rc_ops
-from rc_keras.keras_types import Initializer, Shape, Tensor
+from rc_keras.base import convolution
+from rc_keras.base.keras_types import Initializer, Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -59,7 +59,7 @@ class ParallelAdapter(keras.layers.Layer):
             for axis, geometry in enumerate(zip(self.kernel_size, self.strides, self.dilation_rate, strict=True))
         )
         centres = inputs[:, rows, columns, :]
-        return ops.add(responses, rc_ops.pointwise(centres, ops.cast(self.kernel, inputs.dtype)))
+        return ops.add(responses, convolution.pointwise(centres, ops.cast(self.kernel, inputs.dtype)))
 
     def compute_output_shape(self, responses_shape: Shape, inputs_shape: Shape) -> Shape:
         return tuple(responses_shape)

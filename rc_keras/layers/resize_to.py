@@ -3,8 +3,8 @@
 import keras
 from keras import ops
 
-from rc_keras import ops as rc_ops
-from rc_keras.keras_types import Shape, Tensor
+from rc_keras.base import resizing
+from rc_keras.base.keras_types import Shape, Tensor
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -26,7 +26,7 @@ class ResizeTo(keras.layers.Layer):
         size = tuple(reference.shape[1:3])
         if None not in size and tuple(inputs.shape[1:3]) == size:
             return inputs
-        return rc_ops.resize_bilinear(inputs, ops.shape(reference)[1:3])
+        return resizing.resize_bilinear(inputs, ops.shape(reference)[1:3])
 
     def compute_output_shape(self, inputs_shape: Shape, reference_shape: Shape) -> Shape:
         return (inputs_shape[0], *reference_shape[1:3], inputs_shape[-1])

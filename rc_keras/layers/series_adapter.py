@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import initializers, ops
 
-from rc_keras import ops as rc_ops
-from rc_keras.keras_types import Initializer, Shape, Tensor
+from rc_keras.base import convolution
+from rc_keras.base.keras_types import Initializer, Shape, Tensor
 from rc_keras.layers.batch_normalization import BatchNormalization
 
 
@@ -45,7 +45,7 @@ class SeriesAdapter(keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         normalized = self.norm(inputs, training=training)
-        return ops.add(inputs, rc_ops.pointwise(normalized, ops.cast(self.kernel, inputs.dtype)))
+        return ops.add(inputs, convolution.pointwise(normalized, ops.cast(self.kernel, inputs.dtype)))
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return tuple(input_shape)

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 from keras import ops
 
-from rc_keras import ops as rc_ops
-from rc_keras.keras_types import Tensor
+from rc_keras.base import replicas
+from rc_keras.base.keras_types import Tensor
 from rc_keras.losses.pixels import weight_map
 
 
@@ -50,8 +50,8 @@ class MaskedLoss(keras.losses.Loss):
         loss, valid = self.pixel_loss(y_true, y_pred)
         # Keras divides the sum by the number of all pixels and by the replicas: multiplying by both
         # and dividing by the valid pixels turns that into the mean over these.
-        pixels = ops.cast(ops.prod(ops.convert_to_tensor(ops.shape(loss))), "float32") * rc_ops.replica_count()
-        count = rc_ops.sum_over_replicas(ops.sum(ops.cast(valid, "float32")))
+        pixels = ops.cast(ops.prod(ops.convert_to_tensor(ops.shape(loss))), "float32") * replicas.replica_count()
+        count = replicas.sum_over_replicas(ops.sum(ops.cast(valid, "float32")))
         return ops.where(valid, loss, 0.0) * (pixels / ops.maximum(count, 1.0))
 
     def get_config(self) -> dict[str, Any]:

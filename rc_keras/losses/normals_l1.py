@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.losses.masked_loss import MaskedLoss
 from rc_keras.losses.pixels import vector_map
 

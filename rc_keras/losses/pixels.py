@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from rc_keras.keras_types import Shape, Tensor
+from rc_keras.base.keras_types import Shape, Tensor
 
 
 def label_map(y_true: Tensor, y_pred: Tensor) -> Tensor:

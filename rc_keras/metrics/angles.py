@@ -4,7 +4,7 @@ import math
 
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 
 
 def angles_in_degrees(a: Tensor, b: Tensor) -> Tensor:

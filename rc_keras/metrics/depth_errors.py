@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.histogram import bins_of, histogram, histogram_median
 from rc_keras.metrics.rmse import RMSE

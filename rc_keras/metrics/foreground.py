@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.histogram import histogram, thresholds_exceeded
 

@@ -2,7 +2,7 @@
 
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 
 
 def thresholds_exceeded(logits: Tensor, positive: Tensor, steps: int, first: int, count: int) -> Tensor:

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.losses.pixels import weight_map
 
 

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.histogram import histogram, thresholds_exceeded
 from rc_keras.metrics.masked_metric import MaskedMetric

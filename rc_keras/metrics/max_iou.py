@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.metrics.foreground import THRESHOLDS, count_foreground, share_of
 from rc_keras.metrics.masked_metric import MaskedMetric
 from rc_keras.metrics.running_sum import RunningSum

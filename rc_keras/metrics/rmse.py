@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.losses.pixels import label_map
 from rc_keras.metrics.masked_metric import MaskedMetric
 from rc_keras.metrics.running_sum import RunningSum

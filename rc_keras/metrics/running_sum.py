@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 
 # Power of two, so that carrying is exact.
 UNIT = 2.0**20

@@ -3,7 +3,7 @@
 import keras
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.metrics.foreground import FIRST, STEPS, THRESHOLDS, share_of
 from rc_keras.metrics.max_iou import MaxIoU
 from rc_keras.metrics.running_sum import RunningSum

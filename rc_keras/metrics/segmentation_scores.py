@@ -6,7 +6,7 @@ from typing import Any
 import keras
 from keras import ops
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.metrics.mean_iou import MeanIoU
 
 

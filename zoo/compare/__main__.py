@@ -31,8 +31,8 @@ from typing import TYPE_CHECKING
 
 from absl import app, flags, logging
 
-from rc_keras.diagrams import new_figure
-from rc_keras.task import Task
+from rc_keras.reports.diagrams import new_figure
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.command_line import (
     DATA_DIR,
     MANUAL_DIR,

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from matplotlib import colormaps
 from matplotlib.axes import Axes
 
-from rc_keras.diagrams import new_figure, save
+from rc_keras.reports.diagrams import new_figure, save
 from rc_keras.zoo.compare.incremental import Chain
 from rc_keras.zoo.compare.measures import Measure
 from rc_keras.zoo.compare.scaling import TASK_COUNTS, Growth

@@ -11,7 +11,7 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from rc_keras.methods import get_method
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.compare import digest
 from rc_keras.zoo.compare.cells import Cell, CellError
 from rc_keras.zoo.compare.measures import Measure, directions

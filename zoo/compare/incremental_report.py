@@ -7,9 +7,9 @@ import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from rc_keras.files.whole_files import write_json, write_whole
 from rc_keras.methods import get_method
-from rc_keras.task import Task
-from rc_keras.whole_files import write_json, write_whole
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.compare.cells import Cell
 from rc_keras.zoo.compare.incremental import Chain, Step, read_chain
 from rc_keras.zoo.compare.markdown import table_lines

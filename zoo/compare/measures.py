@@ -3,7 +3,7 @@
 import typing
 from collections.abc import Iterable, Mapping
 
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 
 
 class Measure(typing.NamedTuple):

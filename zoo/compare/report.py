@@ -6,8 +6,8 @@ import pathlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from rc_keras.task import Task
-from rc_keras.whole_files import write_json, write_whole
+from rc_keras.files.whole_files import write_json, write_whole
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.compare.cells import Cell
 from rc_keras.zoo.compare.measures import Measure, directions, measures_of
 from rc_keras.zoo.compare.origin import describe_origin

@@ -6,8 +6,8 @@ import pathlib
 from collections.abc import Mapping
 
 import rc_keras
+from rc_keras.files.whole_files import write_json, write_whole
 from rc_keras.methods import DEFAULT_RANK
-from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.sizes import build_untrained
 from rc_keras.zoo.compare.summary import BASELINE

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
 
 
 def parse_seeds(text: str, methods: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 
 _BATCH = 50  # images
 

@@ -8,9 +8,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from rc_keras.diagrams import new_figure, save
-from rc_keras.response_init import ResponseReport
-from rc_keras.task import Task
+from rc_keras.network.response_init import ResponseReport
+from rc_keras.reports.diagrams import new_figure, save
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.demo.results import TaskResult
 from rc_keras.zoo.demo.training import metric_key
 

@@ -7,11 +7,11 @@ from html import escape
 
 import numpy as np
 
-from rc_keras import drawing
 from rc_keras.export.report import ExportReport
-from rc_keras.response_init import ENERGIES, ResponseReport
-from rc_keras.task import Task
-from rc_keras.whole_files import write_whole
+from rc_keras.files.whole_files import write_whole
+from rc_keras.network.response_init import ENERGIES, ResponseReport
+from rc_keras.tasks import drawing
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.demo.charts import draw_curve, draw_energy
 from rc_keras.zoo.demo.config import DemoConfig
 from rc_keras.zoo.demo.pictures import write_normals_key, write_pictures

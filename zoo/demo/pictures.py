@@ -6,9 +6,9 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 from PIL import Image
 
-from rc_keras import drawing
-from rc_keras.task import Task
-from rc_keras.whole_files import whole_file
+from rc_keras.files.whole_files import whole_file
+from rc_keras.tasks import drawing
+from rc_keras.tasks.task import Task
 
 
 def write_pictures(

@@ -5,8 +5,8 @@ import typing
 from typing import Any
 
 from rc_keras.export.report import ExportReport
-from rc_keras.parameter_report import ParameterReport
-from rc_keras.response_init import ResponseReport
+from rc_keras.network.response_init import ResponseReport
+from rc_keras.reports.parameter_report import ParameterReport
 
 
 class Metric(typing.NamedTuple):

@@ -10,8 +10,8 @@ from typing import cast
 
 import keras
 
-from rc_keras.response_init import ResponseReport
-from rc_keras.whole_files import write_json
+from rc_keras.files.whole_files import write_json
+from rc_keras.network.response_init import ResponseReport
 from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
 from rc_keras.zoo.demo.baselines import measure_baseline
 from rc_keras.zoo.demo.config import DemoConfig

@@ -2,7 +2,7 @@
 
 import os
 
-from rc_keras.diagrams import new_figure, save
+from rc_keras.reports.diagrams import new_figure, save
 from rc_keras.zoo.diagnostics.gradient_conflict import GradientConflict
 from rc_keras.zoo.diagnostics.matrix_figure import draw_matrix
 

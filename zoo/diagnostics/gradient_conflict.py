@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import keras
 import numpy as np
 
-from rc_keras import ops as rc_ops
+from rc_keras.base.gradients import value_and_gradients
 from rc_keras.model import MultiTaskModel
 
 _Shared: TypeAlias = Mapping[str, Mapping[int, keras.Variable]]
@@ -166,7 +166,7 @@ def _task_gradients(
 
         chosen = {id(v) for v in variables}
         state = [v for v in branch.variables if id(v) not in chosen]
-        return rc_ops.value_and_gradients(forward, variables, state)[1]
+        return value_and_gradients(forward, variables, state)[1]
 
 
 def _cosine(

@@ -8,9 +8,9 @@ from typing import Any
 import keras
 import numpy as np
 
-from rc_keras.diagrams import new_figure
-from rc_keras.names import unknown_name
-from rc_keras.whole_files import write_json
+from rc_keras.base.names import unknown_name
+from rc_keras.files.whole_files import write_json
+from rc_keras.reports.diagrams import new_figure
 from rc_keras.zoo.diagnostics.conflict_figure import draw_conflict
 from rc_keras.zoo.diagnostics.gradient_conflict import gradient_conflict
 from rc_keras.zoo.diagnostics.representation_similarity import representation_similarity

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 from scipy.stats import rankdata
 
-from rc_keras import first_batch
-from rc_keras.graft import SEPARATOR
-from rc_keras.keras_internals import producer
+from rc_keras.base.keras_internals import producer
+from rc_keras.base.names import unknown_name
 from rc_keras.model import MultiTaskModel
-from rc_keras.names import unknown_name
+from rc_keras.network.graft import SEPARATOR
+from rc_keras.training import first_batch
 
 PRETRAINED = "pretrained"
 _BATCH_SIZE = 8

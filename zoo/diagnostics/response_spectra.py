@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 
-from rc_keras import first_batch
 from rc_keras.model import MultiTaskModel
-from rc_keras.response_init import ResponseReport, eigenbasis, response_statistics
+from rc_keras.network.response_init import ResponseReport, eigenbasis, response_statistics
+from rc_keras.training import first_batch
 
 ENERGIES = (0.90, 0.99)
 
@@ -24,8 +24,8 @@ def response_spectra(model: MultiTaskModel, images: np.ndarray) -> ResponseRepor
         images: RGB in 0..255, `(n, height, width, channels)`.
 
     Returns:
-        The `rc_keras.response_init.ResponseReport`, every spectrum largest first; without layers where the method has
-        no bank.
+        The `rc_keras.network.response_init.ResponseReport`, every spectrum largest first; without layers where
+        the method has no bank.
 
     Raises:
         ValueError: if there is no image, or they have a wrong shape.

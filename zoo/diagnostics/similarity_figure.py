@@ -4,7 +4,7 @@ import os
 
 import numpy as np
 
-from rc_keras.diagrams import new_figure, save
+from rc_keras.reports.diagrams import new_figure, save
 from rc_keras.zoo.diagnostics.matrix_figure import draw_matrix
 from rc_keras.zoo.diagnostics.representation_similarity import RepresentationSimilarity
 

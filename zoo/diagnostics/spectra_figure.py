@@ -4,8 +4,8 @@ import os
 
 import numpy as np
 
-from rc_keras.diagrams import new_figure, save
-from rc_keras.response_init import ResponseReport
+from rc_keras.network.response_init import ResponseReport
+from rc_keras.reports.diagrams import new_figure, save
 
 _ENERGY = 0.99
 _GREY = "#8a8f98"

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING
 
 import keras
 
-from rc_keras.keras_types import Tensor
+from rc_keras.base.keras_types import Tensor
 from rc_keras.metrics import SegmentationScores
 from rc_keras.metrics.boundaries import BoundaryScores
 from rc_keras.model import MultiTaskModel
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.evaluation.machine import describe_machine
 from rc_keras.zoo.evaluation.predictions import write_predictions
 from rc_keras.zoo.evaluation.results import Results

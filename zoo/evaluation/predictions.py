@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 
 import numpy as np
 
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.picture_grid import write_grid
 from rc_keras.zoo.preprocessing import crop_back
 

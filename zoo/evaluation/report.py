@@ -4,7 +4,7 @@ import os
 import pathlib
 from collections.abc import Sequence
 
-from rc_keras.whole_files import write_whole
+from rc_keras.files.whole_files import write_whole
 from rc_keras.zoo.evaluation.measure import measure
 from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.recipes import Recipe

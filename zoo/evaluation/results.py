@@ -4,7 +4,7 @@ import dataclasses
 import os
 from typing import Any
 
-from rc_keras.whole_files import write_json
+from rc_keras.files.whole_files import write_json
 
 # How a metric is shown: factor, unit, decimals. Depth has four, for it is a few tenths of a metre.
 _SHARE, _DEGREES, _METRES, _PLAIN = (100, "%", 2), (1, "°", 2), (1, "m", 4), (1, "", 4)

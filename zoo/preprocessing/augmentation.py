@@ -24,7 +24,7 @@ from typing import TypeAlias
 
 import tensorflow as tf
 
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.preprocessing.preprocessing import Preprocessing
 
 Labels: TypeAlias = dict[str, tf.Tensor]

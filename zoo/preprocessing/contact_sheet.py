@@ -8,7 +8,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 from PIL import Image
 
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.picture_grid import write_grid
 from rc_keras.zoo.preprocessing.augmentation import Labels, augment, example_seed
 from rc_keras.zoo.preprocessing.labelled_images import LabelledImages

@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.preprocessing.augmentation import Labels, crop, pad
 from rc_keras.zoo.preprocessing.labelled_images import LabelledImages, stream_options
 from rc_keras.zoo.preprocessing.preprocessing import Preprocessing

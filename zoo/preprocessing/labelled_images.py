@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.preprocessing import augmentation
 from rc_keras.zoo.preprocessing.stored_examples import StoredExamples
 

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
 
 # A record is its length (8 bytes), a checksum of that (4), the data, and a checksum of the data (4).
 _HEAD, _TAIL = 12, 4

@@ -2,7 +2,7 @@
 
 from types import ModuleType
 
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
 from rc_keras.zoo.recipes import folder, nyud, pascal_context, scenes
 from rc_keras.zoo.recipes.recipe import Recipe
 

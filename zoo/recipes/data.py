@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, TypeAlias
 
 import rc_keras
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
 
 if TYPE_CHECKING:
     import tensorflow_datasets as tfds

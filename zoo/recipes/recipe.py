@@ -10,7 +10,7 @@ import types
 import typing
 from typing import Any
 
-from rc_keras.whole_files import write_json
+from rc_keras.files.whole_files import write_json
 
 
 @dataclasses.dataclass(frozen=True)

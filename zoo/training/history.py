@@ -9,7 +9,7 @@ from typing import Any
 
 import keras
 
-from rc_keras.whole_files import write_whole
+from rc_keras.files.whole_files import write_whole
 
 
 class History(keras.callbacks.Callback):

@@ -10,7 +10,7 @@ import numpy as np
 
 import rc_keras
 from rc_keras.methods import get_method
-from rc_keras.non_finite_loss import StopAtNonFiniteLoss
+from rc_keras.training.non_finite_loss import StopAtNonFiniteLoss
 from rc_keras.zoo.preprocessing import check_sizes, write_contact_sheet
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import (

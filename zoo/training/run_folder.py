@@ -4,7 +4,7 @@ import contextlib
 import os
 import pathlib
 
-from rc_keras.writer_lock import writer_lock
+from rc_keras.files.writer_lock import writer_lock
 from rc_keras.zoo.recipes.recipe import Recipe
 
 _FOUND = ("results", "predictions", "representation", "gradients", "responses")  # as JSON, table and picture

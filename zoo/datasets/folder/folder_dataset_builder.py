@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.datasets import label_checks
 from rc_keras.zoo.datasets.folder.folder_layout import FolderLayout
 from rc_keras.zoo.datasets.folder.label_coding import find_foreground, read_label, stored_dtype

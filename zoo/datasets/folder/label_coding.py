@@ -5,7 +5,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
-from rc_keras.task import Task
+from rc_keras.tasks.task import Task
 from rc_keras.zoo.datasets import label_checks
 from rc_keras.zoo.datasets.ordered_map import ordered_map
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import rc_keras
-from rc_keras.names import unknown_name
+from rc_keras.base.names import unknown_name
 
 KINDS = ("segmentation", "edge", "saliency", "normals", "depth")
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from rc_keras.zoo.datasets.scenes.classes import CLASSES, PARTS
 
 if TYPE_CHECKING:
-    from rc_keras.task import Task
+    from rc_keras.tasks.task import Task
 
 
 def scenes_tasks() -> "list[Task]":
@@ -19,7 +19,7 @@ def scenes_tasks() -> "list[Task]":
     Example:
         >>> model = rc_keras.build(tasks=scenes_tasks(), image_shape=(128, 128, 3))
     """
-    from rc_keras.task import Task
+    from rc_keras.tasks.task import Task
 
     return [
         Task("semseg", len(CLASSES), "segmentation", loss_weight=1.0, class_names=CLASSES),

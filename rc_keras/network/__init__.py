@@ -1,0 +1,1 @@
+"""The shared bank, and the branch that a task has on it."""

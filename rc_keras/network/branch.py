@@ -1,0 +1,87 @@
+"""A branch: one task's functional model, from pixels to raw prediction, and the roles of its weights."""
+
+from collections.abc import Callable, Iterable
+
+import keras
+import numpy as np
+
+from rc_keras.decoders import PooledHead
+from rc_keras.network.adapters import ADAPTERS
+from rc_keras.network.bank import FilterBank
+from rc_keras.network.graft import SEPARATOR, graft
+from rc_keras.network.norms import NORMS
+from rc_keras.tasks.task import Task
+
+ROLES = ("shared", "modulators", "gains", "convolutions", "norms", "decoder", "head")
+
+
+def make_branch(
+    bank: FilterBank, task: Task, decoder: Callable[..., keras.KerasTensor], seed: int, dtype_policy: keras.DTypePolicy
+) -> keras.Model:
+    """Builds one task's functional model on the shared bank.
+
+    Args:
+        bank: the `FilterBank`; its template answers `{"low_level": map, "high_level": map}`.
+        task: the `Task`.
+        decoder: called as `decoders.DeepLabV3Plus`. Classification tasks get a `PooledHead` instead.
+        seed: base of what is random in the branch.
+        dtype_policy: the `keras.DTypePolicy` of the decoder, whatever the global one is by now.
+
+    Returns:
+        A functional `keras.Model` named for the task, `(batch, height, width, channels)` images in 0..255 to the raw
+        prediction in float32: `(batch, height, width, task.channels)`, or `(batch, task.channels)` for classification.
+        Normals have unit length.
+    """
+    prefix = task.name + SEPARATOR
+    encoder = graft(bank, task.name, seed=seed)
+    image = encoder.inputs[0]
+    if task.kind == "classification":
+        decoder = PooledHead()
+    current = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype_policy)
+    try:
+        raw = decoder(image, encoder.output, task.channels, f"{prefix}decoder_", seed)
+    finally:
+        keras.config.set_dtype_policy(current)
+    if task.kind == "normals":
+        output = keras.layers.UnitNormalization(dtype="float32", name=f"{prefix}output")
+    else:
+        output = keras.layers.Activation("linear", dtype="float32", name=f"{prefix}output")
+    return keras.Model(image, output(raw), name=task.name)
+
+
+def frozen_layers(branch: keras.Model) -> list[str]:
+    """Names of the layers a user froze with `layer.trainable = False`."""
+    return [layer.name for layer in branch.layers if layer.weights and not layer.trainable]
+
+
+def weights_by_role(branch: keras.Model) -> dict[str, list[keras.Variable]]:
+    """Partitions the weights of a branch: `{role: [keras.Variable]}` with the keys of `ROLES`.
+
+    Shared are the layers without the task's prefix: those of the bank, or of an encoder that all tasks train. All
+    adapters count as modulators. Moving statistics stand beside scale and offset; they are told from them by
+    `variable.trainable`.
+    """
+    own = f"{branch.name}{SEPARATOR}"
+    prefix = f"{own}decoder_"
+    roles: dict[str, list[keras.Variable]] = {role: [] for role in ROLES}
+    for layer in branch.layers:
+        if not layer.name.startswith(own):
+            roles["shared"] += layer.weights
+        elif layer.name == f"{prefix}head":
+            roles["head"] += layer.weights
+        elif layer.name.startswith(prefix):
+            roles["decoder"] += layer.weights
+        elif isinstance(layer, ADAPTERS):
+            for weight in layer.weights:
+                roles["gains" if weight is getattr(layer, "gain", None) else "modulators"].append(weight)
+        elif isinstance(layer, NORMS):
+            roles["norms"] += layer.weights
+        else:
+            roles["convolutions"] += layer.weights
+    return roles
+
+
+def count_parameters(weights: Iterable[keras.Variable]) -> int:
+    """Number of parameters; moving statistics, which no optimizer sets, are not counted."""
+    return sum(int(np.prod(w.shape)) for w in weights if not w.name.startswith("moving_"))

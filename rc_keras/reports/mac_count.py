@@ -1,0 +1,132 @@
+"""How many multiply-accumulates a task needs for one image."""
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+from rc_keras.base.keras_types import Tensor
+from rc_keras.layers import BankConv2D, Bias, ChannelModulation, SqueezeExcite
+from rc_keras.network.adapters import ADAPTERS
+from rc_keras.network.graft import SEPARATOR
+
+_KERNELS = (
+    BankConv2D,
+    keras.layers.Conv2D,
+    keras.layers.Conv2DTranspose,
+    keras.layers.Dense,
+    keras.layers.DepthwiseConv2D,
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskMacs:
+    """Multiply-accumulates of one task, unfolded, as it trains.
+
+    Attributes:
+        convolutions: of the encoder, those of the bank too.
+        modulators: of the adapters behind the bank; most of them fold away for deployment.
+        decoder: with the head.
+    """
+
+    convolutions: int
+    modulators: int
+    decoder: int
+
+    @property
+    def total(self) -> int:
+        return sum(dataclasses.astuple(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class MacReport:
+    """Multiply-accumulates of a model for one image; `str(report)` is a table.
+
+    Attributes:
+        image_shape: `(height, width, channels)`.
+        tasks: `{task: TaskMacs}`. What several tasks share is counted in each.
+        total: of all tasks together. The encoder of `multi_task` and `fine_tune` runs once. Otherwise it runs once for
+            each task, whatever weights it shares, for a task's own norms and modulators stand between.
+    """
+
+    image_shape: tuple[int, ...]
+    tasks: dict[str, TaskMacs]
+    total: int
+
+    def __str__(self) -> str:
+        title = "GMAC, {}x{}".format(*self.image_shape)
+        width = max(map(len, (*self.tasks, title)))
+        roles = [field.name for field in dataclasses.fields(TaskMacs)]
+        lines = [f"{title:<{width}}" + "".join(f"{role:>14}" for role in (*roles, "total"))]
+        for name, macs in self.tasks.items():
+            counts = (*dataclasses.astuple(macs), macs.total)
+            lines.append(f"{name:<{width}}" + "".join(f"{count / 1e9:>14.3f}" for count in counts))
+        lines.append(f"{'all':<{width + 14 * len(roles)}}{self.total / 1e9:>14.3f}")
+        return "\n".join(lines)
+
+
+def mac_report(
+    branches: Mapping[str, keras.Model], image_shape: Sequence[int | None], joint_branch: keras.Model | None = None
+) -> MacReport:
+    """The `MacReport` of `{task: branch}` on images of `image_shape`.
+
+    Args:
+        branches: `{task: functional model}`.
+        image_shape: `(height, width, channels)`.
+        joint_branch: one functional model for all tasks, where they share what runs once; `None`: they do not.
+
+    Counted are convolutions, dense layers and adapters; additions, norms, activations and resizing are not.
+
+    Raises:
+        ValueError: if height or width is `None`, or a layer has kernels that it is not known how to count.
+    """
+    shape = tuple(size for size in image_shape if size is not None)
+    if len(shape) < len(image_shape):
+        raise ValueError(f"`image_shape` must hold no None to count in. Received: image_shape={tuple(image_shape)}")
+    tasks = {name: _count(branch, shape) for name, branch in branches.items()}
+    total = sum(macs.total for macs in tasks.values())
+    return MacReport(shape, tasks, total if joint_branch is None else _count(joint_branch, shape).total)
+
+
+def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
+    counts = dict.fromkeys((field.name for field in dataclasses.fields(TaskMacs)), 0)
+
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        outputs = layer(*args, **kwargs)
+        role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
+        if isinstance(layer, ADAPTERS):
+            counts["modulators"] += _adapter_macs(layer, _positions(outputs))
+        elif isinstance(layer, _KERNELS):
+            transposed = isinstance(layer, keras.layers.Conv2DTranspose)
+            positions = _positions(args[0] if transposed else outputs)
+            counts[role] += positions * math.prod(layer.kernel.shape)
+        elif isinstance(layer, keras.layers.SeparableConv2D):
+            kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
+            counts[role] += _positions(outputs) * sum(math.prod(kernel.shape) for kernel in kernels)
+        elif any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ())):  # operations have none
+            known = sorted(kind.__name__ for kind in (*_KERNELS, keras.layers.SeparableConv2D, *ADAPTERS))
+            raise ValueError(
+                f"Layers with kernels must be of {', '.join(known)} to be counted. Received: {layer.name!r}, of "
+                f"{type(layer).__name__}"
+            )
+        return outputs
+
+    image = keras.Input(image_shape)
+    keras.models.clone_model(branch, input_tensors=image, clone_function=lambda layer: layer, call_function=call)
+    return TaskMacs(**counts)
+
+
+def _adapter_macs(layer: keras.Layer, positions: int) -> int:
+    if isinstance(layer, Bias):
+        return 0
+    if isinstance(layer, ChannelModulation):
+        return positions * layer.scale.shape[0]
+    if isinstance(layer, SqueezeExcite):
+        return 2 * math.prod(layer.squeeze.shape) + positions * layer.squeeze.shape[0]
+    return positions * sum(math.prod(weight.shape) for weight in layer.weights if len(weight.shape) == 2)
+
+
+def _positions(tensor: Tensor) -> int:
+    return math.prod(tensor.shape[1:-1])

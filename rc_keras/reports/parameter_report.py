@@ -1,0 +1,73 @@
+"""How many parameters a model shares, and what each task adds."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import keras
+
+from rc_keras.network.bank import FilterBank
+from rc_keras.network.branch import count_parameters, weights_by_role
+
+_TASK_ROLES = ("modulators", "gains", "convolutions", "norms", "decoder", "head")
+
+
+@dataclasses.dataclass(frozen=True)
+class TaskParameters:
+    """Parameters of one task; moving statistics are not counted.
+
+    Attributes:
+        modulators: the `W_t`, or what another method's adapters hold, and biases behind the bank.
+        gains: the NFF gains, which fold into the modulators after training.
+        convolutions: everything else of the encoder that the task owns, such as a ResNet's downsampling convolutions.
+        norms: scales and offsets of the encoder's norms.
+        decoder: the decoder with its norms, without the head.
+        head: the last layer.
+    """
+
+    modulators: int
+    gains: int
+    convolutions: int
+    norms: int
+    decoder: int
+    head: int
+
+    @property
+    def total(self) -> int:
+        return sum(dataclasses.astuple(self))
+
+
+@dataclasses.dataclass(frozen=True)
+class ParameterReport:
+    """Parameters of a model; `str(report)` is a table.
+
+    Attributes:
+        bank: what the tasks share, counted once: the kernels of the bank, or an encoder that all of them train.
+        tasks: `{task: TaskParameters}`.
+    """
+
+    bank: int
+    tasks: dict[str, TaskParameters]
+
+    @property
+    def total(self) -> int:
+        return self.bank + sum(task.total for task in self.tasks.values())
+
+    def __str__(self) -> str:
+        width = max(map(len, (*self.tasks, "shared bank")))
+        lines = [f"{'':<{width}}" + "".join(f"{role:>14}" for role in (*_TASK_ROLES, "total"))]
+        for name, task in self.tasks.items():
+            counts = (*dataclasses.astuple(task), task.total)
+            lines.append(f"{name:<{width}}" + "".join(f"{count:>14,}" for count in counts))
+        lines.append(f"{'shared bank':<{width}}{'':>84}{self.bank:>14,}")
+        lines.append(f"{'all':<{width}}{'':>84}{self.total:>14,}")
+        return "\n".join(lines)
+
+
+def parameter_report(bank: FilterBank, branches: Mapping[str, keras.Model]) -> ParameterReport:
+    """The `ParameterReport` of a `FilterBank` and `{task: branch}`."""
+    tasks = {}
+    for name, branch in branches.items():
+        roles = weights_by_role(branch)
+        tasks[name] = TaskParameters(**{role: count_parameters(roles[role]) for role in _TASK_ROLES})
+    shared = weights_by_role(next(iter(branches.values())))["shared"]
+    return ParameterReport(bank.size if bank.convolutions else count_parameters(shared), tasks)

@@ -1,0 +1,155 @@
+"""Presets: a model as a folder, with the bank and every task in a file of its own."""
+
+import dataclasses
+import json
+import os
+from typing import TYPE_CHECKING, Any
+
+import keras
+import numpy as np
+
+from rc_keras.files import manifest, safetensors_file
+from rc_keras.files.folder_update import FolderUpdate
+from rc_keras.files.named_weights import named_arrays
+from rc_keras.files.whole_files import write_whole
+from rc_keras.network.bank import BANK_FORMAT, SUFFIX, FilterBank
+from rc_keras.storage import task_pack
+from rc_keras.storage.plain_config import check_holds_no_code
+from rc_keras.storage.preset_card import with_card
+from rc_keras.version import __version__
+
+if TYPE_CHECKING:
+    from rc_keras.model import MultiTaskModel
+
+PRESET_FORMAT = "rc_keras.preset.1"
+CONFIG, METADATA, CARD = "config.json", "metadata.json", "README.md"
+BANK = f"bank/bank{SUFFIX}"
+
+
+def save(model: "MultiTaskModel", directory: str | os.PathLike) -> None:
+    """Writes a `MultiTaskModel` to a folder, see `MultiTaskModel.save_to_preset`."""
+    task_pack.check_separable(model)
+    _check_names_apart(model.tasks)
+    with FolderUpdate(os.fspath(directory)) as folder:
+        if os.path.exists(folder.path(METADATA)):
+            read_json(folder.path(METADATA))
+        if _holds_bank(folder, model.bank):
+            folder.keep(BANK)
+        else:
+            folder.put(BANK, model.bank.to_bytes())
+        for name in model.tasks:
+            folder.put(pack_name(name), task_pack.to_bytes(model, name))
+        folder.put(CONFIG, _to_json(_config(model)))
+        folder.put(METADATA, _to_json(_metadata(model)))
+        folder.commit()
+        _write_card(folder.path(CARD), model)
+
+
+def pack_name(task: str) -> str:
+    """The file of a task in the folder; its name must be a legal one, for it becomes part of a path."""
+    return f"tasks/{task}/task{task_pack.SUFFIX}"
+
+
+def read_json(path: str) -> dict[str, Any]:
+    """Reads the object in `config.json` or `metadata.json`.
+
+    Raises:
+        FileNotFoundError: if there is no file.
+        ValueError: if it holds something else, or code.
+    """
+    with open(path, encoding="utf-8") as file:
+        try:
+            content = json.load(file)
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"{path} must be a JSON file of a preset. It cannot be read: {error}") from error
+    found = content.get("format") if isinstance(content, dict) else None
+    if found != PRESET_FORMAT:
+        raise ValueError(f"{path} must have the format {PRESET_FORMAT!r}. Received: {found!r}")
+    check_holds_no_code(content, path)
+    return content
+
+
+def read_bank(path: str) -> tuple[dict[str, np.ndarray], dict[str, str | None]]:
+    """Reads the file of a bank.
+
+    Returns:
+        `(tensors, identity)`, the latter as `_identity` has it.
+    """
+    tensors, metadata = safetensors_file.read(path, SUFFIX, BANK_FORMAT)
+    return tensors, {"fingerprint": metadata.get("fingerprint"), "digest": safetensors_file.digest(tensors)}
+
+
+def check_same_bank(path: str, identity: Any, expected: Any) -> None:
+    """Raises `ValueError` if a file holds, or names, another bank than the one expected."""
+    if identity != expected:
+        raise ValueError(f"{path} must belong to the bank {expected}. Received: {identity}")
+
+
+def _holds_bank(folder: FolderUpdate, bank: FilterBank) -> bool:
+    """Whether the folder holds this bank already; another one is an error."""
+    own = _identity(bank)
+    config, weights = folder.path(CONFIG), folder.path(BANK)
+    if os.path.exists(config):
+        check_same_bank(config, read_json(config).get("bank"), own)
+    if not os.path.exists(weights):
+        return False
+    check_same_bank(weights, read_bank(weights)[1], own)
+    return True
+
+
+def _identity(bank: FilterBank) -> dict[str, str]:
+    """The fingerprint, of the shared kernels, and a digest of them together with what new tasks start from."""
+    return {
+        "fingerprint": bank.fingerprint,
+        "digest": safetensors_file.digest(named_arrays(bank.template.layers)),
+    }
+
+
+def _config(model: "MultiTaskModel") -> dict:
+    config = model.get_config()
+    del config["tasks"], config["decoders"]  # packs carry their own
+    return {
+        "format": PRESET_FORMAT,
+        "manifest": manifest.NAME,
+        "bank": _identity(model.bank),
+        "tasks": model.tasks,
+        "model": config,
+    }
+
+
+def _metadata(model: "MultiTaskModel") -> dict:
+    report = model.parameter_report()
+    return {
+        "format": PRESET_FORMAT,
+        "rc_keras": __version__,
+        "keras": keras.__version__,
+        "method": model.bank.method.name,
+        "fingerprint": model.bank.fingerprint,
+        "parameters": {
+            "bank": report.bank,
+            "tasks": {name: {**dataclasses.asdict(t), "total": t.total} for name, t in report.tasks.items()},
+            "total": report.total,
+        },
+    }
+
+
+def _check_names_apart(names: list[str]) -> None:
+    """Some file systems do not tell `Edge` from `edge`."""
+    folded = [name.casefold() for name in names]
+    if len(set(folded)) < len(folded):
+        raise ValueError(f"Names of tasks must differ in more than their case in files. Received: tasks={names}")
+
+
+def _to_json(content: dict) -> bytes:
+    return (json.dumps(content, indent=1) + "\n").encode()
+
+
+def _write_card(path: str, model: "MultiTaskModel") -> None:
+    """Writes the card, the last of all files, for it describes the others."""
+    old = None
+    if os.path.exists(path):
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            old = file.read()  # somebody's own may be in another encoding
+    new = with_card(old, model)
+    if new != old:
+        write_whole(path, new.encode("utf-8", errors="surrogateescape"))

@@ -1,0 +1,1 @@
+"""`compile`, `fit` and `evaluate` for tasks that do not disturb each other."""
