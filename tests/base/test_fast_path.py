@@ -1,7 +1,6 @@
 """What a compiled train step contains on TensorFlow, and the numbers of its dilated convolutions, on any processor."""
 
 import collections
-import os
 import platform
 import subprocess
 import sys
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import scipy.signal
-from support.folders import SUPPORT
+from support.folders import SUPPORT, environment
 
 import rc_keras
 from rc_keras.base import convolution
@@ -142,9 +141,9 @@ def dilated_cases(tmp_path_factory):
 @pytest.mark.parametrize("onednn", ["0", "1"])
 def test_dilated_convolutions_follow_the_definition_on_every_path(onednn, dilated_cases, tmp_path):
     cases, expected = dilated_cases
-    environment = {**os.environ, "TF_ENABLE_ONEDNN_OPTS": onednn, "KERAS_BACKEND": "tensorflow"}
+    variables = environment(TF_ENABLE_ONEDNN_OPTS=onednn, KERAS_BACKEND="tensorflow")
     command = [sys.executable, str(WORKER), str(cases), str(tmp_path / "results.npz")]
-    subprocess.run(command, env=environment, check=True, capture_output=True)
+    subprocess.run(command, env=variables, check=True, capture_output=True)
     results = np.load(tmp_path / "results.npz")
 
     paths = {key.split(".")[0] for key in results}

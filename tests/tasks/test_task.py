@@ -406,9 +406,8 @@ def test_drawn_shapes(task):
     [
         ("torch", ("tasks/test_task", "losses/test_losses", "metrics/test_metrics")),
         ("jax", ("losses/test_losses",)),
-        pytest.param(
-            "jax", ("tasks/test_task", "metrics/test_metrics"), marks=pytest.mark.slow
-        ),  # compiles every small operation
+        # JAX compiles every small operation.
+        pytest.param("jax", ("tasks/test_task", "metrics/test_metrics"), marks=pytest.mark.slow),
     ],
 )
 def test_same_on_other_backends(backend, names):

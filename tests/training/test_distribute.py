@@ -1,7 +1,6 @@
 """Several replicas train as one device does on the same batches."""
 
 import json
-import os
 import socket
 import subprocess
 import sys
@@ -9,7 +8,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from support.folders import SUPPORT
+from support.folders import SUPPORT, environment
 from support.tiny import tiny_data
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute needs TensorFlow")
@@ -20,13 +19,10 @@ WEIGHT = 1e-3  # relative to the largest of a tensor
 
 
 def start(strategy, optimizer, out, cluster=None):
-    environment = {**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    if cluster is not None:
-        environment["TF_CONFIG"] = json.dumps(cluster)
+    variables = {"TF_CPP_MIN_LOG_LEVEL": "2"} | ({} if cluster is None else {"TF_CONFIG": json.dumps(cluster)})
     return subprocess.Popen(
         [sys.executable, WORKER, strategy, optimizer, out],
-        env=environment,
-        cwd=WORKER.parent,
+        env=environment(**variables),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

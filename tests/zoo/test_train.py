@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import pytest
 from PIL import Image
-from support.folders import SUPPORT
+from support.folders import SUPPORT, environment
 
 from rc_keras.files.named_weights import named_variables
 from rc_keras.training.non_finite_loss import NonFiniteLossError
@@ -111,7 +111,7 @@ def test_killed_and_resumed_is_the_same_run(data, tmp_path):
     def start(workdir, *step):
         command = [sys.executable, SUPPORT / "killed_run.py", tmp_path / "recipe.json", workdir]
         command += [data.builder._data_dir_root, *step]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+        return subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
     undisturbed, killed = start(tmp_path / "whole"), start(tmp_path / "killed", "5")
     output, _ = killed.communicate()
