@@ -1,5 +1,6 @@
 """What every test shares: the backend, quiet logs, and where real data lies."""
 
+import importlib.util
 import os
 from pathlib import Path
 
@@ -19,3 +20,15 @@ def test_data() -> Path:
     if not Path(folder).is_dir():
         pytest.skip(f"RC_KERAS_TEST_DATA is not a folder: {folder}")
     return Path(folder)
+
+
+@pytest.fixture(params=["jax", "torch"])
+def backend(request) -> str:
+    """The backends beside TensorFlow's, one after the other, for tests that run a program on each."""
+    import keras
+
+    if keras.backend.backend() != "tensorflow":
+        pytest.skip("runs the other backends from TensorFlow's run")
+    if importlib.util.find_spec(request.param) is None:
+        pytest.skip(f"{request.param} is not installed")
+    return request.param

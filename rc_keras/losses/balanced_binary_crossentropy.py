@@ -7,7 +7,7 @@ from keras import ops
 
 from rc_keras.base.keras_types import Tensor
 from rc_keras.losses.masked_loss import MaskedLoss
-from rc_keras.losses.pixels import label_map
+from rc_keras.losses.pixels import binary_map
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -45,9 +45,7 @@ class BalancedBinaryCrossentropy(MaskedLoss):
         self.ignore = ignore
 
     def pixel_loss(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        labels = label_map(y_true, y_pred)
-        valid = (labels != self.ignore) & (labels >= 0.0) & (labels <= 1.0)
-        positive = labels >= 0.5
+        positive, valid = binary_map(y_true, y_pred, self.ignore)
         logits = ops.squeeze(y_pred, axis=-1)
         weight = ops.where(positive, self.positive_weight, 1.0 - self.positive_weight)
         weight = ops.cast(weight, logits.dtype)

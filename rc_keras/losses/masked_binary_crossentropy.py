@@ -7,7 +7,7 @@ from keras import ops
 
 from rc_keras.base.keras_types import Tensor
 from rc_keras.losses.masked_loss import MaskedLoss
-from rc_keras.losses.pixels import label_map
+from rc_keras.losses.pixels import binary_map
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -33,11 +33,10 @@ class MaskedBinaryCrossentropy(MaskedLoss):
         self.ignore = ignore
 
     def pixel_loss(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        labels = label_map(y_true, y_pred)
-        valid = (labels != self.ignore) & (labels >= 0.0) & (labels <= 1.0)
+        positive, valid = binary_map(y_true, y_pred, self.ignore)
         logits = ops.squeeze(y_pred, axis=-1)
         # log(1 + e^z) - y z = softplus(±z), which neither overflows nor cancels.
-        return ops.softplus(ops.where(labels >= 0.5, -logits, logits)), valid
+        return ops.softplus(ops.where(positive, -logits, logits)), valid
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "ignore": self.ignore}

@@ -29,6 +29,20 @@ def label_map(y_true: Tensor, y_pred: Tensor) -> Tensor:
     return y_true
 
 
+def binary_map(y_true: Tensor, y_pred: Tensor, ignore: int) -> tuple[Tensor, Tensor]:
+    """Labels of 0 and 1 of a one-channel task.
+
+    Args:
+        y_true, y_pred: see `label_map`. A label between 0 and 1, as resizing makes them, is rounded.
+        ignore: label of the pixels to leave out.
+
+    Returns:
+        Boolean maps `(B, H, W)`: where the label is 1, and where it counts: it lies in [0, 1] and is not `ignore`.
+    """
+    labels = label_map(y_true, y_pred)
+    return labels >= 0.5, (labels != ignore) & (labels >= 0.0) & (labels <= 1.0)
+
+
 def vector_map(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Labels that have as many channels as the prediction, checked to have its shape."""
     if not _agree(tuple(y_true.shape), tuple(y_pred.shape)):

@@ -3,7 +3,7 @@
 from keras import ops
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.losses.pixels import label_map
+from rc_keras.losses.pixels import binary_map
 from rc_keras.metrics.histogram import histogram, thresholds_exceeded
 
 # 0.20, 0.25, …, 0.90
@@ -27,14 +27,12 @@ def count_foreground(
         Float32 tensors `hits` and `predicted`, `(B, thresholds)`, `positives`, `(B, 1)`, and
         `counted`, `(B, 1)`, which is 1 for images with a valid pixel and 0 for others.
     """
-    labels = label_map(y_true, y_pred)
-    valid = (labels != ignore) & (labels >= 0.0) & (labels <= 1.0) & kept
-    positive = labels >= 0.5
+    positive, valid = binary_map(y_true, y_pred, ignore)
     passed = thresholds_exceeded(ops.squeeze(y_pred, axis=-1), positive, STEPS, FIRST, THRESHOLDS)
-    batch = ops.shape(labels)[0]
+    batch = ops.shape(positive)[0]
     image = ops.reshape(ops.arange(batch, dtype="float32"), (-1, 1, 1))
     bins = (image * 2.0 + ops.cast(positive, "float32")) * (THRESHOLDS + 1) + passed
-    counts = histogram(bins, valid, batch * 2 * (THRESHOLDS + 1))
+    counts = histogram(bins, valid & kept, batch * 2 * (THRESHOLDS + 1))
     counts = ops.cast(ops.reshape(counts, (-1, 2, THRESHOLDS + 1)), "float32")
 
     exceeding = ops.flip(ops.cumsum(ops.flip(counts, axis=2), axis=2), axis=2)[:, :, 1:]

@@ -6,7 +6,7 @@ import keras
 from keras import ops
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.losses.pixels import label_map
+from rc_keras.losses.pixels import binary_map
 from rc_keras.metrics.histogram import histogram, thresholds_exceeded
 from rc_keras.metrics.masked_metric import MaskedMetric
 from rc_keras.metrics.running_sum import RunningSum
@@ -40,12 +40,10 @@ class MaxF(MaskedMetric):
         self.counts = RunningSum(self, (2, THRESHOLDS + 1), "counts")
 
     def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
-        labels = label_map(y_true, y_pred)
-        valid = (labels != self.ignore) & (labels >= 0.0) & (labels <= 1.0) & kept
-        positive = labels >= 0.5
+        positive, valid = binary_map(y_true, y_pred, self.ignore)
         passed = thresholds_exceeded(ops.squeeze(y_pred, axis=-1), positive, steps=100, first=1, count=THRESHOLDS)
         bins = ops.cast(positive, "float32") * (THRESHOLDS + 1) + passed
-        counts = histogram(bins, valid, 2 * (THRESHOLDS + 1))
+        counts = histogram(bins, valid & kept, 2 * (THRESHOLDS + 1))
         self.counts.add(ops.reshape(counts, (2, THRESHOLDS + 1)))
 
     def result(self) -> Tensor:

@@ -1,12 +1,8 @@
 """The package on JAX and torch, with TensorFlow absent."""
 
-import importlib.util
-import subprocess
-import sys
-
-import keras
 import pytest
-from support.folders import TESTS, environment
+from support.folders import TESTS
+from support.other_backends import run
 
 WITHOUT_TENSORFLOW = """
 import sys
@@ -25,7 +21,7 @@ import numpy as np
 import keras
 import rc_keras
 assert keras.backend.backend() == sys.argv[1]
-from tiny import TASKS, arrays, assert_same_bits, state, tiny_data, tiny_model
+from support.tiny import TASKS, arrays, assert_same_bits, state, tiny_data, tiny_model
 
 images, labels = tiny_data(8)
 fresh = tiny_model(TASKS[:2])
@@ -73,7 +69,7 @@ print("all well")
 SHARED_ENCODER = """
 import keras
 import rc_keras
-from tiny import TASKS, arrays, assert_same_bits, differs, state, tiny_data, tiny_model
+from support.tiny import TASKS, arrays, assert_same_bits, differs, state, tiny_data, tiny_model
 
 images, labels = tiny_data(8)
 for method in ("multi_task", "series_adapter"):
@@ -98,20 +94,6 @@ for method in ("multi_task", "series_adapter"):
 assert "tensorflow" not in sys.modules
 print("all well")
 """
-
-
-def run(arguments, backend, **kwargs):
-    variables = environment(KERAS_BACKEND=backend)
-    return subprocess.run([sys.executable, *arguments], env=variables, capture_output=True, text=True, **kwargs)
-
-
-@pytest.fixture(params=["jax", "torch"])
-def backend(request):
-    if keras.backend.backend() != "tensorflow":
-        pytest.skip("runs the other backends from TensorFlow's run")
-    if importlib.util.find_spec(request.param) is None:
-        pytest.skip(f"{request.param} is not installed")
-    return request.param
 
 
 def test_life_of_a_model_without_tensorflow(backend, tmp_path):

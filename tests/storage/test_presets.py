@@ -8,6 +8,7 @@ from pathlib import Path
 import keras
 import numpy as np
 import pytest
+from support.other_backends import run
 from support.tiny import (
     TASKS,
     arrays,
@@ -20,7 +21,6 @@ from support.tiny import (
     tiny_model,
 )
 from support.trained import pretend_training
-from test_backends import backend, run  # noqa: F401, the fixture
 
 import rc_keras
 from rc_keras.files import safetensors_file
@@ -488,7 +488,7 @@ PROGRAM = """
 import sys
 
 import numpy as np
-from tiny import arrays, assert_same_bits, tiny_data
+from support.tiny import arrays, assert_same_bits, tiny_data
 
 import rc_keras
 
@@ -505,7 +505,7 @@ print("all well")
 
 
 @pytest.mark.slow
-def test_preset_on_another_backend(backend, predictions, saved, folder, tmp_path):  # noqa: F811
+def test_preset_on_another_backend(backend, predictions, saved, folder, tmp_path):
     before = times(folder)
     result = run(["-c", PROGRAM, str(folder), str(tmp_path)], backend)
     assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
