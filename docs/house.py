@@ -51,7 +51,7 @@ def modules() -> dict[str, Path]:
 
 
 def room_of(module: str) -> str:
-    """`"network"` of `rc_keras.network.bank`, `"zoo.compare"` of `rc_keras.zoo.compare.table`, `"export"` of all there."""
+    """`"network"` of `rc_keras.network.bank`, `"zoo.compare"` of `rc_keras.zoo.compare.table`."""
     parts = module.split(".")[1:]
     return ".".join(parts[: 2 if parts[0] == "zoo" else 1])
 
