@@ -10,11 +10,11 @@ import numpy as np
 from rc_keras.base.keras_types import Tensor
 from rc_keras.export.adapter_matrices import DIAGONALS, MATRICES, as_float64, matrix_of, scale_and_offset
 from rc_keras.export.direct_conv2d import DirectConv2D
-from rc_keras.layers import BankConv2D, BatchNormalization, Bias, Conv2D
+from rc_keras.layers import BankConv2D, BatchNormalization, Bias, ConcatConv2D, Conv2D
 from rc_keras.network.bank import copy_weights
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
-_LINEAR = (*MATRICES, *DIAGONALS, *_CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_LINEAR = (*MATRICES, *DIAGONALS, *_CONVOLUTIONS, ConcatConv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 _FACTORS = ("Multiply", "Divide", "TrueDivide")  # operations of Keras, as `x / 255` leaves them in a model
 _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.layers import BankConv2D, Bias, ChannelModulation, SqueezeExcite
+from rc_keras.layers import BankConv2D, Bias, ChannelModulation, ConcatConv2D, SqueezeExcite
 from rc_keras.network.adapters import ADAPTERS
 from rc_keras.network.graft import SEPARATOR
 
@@ -98,6 +98,8 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
         role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
         if isinstance(layer, ADAPTERS):
             counts["modulators"] += _adapter_macs(layer, _positions(outputs))
+        elif isinstance(layer, ConcatConv2D):
+            counts[role] += layer.macs([(None, *x.shape[1:]) for x in args[0]])
         elif isinstance(layer, _KERNELS):
             transposed = isinstance(layer, keras.layers.Conv2DTranspose)
             positions = _positions(args[0] if transposed else outputs)
