@@ -73,10 +73,14 @@ class ConcatConv2D(Conv2D):
         maps = [_resized(inputs[at], inputs[self.reference]) for at in plain]
         kernel = ops.concatenate([kernels[at] for at in plain], axis=2) if small else self.kernel
         outputs = self.convolution_op(ops.concatenate(maps, axis=-1) if len(maps) > 1 else maps[0], kernel)
-        for at in small:
-            outputs = ops.add(outputs, self._convolve_small(inputs[at], kernels[at], inputs[self.reference]))
-        if self.use_bias:
-            outputs = ops.add(outputs, ops.cast(self.bias, outputs.dtype))
+        products = [self._convolve_small(inputs[at], kernels[at], inputs[self.reference]) for at in small]
+        if self.use_bias:  # to the smallest there is
+            smallest = min([outputs, *products], key=_pixels)
+            outputs, *products = (
+                ops.add(y, ops.cast(self.bias, y.dtype)) if y is smallest else y for y in (outputs, *products)
+            )
+        for product in products:
+            outputs = ops.add(outputs, product)
         return self.activation(outputs)
 
     def is_computed_small(self, own: Sequence[int | None], size: Sequence[int | None], channels: int) -> bool:
@@ -142,6 +146,11 @@ class ConcatConv2D(Conv2D):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "reference": self.reference}
+
+
+def _pixels(x: Tensor) -> float:
+    """Pixels of a map, infinitely many where that is not known."""
+    return float("inf") if None in x.shape[1:3] else x.shape[1] * x.shape[2]
 
 
 def _resized(x: Tensor, reference: Tensor) -> Tensor:

@@ -99,7 +99,7 @@ def test_only_plain_operators(exported):
     report = exported[1]
     allowed = {
         *("ADD", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "LOGISTIC", "MAX_POOL_2D", "MEAN", "MUL", "PAD"),
-        *("RESIZE_BILINEAR", "RSQRT", "SQUARE", "SUM", "MINIMUM"),
+        *("RESIZE_BILINEAR", "RSQRT", "SQUARE", "SUM", "MINIMUM", "BATCH_MATMUL", "RESHAPE"),
     }
     assert set(report.operators) <= allowed
     # 9 bank convolutions with a modulator each, 3 downsampling ones, 5 of the pyramid, 1 behind it, 3 and a head.
