@@ -7,9 +7,9 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from rc_keras.diagrams import new_figure, save
+from rc_keras.zoo.compare.growth import TASK_COUNTS, Growth
 from rc_keras.zoo.compare.incremental import Chain
 from rc_keras.zoo.compare.measures import Measure
-from rc_keras.zoo.compare.scaling import TASK_COUNTS, Growth
 from rc_keras.zoo.compare.summary import BASELINE, Statistic, Summary
 
 _OURS, _BASELINE, _OTHER, _INK = "#0b6e4f", "#c8553d", "#8a8f98", "#1c2024"

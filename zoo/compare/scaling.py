@@ -8,28 +8,11 @@ from collections.abc import Mapping
 import rc_keras
 from rc_keras.methods import DEFAULT_RANK
 from rc_keras.whole_files import write_json, write_whole
+from rc_keras.zoo.compare.growth import TASK_COUNTS, Growth
 from rc_keras.zoo.compare.markdown import table_lines
 from rc_keras.zoo.compare.sizes import build_untrained
 from rc_keras.zoo.compare.summary import BASELINE
 from rc_keras.zoo.recipes import Recipe
-
-TASK_COUNTS = (*range(1, 11), 100)
-
-
-@dataclasses.dataclass(frozen=True)
-class Growth:
-    """Parameters, or multiply-accumulates, for P tasks: N(P) = shared + P · per_task.
-
-    Attributes:
-        shared: what all tasks share.
-        per_task: what each adds.
-    """
-
-    shared: int
-    per_task: int
-
-    def __call__(self, tasks: int) -> int:
-        return self.shared + tasks * self.per_task
 
 
 def measure_growth(recipe: Recipe) -> dict[str, Growth]:
