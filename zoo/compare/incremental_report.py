@@ -13,11 +13,11 @@ from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare.cells import Cell
 from rc_keras.zoo.compare.incremental import Chain, Step, read_chain
 from rc_keras.zoo.compare.markdown import table_lines
-from rc_keras.zoo.compare.measures import Measure, measures_of
 from rc_keras.zoo.compare.origin import describe_origin
 from rc_keras.zoo.compare.report import read_scores
 from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.compare.summary import BASELINE
+from rc_keras.zoo.measures import Measure, measures_of
 from rc_keras.zoo.recipes import Recipe
 
 

@@ -4,8 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from rc_keras.zoo.compare.markdown import table_lines
-from rc_keras.zoo.compare.measures import Measure
 from rc_keras.zoo.compare.summary import BASELINE, CONFIDENCE, Pooled, Statistic, Summary
+from rc_keras.zoo.measures import Measure
 
 
 def format_table(summary: Summary, measures: Mapping[str, Measure], sizes: Mapping[str, Mapping[str, Any]]) -> str:

@@ -23,17 +23,16 @@ def draw_curve(
     """Draws a task's metric on the validation images after each epoch."""
     figure, axes = _chart()
     entry = f"val_{metric_key(task)}"
-    metric = result.metric
+    measure, factor = result.measure, result.measure.scale.factor
     for name, colour, style, label in (
         ("single", SINGLE, "--", "single-task network"),
         ("multi", MULTI, "-", "multi-task model"),
     ):
-        values = metric.factor * np.array(histories[name][entry])
+        values = factor * np.array(histories[name][entry])
         epochs = np.arange(1, len(values) + 1)
         axes.plot(epochs, values, style, color=colour, lw=2, marker="o", ms=3.5, label=label)
-    axes.axhline(metric.factor * result.baseline, color=GREY, lw=1.5, ls=":", label=result.guess)
-    better = "higher" if metric.higher_is_better else "lower"
-    axes.set_title(f"{task.name}: {metric.name} [{metric.unit}], {better} is better")
+    axes.axhline(factor * result.baseline, color=GREY, lw=1.5, ls=":", label=result.guess)
+    axes.set_title(f"{task.name}: {measure.name} [{measure.scale.unit}], {measure.better} is better")
     axes.set_xlabel("epoch")
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
