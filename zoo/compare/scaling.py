@@ -10,9 +10,9 @@ from rc_keras.methods import DEFAULT_RANK
 from rc_keras.whole_files import write_json, write_whole
 from rc_keras.zoo.compare.growth import TASK_COUNTS, Growth
 from rc_keras.zoo.compare.markdown import table_lines
-from rc_keras.zoo.compare.sizes import build_untrained
 from rc_keras.zoo.compare.summary import BASELINE
 from rc_keras.zoo.recipes import Recipe
+from rc_keras.zoo.recipes.network import build_network
 
 
 def measure_growth(recipe: Recipe) -> dict[str, Growth]:
@@ -27,7 +27,7 @@ def measure_growth(recipe: Recipe) -> dict[str, Growth]:
         recipe's crop, unfolded.
     """
     first, second = (rc_keras.Task(name, 1, "edge") for name in ("first", "second"))
-    model = build_untrained(dataclasses.replace(recipe, seed=0), [first])
+    model = build_network(dataclasses.replace(recipe, seed=0), [first])
     one, macs_of_one = model.parameter_report(), model.mac_report().total
     model.add_task(second)
     two, macs_of_two = model.parameter_report(), model.mac_report().total
