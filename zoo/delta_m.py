@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 
-from rc_keras.task import nyud, pascal_context
+from rc_keras import nyud, pascal_context
 from rc_keras.zoo.measures import measures_of
 
 _CATALOGUE = measures_of((*nyud(), *pascal_context()))

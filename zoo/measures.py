@@ -7,10 +7,9 @@ import dataclasses
 from collections.abc import Iterable, Mapping
 from typing import Literal, NamedTuple
 
-from rc_keras import metrics
+from rc_keras import Task, metrics
 from rc_keras.metrics.boundaries import BoundaryScores
 from rc_keras.names import unknown_name
-from rc_keras.task import Task
 
 
 class Scale(NamedTuple):
