@@ -7,12 +7,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from rc_keras.diagrams import new_figure, save
+from rc_keras.zoo.chart_style import GREY, INK, OURS, SINGLE_TASK, tidy
 from rc_keras.zoo.compare.growth import TASK_COUNTS, Growth
 from rc_keras.zoo.compare.incremental import Chain
 from rc_keras.zoo.compare.summary import BASELINE, Statistic, Summary
 from rc_keras.zoo.measures import Measure
 
-_OURS, _BASELINE, _OTHER, _INK = "#0b6e4f", "#c8553d", "#8a8f98", "#1c2024"
 _COLUMNS = 3
 
 
@@ -35,11 +35,11 @@ def draw_comparison(path: str | os.PathLike, summary: Summary, measures: Mapping
     axes.set_ylim(len(methods) - 0.4, -0.6)
     _plain(axes, "Δm [%], left is better")
     axes.locator_params(axis="x", nbins=6)
-    axes.axvline(0, color=_INK, lw=0.8)
+    axes.axvline(0, color=INK, lw=0.8)
     for row, method in enumerate(methods):
         if method in summary.delta_m:
             axes.barh(row, summary.delta_m[method].mean, height=0.62, color=_colour(method), alpha=0.85)
-            _whisker(axes, row, summary, summary.delta_m, method, 1.0, _INK)
+            _whisker(axes, row, summary, summary.delta_m, method, 1.0, INK)
         else:
             axes.annotate("none", (0, row), xytext=(3, 0), textcoords="offset points", fontsize=7, va="center")
     for axes, (task, measure) in zip(panels[1 : len(measures) + 1], measures.items(), strict=True):
@@ -48,7 +48,7 @@ def draw_comparison(path: str | os.PathLike, summary: Summary, measures: Mapping
         axes.margins(x=0.12)
         statistics = summary.tasks[task]
         if summary.baseline:
-            axes.axvline(measure.scale.factor * summary.baseline[task], color=_BASELINE, lw=1, ls=":")
+            axes.axvline(measure.scale.factor * summary.baseline[task], color=SINGLE_TASK, lw=1, ls=":")
         for row, method in enumerate(methods):
             axes.plot(measure.scale.factor * statistics[method].mean, row, "D", ms=6, color=_colour(method))
             _whisker(axes, row, summary, statistics, method, measure.scale.factor, _colour(method))
@@ -108,7 +108,7 @@ def draw_steps(
         for axes, (task, measure) in zip(line, measures.items(), strict=True):
             _plain(axes, f"{task}: {measure.title} [{measure.scale.unit}], {measure.better} is better")
             if baseline:
-                axes.axhline(measure.scale.factor * baseline[task], color=_INK, lw=1, ls=":", label=BASELINE)
+                axes.axhline(measure.scale.factor * baseline[task], color=INK, lw=1, ls=":", label=BASELINE)
             for chain in chains:
                 if chain.order != order:
                     continue
@@ -128,14 +128,12 @@ def draw_steps(
 
 def _plain(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e6e6e3", lw=0.8)
-    axes.set_axisbelow(True)
+    tidy(axes)
     axes.tick_params(labelsize=8)
 
 
 def _colour(method: str) -> str:
-    return {"rcm": _OURS, BASELINE: _BASELINE}.get(method, _OTHER)
+    return {"rcm": OURS, BASELINE: SINGLE_TASK}.get(method, GREY)
 
 
 def _palette(methods: Iterable[str]) -> dict[str, str | Sequence[float]]:
@@ -157,4 +155,4 @@ def _whisker(
             bar.lines[2][0].set_linestyle("--")
     if len(statistic.values) > 1:
         values = [factor * value for value in statistic.values.values()]
-        axes.plot(values, [row] * len(values), ".", ms=5, color="white", mec=_INK, mew=0.7)
+        axes.plot(values, [row] * len(values), ".", ms=5, color="white", mec=INK, mew=0.7)

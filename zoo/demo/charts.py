@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from rc_keras.diagrams import new_figure, save
 from rc_keras.response_init import ResponseReport
 from rc_keras.task import Task
+from rc_keras.zoo.chart_style import GREY, OURS, SINGLE_TASK, tidy
 from rc_keras.zoo.demo.results import TaskResult
 from rc_keras.zoo.demo.training import metric_key
-
-MULTI, SINGLE, GREY = "#0b6e4f", "#c8553d", "#8a8f98"
 
 
 def draw_curve(
@@ -25,8 +24,8 @@ def draw_curve(
     entry = f"val_{metric_key(task)}"
     measure, factor = result.measure, result.measure.scale.factor
     for name, colour, style, label in (
-        ("single", SINGLE, "--", "single-task network"),
-        ("multi", MULTI, "-", "multi-task model"),
+        ("single", SINGLE_TASK, "--", "single-task network"),
+        ("multi", OURS, "-", "multi-task model"),
     ):
         values = factor * np.array(histories[name][entry])
         epochs = np.arange(1, len(values) + 1)
@@ -62,8 +61,6 @@ def draw_energy(path: str | os.PathLike, responses: ResponseReport) -> None:
 def _chart() -> tuple[Figure, Axes]:
     figure = new_figure(5.2, 3.6)
     axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e6e6e3", lw=0.8)
-    axes.set_axisbelow(True)
+    tidy(axes)
     axes.title.set_fontsize(10.5)
     return figure, axes
