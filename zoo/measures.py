@@ -19,6 +19,11 @@ class Scale(NamedTuple):
     unit: str
     decimals: int
 
+    @property
+    def in_brackets(self) -> str:
+        """The unit behind a name, as `" [m]"`; empty where there is none."""
+        return f" [{self.unit}]" if self.unit else ""
+
 
 SHARE, DEGREES, PLAIN, THRESHOLD = Scale(100, "%", 2), Scale(1, "°", 2), Scale(1, "", 4), Scale(1, "", 3)
 METRES = Scale(1, "m", 4)  # with two decimals, rounding alone moves Δm by half a point
@@ -65,7 +70,7 @@ class Measure:
     @property
     def heading(self) -> str:
         """Short name, unit and arrow, as the head of a column."""
-        return f"{self.title} {self.scale.unit} {self.arrow}"
+        return " ".join(part for part in (self.title, self.scale.unit, self.arrow) if part)
 
     def show(self, value: float, decimals: int | None = None) -> str:
         """The number without its unit, with the scale's decimals or others."""

@@ -44,7 +44,7 @@ def draw_comparison(path: str | os.PathLike, summary: Summary, measures: Mapping
             axes.annotate("none", (0, row), xytext=(3, 0), textcoords="offset points", fontsize=7, va="center")
     for axes, (task, measure) in zip(panels[1 : len(measures) + 1], measures.items(), strict=True):
         better = "left" if measure.lower_is_better else "right"
-        _plain(axes, f"{task}: {measure.title} [{measure.scale.unit}], {better} is better")
+        _plain(axes, f"{task}: {measure.title}{measure.scale.in_brackets}, {better} is better")
         axes.margins(x=0.12)
         statistics = summary.tasks[task]
         if summary.baseline:
@@ -106,7 +106,7 @@ def draw_steps(
     panels = figure.subplots(len(orders), len(measures), squeeze=False)
     for line, order in zip(panels, orders, strict=True):
         for axes, (task, measure) in zip(line, measures.items(), strict=True):
-            _plain(axes, f"{task}: {measure.title} [{measure.scale.unit}], {measure.better} is better")
+            _plain(axes, f"{task}: {measure.title}{measure.scale.in_brackets}, {measure.better} is better")
             if baseline:
                 axes.axhline(measure.scale.factor * baseline[task], color=INK, lw=1, ls=":", label=BASELINE)
             for chain in chains:

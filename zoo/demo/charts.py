@@ -31,7 +31,7 @@ def draw_curve(
         epochs = np.arange(1, len(values) + 1)
         axes.plot(epochs, values, style, color=colour, lw=2, marker="o", ms=3.5, label=label)
     axes.axhline(factor * result.baseline, color=GREY, lw=1.5, ls=":", label=result.guess)
-    axes.set_title(f"{task.name}: {measure.name} [{measure.scale.unit}], {measure.better} is better")
+    axes.set_title(f"{task.name}: {measure.name}{measure.scale.in_brackets}, {measure.better} is better")
     axes.set_xlabel("epoch")
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
