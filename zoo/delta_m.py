@@ -3,15 +3,12 @@
 import math
 from collections.abc import Mapping
 
-# What of a task enters Δm, and whether lower is better. `rc_keras.metrics` and the boundary scores use these names.
-MEASURES = {
-    "edge": ("ods_f", False),
-    "semseg": ("mean_iou", False),
-    "human_parts": ("mean_iou", False),
-    "saliency": ("max_iou", False),
-    "normals": ("mean_angle", True),
-    "depth": ("rmse", True),
-}
+from rc_keras import nyud, pascal_context
+from rc_keras.zoo.measures import measures_of
+
+_CATALOGUE = measures_of((*nyud(), *pascal_context()))
+# What enters Δm of the tasks of the catalogue, and whether lower is better.
+MEASURES = {task: (measure.key, measure.lower_is_better) for task, measure in _CATALOGUE.items()}
 
 
 def select_measures(
@@ -25,18 +22,18 @@ def select_measures(
     the task `dataclasses.replace(task, ignore=255)`, of which `mean_iou` is over 41.
 
     Args:
-        metrics: `{task: {metric: number}}` for tasks of `MEASURES`.
-        names: `{task: metric}` to take instead of that of `MEASURES`.
+        metrics: `{task: {metric: number}}`.
+        names: `{task: metric}` to take instead of that of `MEASURES`, or for tasks that are not in it.
 
     Returns:
         `{task: number}`.
 
     Raises:
-        ValueError: If a task is not known, or its metric is missing.
+        ValueError: If a task is in neither, or its metric is missing.
     """
     numbers = {}
     for task, values in metrics.items():
-        key = (names or {}).get(task, _measure(task)[0])
+        key = names[task] if names and task in names else _measure(task)[0]
         if key not in values:
             raise ValueError(f"`metrics` must hold {key!r} for task {task!r}. Received: {sorted(values)}")
         numbers[task] = values[key]
@@ -121,7 +118,7 @@ def format_table(
 ) -> str:
     """A Markdown table: a line for each task, and Δm.
 
-    Numbers have two decimals; depth and numbers below 10 (shares, metres) have four.
+    Numbers have the decimals of their measure, two for tasks of your own; those below 10 (shares, metres) have four.
 
     Args:
         results, baseline, directions: See `relative_drops`.
@@ -135,7 +132,8 @@ def format_table(
     drops = relative_drops(results, baseline, directions)
     lines = ["| task | baseline | model | relative drop % |", "| --- | ---: | ---: | ---: |"]
     for task, drop in drops.items():
-        decimals = 4 if task == "depth" or max(abs(baseline[task]), abs(results[task])) < 10 else 2
+        decimals = _CATALOGUE[task].scale.decimals if task in _CATALOGUE else 2
+        decimals = 4 if max(abs(baseline[task]), abs(results[task])) < 10 else decimals
         arrow = "↓" if _is_lower_better(task, directions) else "↑"
         numbers = f"{baseline[task]:.{decimals}f} | {results[task]:.{decimals}f}"
         lines.append(f"| {task} {arrow} | {numbers} | {drop:+.3f} |")

@@ -14,9 +14,9 @@ from rc_keras.methods import get_method
 from rc_keras.tasks.task import Task
 from rc_keras.zoo.compare import digest
 from rc_keras.zoo.compare.cells import Cell, CellError
-from rc_keras.zoo.compare.measures import Measure, directions
 from rc_keras.zoo.compare.runner import finished_cells
-from rc_keras.zoo.delta_m import delta_m
+from rc_keras.zoo.delta_m import delta_m, select_measures
+from rc_keras.zoo.measures import Measure, directions
 from rc_keras.zoo.recipes import Recipe
 
 ORDERS = ("low_to_high", "high_to_low")
@@ -157,7 +157,6 @@ def read_chain(method: str, order: str, steps: Sequence[Step], measures: Mapping
     for step in steps:
         if step.folder not in finished:
             break
-        metrics = step.metrics()
-        numbers = {task: metrics[task][measures[task].metric] for task in metrics}
+        numbers = select_measures(step.metrics(), {task: measure.key for task, measure in measures.items()})
         measured.append(MeasuredStep(step.added, numbers, step.digests()))
     return Chain(method, order, tuple(step.added for step in steps), tuple(measured))

@@ -139,9 +139,8 @@ def _ramp(stops: str, low: str, high: str) -> str:
 def _table(config: DemoConfig, results: DemoResults) -> str:
     rows = []
     for task in results.tasks:
-        arrow = "↑" if task.metric.higher_is_better else "↓"
         rows.append(
-            f'<tr><td>{escape(task.name)}</td><td class="text">{task.metric.name} {arrow}</td>'
+            f'<tr><td>{escape(task.name)}</td><td class="text">{task.measure.name} {task.measure.arrow}</td>'
             f"<td>{task.show(task.baseline)}<br><small>{escape(task.guess)}</small></td><td>{task.show(task.single)}</td>"
             f"<td>{task.show(task.multi)}</td>{_difference(task.difference)}</tr>"
         )
