@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from rc_keras.decoders import PooledHead
-from rc_keras.network.adapters import ADAPTERS
+from rc_keras.layers import Adapter
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.graft import SEPARATOR, graft
 from rc_keras.network.norms import NORMS
@@ -72,9 +72,10 @@ def weights_by_role(branch: keras.Model) -> dict[str, list[keras.Variable]]:
             roles["head"] += layer.weights
         elif layer.name.startswith(prefix):
             roles["decoder"] += layer.weights
-        elif isinstance(layer, ADAPTERS):
+        elif isinstance(layer, Adapter):
+            gains = {id(gain) for gain in layer.gains}
             for weight in layer.weights:
-                roles["gains" if weight is getattr(layer, "gain", None) else "modulators"].append(weight)
+                roles["gains" if id(weight) in gains else "modulators"].append(weight)
         elif isinstance(layer, NORMS):
             roles["norms"] += layer.weights
         else:
