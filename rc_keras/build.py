@@ -39,7 +39,8 @@ def build(
 
     Args:
         tasks: names in the catalogue (see `Task`) or `Task` objects.
-        backbone: `"resnet18"`, `"resnet34"`, or a functional `keras.Model` with its weights, which is copied.
+        backbone: a key of `rc_keras.backbones.BACKBONES`, such as `"resnet18"`, or a functional `keras.Model` with its
+            weights, which is copied.
         decoder: `"deeplabv3plus"`, an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`, or one of your own, see
             `rc_keras.decoders.Decoder`.
         output_stride: 8, 16 or 32, of a backbone given by name; a model keeps its own.
