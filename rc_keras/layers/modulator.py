@@ -151,7 +151,7 @@ class Modulator(Adapter):
         outputs = pointwise(inputs, ops.cast(self.matrix(), inputs.dtype))
         return outputs if self.bias is None else ops.add(outputs, ops.cast(self.bias, inputs.dtype))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Shape, *other_shapes: Shape) -> Shape:
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:

@@ -103,6 +103,7 @@ def test_every_method_with_a_rank_has_names_for_others(monkeypatch):
 
     monkeypatch.setitem(METHODS, "ranked", Method("ranked(2)", Ranked, {"rank": 2}))
     assert get_method("ranked(5)") == Method("ranked(5)", Ranked, {"rank": 5})
+    assert len(set(METHODS.values())) == len(METHODS)
 
 
 @pytest.mark.parametrize("use_bias", [False, True])
