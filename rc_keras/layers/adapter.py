@@ -16,7 +16,7 @@ class Adapter(keras.layers.Layer):
     here alone: a method is a subclass, registered with `keras.saving.register_keras_serializable`, and an entry in
     `rc_keras.methods.METHODS`.
 
-    | | | when it must be overridden |
+    | member | what it says | overridden |
     | --- | --- | --- |
     | `build`, `call`, `get_config` | as of every Keras layer | always |
     | `suffix` | its layers are called `<convolution>_<suffix>` | always |
