@@ -65,12 +65,12 @@ def striding(image_shape=(None, None, 3), output_stride=16, classes=None, seed=N
 
 
 def test_a_new_backbone_has_a_name_and_loads_its_published_weights(monkeypatch, tmp_path):
-    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "home"))
     trained = striding(seed=1, classes=3)
     file = tmp_path / "striding.npz"
     np.savez(file, **{w.path: keras.ops.convert_to_numpy(w) for w in trained.weights})
     digest = hashlib.sha256(file.read_bytes()).hexdigest()
-    weights = PublishedWeights(file.as_uri(), digest[:8], "MIT", (0.0,) * 3, (1.0,) * 3, 0.6)
+    weights = PublishedWeights("https://host/striding.npz", digest[:8], "MIT", (0.0,) * 3, (1.0,) * 3, 0.6)
+    monkeypatch.setattr("keras.utils.get_file", lambda origin, **kwargs: {weights.url: str(file)}[origin])
     monkeypatch.setitem(BACKBONES, "striding", Backbone(striding, weights, output_strides=(8, 16)))
     model = rc_keras.build(
         TASKS[:1], "striding", MicroDecoder(), image_shape=(32, 32, 3), weights="imagenet", method="rc_identity", seed=0
