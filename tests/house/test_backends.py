@@ -25,7 +25,7 @@ import numpy as np
 import keras
 import rc_keras
 assert keras.backend.backend() == sys.argv[1]
-from tiny import TASKS, arrays, assert_same_bits, state, tiny_data, tiny_model
+from support.tiny import TASKS, arrays, assert_same_bits, state, tiny_data, tiny_model
 
 images, labels = tiny_data(8)
 fresh = tiny_model(TASKS[:2])
@@ -73,7 +73,7 @@ print("all well")
 SHARED_ENCODER = """
 import keras
 import rc_keras
-from tiny import TASKS, arrays, assert_same_bits, differs, state, tiny_data, tiny_model
+from support.tiny import TASKS, arrays, assert_same_bits, differs, state, tiny_data, tiny_model
 
 images, labels = tiny_data(8)
 for method in ("multi_task", "series_adapter"):
