@@ -2,21 +2,24 @@
 
 import collections
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import keras
 import numpy as np
 
+from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Tensor
-from rc_keras.export.adapter_matrices import DIAGONALS, MATRICES, as_float64, matrix_of, scale_and_offset
 from rc_keras.export.direct_conv2d import DirectConv2D
-from rc_keras.layers import BankConv2D, BatchNormalization, Bias, Conv2D
+from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, Conv2D
+from rc_keras.layers.batch_normalization import scale_and_offset
 from rc_keras.network.bank import copy_weights
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
-_LINEAR = (*MATRICES, *DIAGONALS, *_CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_LINEAR = (*_CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 _FACTORS = ("Multiply", "Divide", "TrueDivide")  # operations of Keras, as `x / 255` leaves them in a model
 _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
+
+LinearMaps: TypeAlias = Mapping[str, tuple[np.ndarray, np.ndarray]]  # see `Adapter.linear_map`
 
 
 def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: bool = False) -> keras.Model:
@@ -31,7 +34,7 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
     `merged`, where bank convolution and modulator become one plain convolution of the task, `W = W_t W_s`. Norms that
     do not stand alone behind one linear layer, and bank convolutions in groups, stay as they are.
 
-    Series and low-rank adapters become their matrix too; parallel ones stay. What scales the channels of a bank
+    Other adapters become their `linear_map` too, and stay where they have none. What scales the channels of a bank
     convolution alone, channel modulation or a norm, becomes a depthwise 1x1 convolution: converters multiply a plain
     factor into the kernel in front of it, of which each task would then have its own.
 
@@ -43,9 +46,10 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
     Returns:
         A functional `keras.Model` in float32 with the input and output of `branch`. Matrices are 1x1 `DirectConv2D`.
     """
-    norms = _foldable_norms(branch)
-    diagonals = _diagonals(branch, norms)
-    kernels = _mergeable_kernels(branch) if merged else {}
+    maps = _linear_maps(branch)
+    norms = _foldable_norms(branch, maps)
+    diagonals = _diagonals(branch, maps, norms)
+    kernels = _mergeable_kernels(branch, maps) if merged else {}
     absorbed = {norm.name for norm in norms.values()} | {layer.name for layer in kernels.values()}
     weights = {}  # name of a layer of the copy: how it gets its weights
 
@@ -53,8 +57,10 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
         if layer.name in absorbed:
             return layer  # never called
         if layer.name in kernels:
-            kernel, bias = _folded_weights(layer, norms.get(layer.name), kernels[layer.name].kernel)
-            weights[layer.name] = [kernel, bias]
+            matrix, offset = maps.get(layer.name) or scale_and_offset(layer)
+            kernel = as_float64(kernels[layer.name].kernel)
+            kernel = kernel @ matrix if matrix.ndim == 2 else kernel * matrix
+            weights[layer.name] = _folded_weights(kernel, offset, norms.get(layer.name))
             return _direct(kernels[layer.name], use_bias=True, name=layer.name)
         if isinstance(layer, BankConv2D):
             if layer.name not in bank:
@@ -64,14 +70,20 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
         if isinstance(layer, keras.layers.Rescaling):
             return copy_in_float32(layer, scale=_per_channel(layer.scale, layer.output.shape[-1]).tolist())
         if layer.name in diagonals:
-            weights[layer.name] = _folded_weights(layer, norms.get(layer.name))
+            diagonal, offset = maps.get(layer.name) or scale_and_offset(layer)
+            kernel = np.broadcast_to(diagonal, layer.output.shape[-1])[None, None, :, None]
+            weights[layer.name] = _folded_weights(kernel, offset, norms.get(layer.name), depthwise=True)
             return keras.layers.DepthwiseConv2D(1, dtype="float32", name=layer.name)
-        if not _is_linear(layer) or isinstance(layer, Bias):
+        if layer.name in maps and maps[layer.name][0].ndim == 2:
+            matrix, offset = maps[layer.name]
+            weights[layer.name] = _folded_weights(matrix[None, None], offset, norms.get(layer.name))
+            return DirectConv2D(layer.output.shape[-1], 1, dtype="float32", name=layer.name)
+        if not _takes_in_norms(layer):
             weights[layer.name] = getattr(layer, "weights", [])
             return copy_in_float32(layer)
-        weights[layer.name] = _folded_weights(layer, norms.get(layer.name))
-        if isinstance(layer, MATRICES):
-            return DirectConv2D(layer.output.shape[-1], 1, dtype="float32", name=layer.name)
+        bias = np.zeros(()) if layer.bias is None else as_float64(layer.bias)
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+        weights[layer.name] = _folded_weights(as_float64(layer.kernel), bias, norms.get(layer.name), depthwise)
         if type(layer) in _CONVOLUTIONS:
             return _direct(layer, use_bias=True, activation=layer.activation)
         return copy_in_float32(layer, use_bias=True)
@@ -157,30 +169,18 @@ def _is_norm(layer: keras.Operation) -> bool:
     return type(layer) in _NORMS and layer.axis in (-1, len(layer.output.shape) - 1)
 
 
-def _is_linear(layer: keras.Operation) -> bool:
-    """Whether `layer` is, before its activation, a linear layer whose weights can take in a scale and an offset."""
+def _takes_in_norms(layer: keras.Operation) -> bool:
+    """Whether `layer` is, before its activation, a linear layer of Keras whose weights can take in scale and offset."""
     return type(layer) in _LINEAR and getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
 def _folded_weights(
-    layer: keras.layers.Layer, norm: keras.layers.BatchNormalization | None, bank_kernel: keras.Variable | None = None
+    kernel: np.ndarray, bias: np.ndarray, norm: keras.layers.BatchNormalization | None, depthwise: bool = False
 ) -> list[np.ndarray]:
-    """Kernel and bias of a linear layer in float32, with the norm behind it if there is one.
+    """Kernel and bias in float32, with the norm behind them if there is one.
 
-    An adapter comes with the bank kernel that it is merged with, if it is.
+    A depthwise kernel is (k_h, k_w, c_in, multiplier), with c_in times multiplier output channels.
     """
-    depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
-    if isinstance(layer, (*MATRICES, *DIAGONALS, *_NORMS)):
-        matrix, bias = matrix_of(layer)
-        if bank_kernel is not None:
-            kernel = as_float64(bank_kernel) * matrix if matrix.ndim == 1 else as_float64(bank_kernel) @ matrix
-        else:
-            depthwise = matrix.ndim == 1
-            kernel = matrix[None, None, :, None] if depthwise else matrix[None, None]
-    else:
-        kernel = as_float64(layer.kernel)
-        bias = 0.0 if layer.bias is None else as_float64(layer.bias)
-    # A depthwise kernel is (k_h, k_w, c_in, multiplier), with c_in times multiplier output channels.
     outputs = kernel.shape[2:] if depthwise else kernel.shape[-1:]
     bias = np.broadcast_to(bias, int(np.prod(outputs)))
     if norm is not None:
@@ -189,32 +189,38 @@ def _folded_weights(
     return [kernel.astype("float32"), bias.astype("float32")]
 
 
-def _foldable_norms(branch: keras.Model) -> dict[str, keras.layers.BatchNormalization]:
+def _linear_maps(branch: keras.Model) -> LinearMaps:
+    """`{name of an adapter: its matrix and offset}` of those that have a `linear_map`."""
+    maps = {layer.name: layer.linear_map() for layer in branch.layers if isinstance(layer, Adapter)}
+    return {name: found for name, found in maps.items() if found is not None}
+
+
+def _foldable_norms(branch: keras.Model, maps: LinearMaps) -> dict[str, keras.layers.BatchNormalization]:
     """`{name of a linear layer: the norm that alone uses its output}`."""
     norms = {}
     for linear, norm in _chains(branch):
-        if not _is_norm(norm) or not _is_linear(linear):
+        if not _is_norm(norm) or not (_takes_in_norms(linear) or getattr(linear, "name", None) in maps):
             continue
         if getattr(linear, "activation", keras.activations.linear) is keras.activations.linear:
             norms[linear.name] = norm
     return norms
 
 
-def _diagonals(branch: keras.Model, norms: Mapping[str, keras.layers.BatchNormalization]) -> set[str]:
-    """Names of the layers that become a factor and an offset for each channel."""
-    adapters = [layer for layer in branch.layers if isinstance(layer, DIAGONALS)]
-    names = {layer.name for layer in adapters if not isinstance(layer, Bias) or layer.name in norms}
+def _diagonals(branch: keras.Model, maps: LinearMaps, norms: Mapping[str, keras.layers.BatchNormalization]) -> set[str]:
+    """Names of the layers that become a factor and an offset for each channel; one that only shifts needs a norm."""
+    ranks = {name: matrix.ndim for name, (matrix, _) in maps.items()}
+    names = {name for name, rank in ranks.items() if rank == 1 or (rank == 0 and name in norms)}
     return names | {norm.name for bank, norm in _chains(branch) if isinstance(bank, BankConv2D) and _is_norm(norm)}
 
 
-def _mergeable_kernels(branch: keras.Model) -> dict[str, BankConv2D]:
-    """`{name of an adapter: the bank convolution, without groups, that it alone uses}`."""
+def _mergeable_kernels(branch: keras.Model, maps: LinearMaps) -> dict[str, BankConv2D]:
+    """`{name of an adapter or norm: the bank convolution, without groups, that it alone uses}`."""
     return {
         adapter.name: convolution
         for convolution, adapter in _chains(branch)
         if isinstance(convolution, BankConv2D)
         and convolution.groups == 1
-        and (isinstance(adapter, (*MATRICES, *DIAGONALS)) or _is_norm(adapter))
+        and (getattr(adapter, "name", None) in maps or _is_norm(adapter))
     }
 
 
