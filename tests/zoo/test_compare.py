@@ -27,10 +27,10 @@ from rc_keras.zoo.compare.scaling import measure_growth, write_growth
 from rc_keras.zoo.compare.seeds import parse_seeds
 from rc_keras.zoo.compare.summary import Pooled, Statistic, summarize
 from rc_keras.zoo.compare.table import format_table
+from rc_keras.zoo.datasets.data import open_data
 from rc_keras.zoo.evaluation.report import evaluate
 from rc_keras.zoo.measures import directions, measures_of
 from rc_keras.zoo.recipes import Recipe
-from rc_keras.zoo.recipes.data import open_data
 from rc_keras.zoo.recipes.recipe import FIELDS, format_field, parse_field
 from rc_keras.zoo.strategy import make_strategy
 from rc_keras.zoo.training import run

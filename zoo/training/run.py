@@ -11,6 +11,7 @@ import numpy as np
 import rc_keras
 from rc_keras.methods import get_method
 from rc_keras.training.non_finite_loss import StopAtNonFiniteLoss
+from rc_keras.zoo.datasets.data import Data
 from rc_keras.zoo.preprocessing import check_sizes, write_contact_sheet
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import (
@@ -21,7 +22,6 @@ from rc_keras.zoo.recipes.batches import (
     response_images,
     training_stream,
 )
-from rc_keras.zoo.recipes.data import Data
 from rc_keras.zoo.recipes.network import build_network
 from rc_keras.zoo.strategy import Strategy
 from rc_keras.zoo.training import run_folder

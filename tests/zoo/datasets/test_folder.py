@@ -270,7 +270,7 @@ def test_a_pickled_builder_finds_its_data(root):
 
 
 def test_recipes_open_it(root):
-    data = pytest.importorskip("rc_keras.zoo.recipes.data")
+    data = pytest.importorskip("rc_keras.zoo.datasets.data")
     opened = data.open_data("folder", str(root), root.parent / "prepared")
     opened.prepare()
     assert sorted(opened.tasks) == ["depth", "edge", "normals", "saliency", "semseg"]
