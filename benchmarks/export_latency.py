@@ -17,8 +17,8 @@ from absl import app, flags
 
 import rc_keras
 import rc_keras.export
+from rc_keras.export.formats.network import Network
 from rc_keras.export.runtime import load
-from rc_keras.export.runtime.network import Network
 
 _SUFFIXES = {"litert": ".tflite", "onnx": "", "tf_saved_model": ""}
 
