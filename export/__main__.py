@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import app, flags, logging
 
-from rc_keras.export.formats.format import listed
 from rc_keras.export.formats.registry import REGISTRY
+from rc_keras.export.listed import listed
 
 if TYPE_CHECKING:
     from rc_keras.model import MultiTaskModel

@@ -5,7 +5,8 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from rc_keras.export.formats.format import Format, listed
+from rc_keras.export.formats.format import Format
+from rc_keras.export.listed import listed
 from rc_keras.export.options import ExportOptions
 from rc_keras.export.report import ExportReport
 from rc_keras.export.stages.run import run

@@ -5,9 +5,9 @@ import pathlib
 from typing import Any
 
 from rc_keras.base.names import unknown_name
-from rc_keras.export.formats.format import listed
 from rc_keras.export.formats.network import Network
 from rc_keras.export.formats.registry import REGISTRY
+from rc_keras.export.listed import listed
 from rc_keras.files.whole_folder import recover
 
 

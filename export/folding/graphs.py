@@ -5,15 +5,14 @@ from typing import TYPE_CHECKING
 import keras
 
 from rc_keras.base.keras_types import Tensor
+from rc_keras.export.folding.folded_network import FoldedNetwork
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from rc_keras.export.formats.format import FoldedNetwork
-
 
 def concrete_functions(
-    network: "FoldedNetwork",
+    network: FoldedNetwork,
 ) -> "tuple[tf.Module, dict[str, tf.types.experimental.ConcreteFunction]]":
     """Traces every folded task.
 

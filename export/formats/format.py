@@ -6,61 +6,20 @@ import dataclasses
 import importlib
 import os
 import pathlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
-import keras
 import numpy as np
 
-from rc_keras.export.folding.direct_conv2d import DirectConv2D
+from rc_keras.export.folding.folded_network import FoldedNetwork
 from rc_keras.export.formats.network import Network
 from rc_keras.export.formats.target import check_target
+from rc_keras.export.listed import listed
 from rc_keras.export.options import OPTIONS
 from rc_keras.export.report import REPORT
 from rc_keras.files import manifest
 from rc_keras.files.whole_files import write_whole
 from rc_keras.files.whole_folder import switch
-
-
-def listed(names: Iterable[str], last: str = " and ") -> str:
-    """Names in a sentence, with `last` before the last of several."""
-    *others, name = names
-    return f"{', '.join(others)}{last}{name}" if others else name
-
-
-@dataclasses.dataclass(frozen=True)
-class FoldedNetwork:
-    """All that a format is given: the folded tasks, and what is to become of them.
-
-    Attributes:
-        models: `{task: functional keras.Model}` from image to answer, float32.
-        bank: `{name: DirectConv2D}`, the layers that the models share.
-        kernels: `{name: array}`, the kernels of the bank as they stand in the unfolded model.
-        precision: `"float32"`, or one of the format's `quantizers`.
-        image_shape: `(height, width, channels)` of the input, `None` where free.
-        batch_size: of the input; `None`: any.
-        calibration: `{task: images}` for a precision that needs them, see `check_representative_data`.
-        description: what the file says about itself, see `rc_keras.export.formats.metadata`.
-        verbose: whether progress is printed.
-    """
-
-    models: dict[str, keras.Model]
-    bank: dict[str, DirectConv2D]
-    kernels: dict[str, np.ndarray]
-    precision: str
-    image_shape: tuple[int | None, ...]
-    batch_size: int | None
-    calibration: dict[str, list[np.ndarray]]
-    description: dict[str, Any]
-    verbose: bool
-
-    def calibration_images(self, name: str) -> Iterator[np.ndarray]:
-        """The images to calibrate a task on, one by one, float32; prints how far they are."""
-        images = self.calibration[name]
-        for index, image in enumerate(images):
-            if self.verbose and index % max(len(images) // 4, 1) == 0:
-                print(f"{name} {index}/{len(images)}", end=" ", flush=True)
-            yield image.astype("float32")
 
 
 @dataclasses.dataclass(frozen=True)

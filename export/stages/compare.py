@@ -9,7 +9,8 @@ import numpy as np
 from rc_keras.export.comparison import TOLERANCES, compare
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import in_float32, resized
-from rc_keras.export.formats.format import FoldedNetwork, Written
+from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.formats.format import Written
 from rc_keras.export.report import TaskReport
 from rc_keras.export.stages.check import Request
 from rc_keras.tasks.task import Task

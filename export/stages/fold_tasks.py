@@ -5,7 +5,7 @@ import keras
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import fold, resized
-from rc_keras.export.formats.format import FoldedNetwork
+from rc_keras.export.folding.folded_network import FoldedNetwork
 from rc_keras.export.stages.check import Request
 
 

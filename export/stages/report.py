@@ -4,7 +4,8 @@ import contextlib
 import importlib.metadata
 from collections.abc import Iterable
 
-from rc_keras.export.formats.format import FoldedNetwork, Format, Written
+from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.report import ExportError, ExportReport, TaskReport
 from rc_keras.export.stages.check import Request
 from rc_keras.export.stages.compare import ideal_bytes

@@ -10,10 +10,11 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
+from rc_keras.export.folding.folded_network import FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
 from rc_keras.export.formats.file_digest import NAME as DIGEST
 from rc_keras.export.formats.file_digest import PLACEHOLDER, seal, sha256
-from rc_keras.export.formats.format import FoldedNetwork, Format, Written
+from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import NAME, to_json
 from rc_keras.export.formats.onnx.folder import (
     BANK,

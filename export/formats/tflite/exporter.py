@@ -8,9 +8,10 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
+from rc_keras.export.folding.folded_network import FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
 from rc_keras.export.formats import file_digest
-from rc_keras.export.formats.format import FoldedNetwork, Format, Written
+from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import NAME, to_json
 from rc_keras.export.formats.tflite.file import TFLiteFile
 from rc_keras.export.formats.tflite.normalization import with_l2_normalization
