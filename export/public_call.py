@@ -42,11 +42,12 @@ def public_call(format: Format) -> Callable[..., ExportReport]:
 
     def call(*args: Any, **kwargs: Any) -> ExportReport:
         try:
-            given = signature.bind(*args, **kwargs).arguments
+            bound = signature.bind(*args, **kwargs)
         except TypeError as error:
             raise TypeError(f"{format.name}() {error}") from None
-        model, path = (given.pop(name) for name in list(signature.parameters)[:2])
-        return run(format, model, path, ExportOptions(**{**format.defaults, **given}))
+        bound.apply_defaults()
+        (_, model), (_, path), *options = bound.arguments.items()
+        return run(format, model, path, ExportOptions(**dict(options)))
 
     call.__name__ = call.__qualname__ = format.name
     call.__module__ = "rc_keras.export"
