@@ -139,7 +139,7 @@ class Format(abc.ABC):
 
         Args:
             converted, network, path: as in `write`.
-            target: where it will be put; it is not there yet.
+            target: where it will be put; what is there now stays as it is.
         """
 
     def publish(self, tasks: list[str], path: str, target: str) -> None:
