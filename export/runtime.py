@@ -23,7 +23,7 @@ def load(path: str | os.PathLike, runtime: str | None = None, threads: int | Non
         path: what an exporter wrote: a `.tflite` file, or the folder of ONNX files or of a SavedModel.
         runtime: `"litert"`, `"onnx"` or `"saved_model"`; `None`: by what `path` is.
         threads: how many to compute with; `None`: the runtime's choice.
-        options: see the runtime's own class.
+        options: see the runtime's own class, as `rc_keras.export.formats.tflite.runtime.LiteRTNetwork`.
 
     Returns:
         An object with `tasks`, a list of names; `metadata`, what the file says about itself; `run(image, task)`, from

@@ -54,6 +54,9 @@ class ONNX(Format):
     and stays as it is where it is already. A task's two files, copied into a folder with its `bank.bin`, are a task of
     that folder, whatever its manifest says.
 
+    Other tasks and files in the folder stay as they are; `overwrite` is about the tasks that are exported again. The
+    new folder takes the place of the old one in one step, see `rc_keras.files.whole_folder.switch`.
+
     Weights, and activations, can be stored with fewer bits; input and output stay float32:
 
     | `quantize` | weights | activations | files |
