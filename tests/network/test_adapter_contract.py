@@ -71,7 +71,7 @@ def test_a_new_method_folds_and_is_exported(method, tmp_path):
     pytest.importorskip("ai_edge_litert")
     from support.trained import pretend_training
 
-    from rc_keras.export.fold import fold
+    from rc_keras.export.folding.fold import fold
 
     model = pretend_training(tiny_model(TASKS[:1], method=method))
     branch = model.branch("semseg")

@@ -16,7 +16,7 @@ class Network(abc.ABC):
     Several threads may share one.
 
     Args:
-        metadata: what the file says about itself, see `rc_keras.export.metadata`.
+        metadata: what the file says about itself, see `rc_keras.export.formats.metadata`.
 
     Attributes:
         tasks: names of the tasks.

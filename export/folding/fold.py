@@ -9,7 +9,7 @@ import numpy as np
 
 from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Tensor
-from rc_keras.export.direct_conv2d import DirectConv2D
+from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, Conv2D
 from rc_keras.layers.batch_normalization import scale_and_offset
 from rc_keras.network.bank import copy_weights

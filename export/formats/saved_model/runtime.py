@@ -6,10 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from rc_keras.export.runtime.network import Network
-from rc_keras.export.to_saved_model import METADATA
+from rc_keras.export.formats.network import Network
 from rc_keras.files import manifest
 from rc_keras.files.whole_folder import read_whole
+
+METADATA = os.path.join("assets.extra", "rc_keras.json")
 
 
 class SavedModelNetwork(Network):

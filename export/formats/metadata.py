@@ -1,22 +1,26 @@
 """What a file says about itself."""
 
 import json
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import rc_keras
+from rc_keras.export.options import ExportOptions
 from rc_keras.tasks.task import Task
-
-if TYPE_CHECKING:
-    from rc_keras.export.job import ExportJob
 
 NAME = "rc_keras"  # of the entry in a file's own metadata
 
 
-def metadata(job: "ExportJob") -> dict[str, Any]:
+def metadata(
+    tasks: Mapping[str, Task], bank_fingerprint: str, options: ExportOptions, image_shape: Sequence[int | None]
+) -> dict[str, Any]:
     """Describes an export, as plain data.
 
     Args:
-        job: the `ExportJob`, folded.
+        tasks: `{name: Task}` of the exported tasks.
+        bank_fingerprint: see `FilterBank.fingerprint`.
+        options: of the export.
+        image_shape: `(height, width, channels)` of the input, `None` where free.
 
     Returns:
         `{"rc_keras": version, "precision": …, "mode": …, "bank_fingerprint": …, "input": {…}, "tasks": {name: {…}}}`. A
@@ -24,15 +28,15 @@ def metadata(job: "ExportJob") -> dict[str, Any]:
     """
     return {
         "rc_keras": rc_keras.__version__,
-        "precision": job.precision,
-        "mode": job.mode,
-        "bank_fingerprint": job.model.bank.fingerprint,
+        "precision": options.precision,
+        "mode": options.mode,
+        "bank_fingerprint": bank_fingerprint,
         "input": {
             "name": "image",
-            "shape": [None if n is None else int(n) for n in job.image_shape],
+            "shape": [None if n is None else int(n) for n in image_shape],
             "values": "RGB in 0..255, channels last; the network normalizes them itself",
         },
-        "tasks": {name: _describe(task, job) for name, task in job.tasks.items()},
+        "tasks": {name: _describe(task, options) for name, task in tasks.items()},
     }
 
 
@@ -41,11 +45,11 @@ def to_json(data: dict[str, Any]) -> bytes:
     return json.dumps(data).encode()
 
 
-def _describe(task: Task, job: "ExportJob") -> dict[str, Any]:
+def _describe(task: Task, options: ExportOptions) -> dict[str, Any]:
     description = {"kind": task.kind, "channels": task.channels, "output": _OUTPUTS[task.kind]}
     if task.kind == "segmentation":
-        description["resolution"] = job.resolution
-        if job.segmentation == "class_ids":
+        description["resolution"] = options.resolution
+        if options.segmentation == "class_ids":
             description["output"] = "class ids, uint8 (batch, height, width)"
     if task.class_names is not None:
         description["class_names"] = list(task.class_names)

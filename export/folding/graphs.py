@@ -5,21 +5,19 @@ from typing import TYPE_CHECKING
 import keras
 
 from rc_keras.base.keras_types import Tensor
+from rc_keras.export.folding.folded_network import FoldedNetwork
 
 if TYPE_CHECKING:
     import tensorflow as tf
 
-    from rc_keras.export.job import ExportJob
-
 
 def concrete_functions(
-    job: "ExportJob", batch_size: int | None = 1
+    network: FoldedNetwork,
 ) -> "tuple[tf.Module, dict[str, tf.types.experimental.ConcreteFunction]]":
     """Traces every folded task.
 
     Args:
-        job: the `ExportJob`, folded.
-        batch_size: of the graphs, `None` where free.
+        network: the `FoldedNetwork`.
 
     Returns:
         `(module, functions)`: a `tf.Module` that holds the weights, each once, and `{task: ConcreteFunction}`, each
@@ -29,11 +27,11 @@ def concrete_functions(
 
     # Variables and functions alone are saved: Keras models, tracked, would be written a second time.
     module = tf.Module()
-    layers = {id(layer): layer for folded in job.folded.values() for layer in folded.layers}
+    layers = {id(layer): layer for folded in network.models.values() for layer in folded.layers}
     module.weights = [w.value for layer in layers.values() for w in getattr(layer, "weights", [])]
-    image = tf.TensorSpec((batch_size, *job.image_shape), "float32", name="image")
+    image = tf.TensorSpec((network.batch_size, *network.image_shape), "float32", name="image")
     functions = {}
-    for name, folded in job.folded.items():
+    for name, folded in network.models.items():
 
         def run(image: Tensor, name: str = name, folded: keras.Model = folded) -> dict[str, Tensor]:
             return {name: folded(image, training=False)}

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from rc_keras.export.representative_data import PRECISION
+from rc_keras.export.images.representative_data import PRECISION
 
 SUFFIXES = (".jpeg", ".jpg", ".png")
 

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rc_keras.export.onnx_graph import attribute, prepend_nodes, replace_uses
-from rc_keras.export.onnx_precision import SMALLEST_SCALE, WEIGHT_ZERO, channel_scales, round_to_uint8
+from rc_keras.export.formats.onnx.graph import attribute, prepend_nodes, replace_uses
+from rc_keras.export.formats.onnx.precision import SMALLEST_SCALE, WEIGHT_ZERO, channel_scales, round_to_uint8
 
 if TYPE_CHECKING:
     import onnx

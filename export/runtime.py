@@ -2,14 +2,13 @@
 
 import os
 import pathlib
-from collections.abc import Callable
 from typing import Any
 
 from rc_keras.base.names import unknown_name
-from rc_keras.export.runtime.network import Network
+from rc_keras.export.formats.network import Network
+from rc_keras.export.formats.registry import REGISTRY
+from rc_keras.export.listed import listed
 from rc_keras.files.whole_folder import recover
-
-RUNTIMES = ("litert", "onnx", "saved_model")
 
 
 def load(path: str | os.PathLike, runtime: str | None = None, threads: int | None = None, **options: Any) -> Network:
@@ -24,7 +23,7 @@ def load(path: str | os.PathLike, runtime: str | None = None, threads: int | Non
         path: what an exporter wrote: a `.tflite` file, or the folder of ONNX files or of a SavedModel.
         runtime: `"litert"`, `"onnx"` or `"saved_model"`; `None`: by what `path` is.
         threads: how many to compute with; `None`: the runtime's choice.
-        options: see the runtime's own class.
+        options: see the runtime's own class, as `rc_keras.export.formats.tflite.runtime.LiteRTNetwork`.
 
     Returns:
         An object with `tasks`, a list of names; `metadata`, what the file says about itself; `run(image, task)`, from
@@ -42,32 +41,15 @@ def load(path: str | os.PathLike, runtime: str | None = None, threads: int | Non
         raise FileNotFoundError(f"`path` must be an exported file or folder. Received: path={str(path)!r}, not there")
     if runtime is None:
         runtime = _recognize(path)
-    network: Callable[..., Network]
-    if runtime == "litert":
-        from rc_keras.export.runtime.litert import LiteRTNetwork
-
-        network = LiteRTNetwork
-    elif runtime == "onnx":
-        from rc_keras.export.runtime.onnx import ONNXNetwork
-
-        network = ONNXNetwork
-    elif runtime == "saved_model":
-        from rc_keras.export.runtime.saved_model import SavedModelNetwork
-
-        network = SavedModelNetwork
-    else:
-        raise unknown_name("runtime", runtime, RUNTIMES)
-    return network(path, threads=threads, **options)
+    formats = {format.name: format for format in REGISTRY.values()}
+    if runtime not in formats:
+        raise unknown_name("runtime", runtime, formats)
+    return formats[runtime].open(path, threads=threads, **options)
 
 
 def _recognize(path: pathlib.Path) -> str:
-    if path.is_file() and path.suffix == ".tflite":
-        return "litert"
-    if (path / "saved_model.pb").exists():
-        return "saved_model"
-    if path.is_dir() and any(path.glob("*.onnx")):
-        return "onnx"
-    raise ValueError(
-        "`path` must be a .tflite file, a folder with .onnx files, or one with saved_model.pb. Received: "
-        f"path={str(path)!r}"
-    )
+    for format in reversed(REGISTRY.values()):  # a SavedModel may hold .onnx files besides
+        if format.recognizes(path):
+            return format.name
+    looks = listed((format.looks for format in REGISTRY.values()), ", or ")
+    raise ValueError(f"`path` must be {looks}. Received: path={str(path)!r}")

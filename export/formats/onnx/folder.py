@@ -4,11 +4,11 @@ import json
 import os
 import shutil
 
-from rc_keras.export.file_digest import NAME as DIGEST
-from rc_keras.export.file_digest import is_whole, sha256
-from rc_keras.export.metadata import NAME
+from rc_keras.export.formats.file_digest import NAME as DIGEST
+from rc_keras.export.formats.file_digest import is_whole, sha256
+from rc_keras.export.formats.metadata import NAME
+from rc_keras.export.formats.target import check_target
 from rc_keras.export.report import REPORT
-from rc_keras.export.target import check_target
 from rc_keras.files import manifest
 from rc_keras.files.whole_files import write_whole
 from rc_keras.files.whole_folder import switch
@@ -36,7 +36,7 @@ def read_metadata(folder: str) -> dict[str, dict]:
 
     Returns:
         `{task: metadata}`, sorted, with `"files"`, `{name of a file with weights: sha256}`, besides what
-        `rc_keras.export.metadata` says.
+        `rc_keras.export.formats.metadata` says.
 
     Raises:
         ValueError: if a graph is damaged, or not one of rc_keras.
@@ -108,12 +108,12 @@ def check_folder(folder: str, tasks: list[str], description: dict) -> list[str]:
     return list(staying)
 
 
-def check_bank(folder: str, digest: str | None, staying: list[str]) -> bool:
+def check_bank(files: str, folder: str, staying: list[str]) -> bool:
     """Whether the bank in a folder is the one needed.
 
     Args:
-        folder: its path.
-        digest: sha256 of the new `bank.bin`, `None` where tasks share nothing.
+        files: the temporary folder with the new files, without `bank.bin` where tasks share nothing.
+        folder: path of the folder.
         staying: names of the tasks in the folder that stay as they are.
 
     Returns:
@@ -122,10 +122,10 @@ def check_bank(folder: str, digest: str | None, staying: list[str]) -> bool:
     Raises:
         ValueError: if it is there, tasks that stay need it, and it is another one.
     """
-    path = os.path.join(folder, BANK)
-    if digest is None or not os.path.exists(path):
+    new, path = os.path.join(files, BANK), os.path.join(folder, BANK)
+    if not os.path.exists(new) or not os.path.exists(path):
         return False
-    same = sha256(path) == digest
+    same = sha256(path) == sha256(new)
     if not same and staying:
         raise ValueError(
             f"The {BANK} in `directory` must be that of the model, bit for bit, to add tasks to {staying}. Received: "
@@ -134,16 +134,16 @@ def check_bank(folder: str, digest: str | None, staying: list[str]) -> bool:
     return same
 
 
-def publish(files: str, folder: str, tasks: list[str], keep_bank: bool, staying: list[str]) -> None:
+def publish(files: str, folder: str, tasks: list[str]) -> None:
     """Puts verified files where they belong: whatever else a folder holds is copied to them, and they replace it whole.
 
     Args:
         files: the temporary folder, see `new_folder`.
         folder: path of the folder, which may be there; its writer is this process, see `folder_lock`.
         tasks: names of the new tasks.
-        keep_bank: whether the bank in the folder stays.
-        staying: names of the tasks in the folder that stay as they are.
     """
+    staying = [name for name in read_metadata(folder) if name not in tasks] if os.path.isdir(folder) else []
+    keep_bank = check_bank(files, folder, staying)
     replaced = {REPORT, manifest.NAME, *(name for task in tasks for name in (graph_file(task), weights_file(task)))}
     if not keep_bank and (_is_there(files, BANK) or not staying):
         replaced.add(BANK)

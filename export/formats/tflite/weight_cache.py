@@ -6,7 +6,7 @@ import tempfile
 from collections.abc import Callable
 from typing import Any
 
-from rc_keras.export.file_digest import sha256
+from rc_keras.export.formats.file_digest import sha256
 
 
 def open_with_cache(open_model: Callable[[str], Any], folder: str | os.PathLike[str], key: str) -> Any:

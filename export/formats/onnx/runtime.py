@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rc_keras.base.names import unknown_name
-from rc_keras.export.file_digest import sha256
-from rc_keras.export.onnx_folder import COMMON, graph_file, read_metadata
-from rc_keras.export.runtime.network import Network
+from rc_keras.export.formats.file_digest import sha256
+from rc_keras.export.formats.network import Network
+from rc_keras.export.formats.onnx.folder import COMMON, graph_file, read_metadata
 from rc_keras.files import manifest
 from rc_keras.files.whole_folder import read_whole
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rc_keras.export.file_digest import sha256
-from rc_keras.export.runtime.network import Network
-from rc_keras.export.runtime.weight_cache import open_with_cache
-from rc_keras.export.tflite_file import TFLiteFile
+from rc_keras.export.formats.file_digest import sha256
+from rc_keras.export.formats.network import Network
+from rc_keras.export.formats.tflite.file import TFLiteFile
+from rc_keras.export.formats.tflite.weight_cache import open_with_cache
 
 if TYPE_CHECKING:
     from ai_edge_litert.compiled_model import CompiledModel

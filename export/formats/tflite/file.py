@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rc_keras.export import file_digest
-from rc_keras.export.metadata import NAME
+from rc_keras.export.formats import file_digest
+from rc_keras.export.formats.metadata import NAME
 
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import OperatorCodeT

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rc_keras.export.onnx_graph import is_weight, onnx_kernel, prepend_nodes, replace_uses
+from rc_keras.export.formats.onnx.graph import is_weight, onnx_kernel, prepend_nodes, replace_uses
 
 if TYPE_CHECKING:
     import onnx
