@@ -87,7 +87,7 @@ class ExportJob:
             )
         if segmentation == "class_ids":
             for task in self.tasks.values():
-                if task.kind == "segmentation" and task.channels > 256:
+                if task.definition.is_class_map and task.channels > 256:
                     raise ValueError(
                         f"Class ids must fit in 8 bits. Received: {task.channels} classes of {task.name!r}"
                     )
@@ -226,8 +226,8 @@ class ExportJob:
         def received(image: np.ndarray) -> np.ndarray:
             return keep("file", run(task.name, image))
 
-        class_ids = task.kind == "segmentation" and self.segmentation == "class_ids"
-        comparison = compare(expected, received, images, classes=task.kind in ("segmentation", "classification"))
+        class_ids = task.definition.is_class_map and self.segmentation == "class_ids"
+        comparison = compare(expected, received, images, classes=task.definition.of_classes)
         measured = len(answers["file"]) == len(images)  # not where there are no labels, or the shapes differ
         own = [layer for layer in self.folded[task.name].layers if layer.name not in self.bank]
         return TaskReport(
@@ -252,9 +252,8 @@ class ExportJob:
             for label, output in zip(self.labels[task.name], outputs, strict=True):
                 if class_ids:
                     output = np.eye(task.channels, dtype="float32")[output]
-                elif task.kind in ("edge", "saliency"):
-                    output = np.clip(output, 1e-7, 1 - 1e-7)
-                    output = np.log(output / (1 - output))
+                else:
+                    output = task.definition.deactivate(output)
                 metric.update_state(np.asarray(label)[None], output)
             result[whose] = float(metric.result())
         return result

@@ -42,21 +42,13 @@ def to_json(data: dict[str, Any]) -> bytes:
 
 
 def _describe(task: Task, job: "ExportJob") -> dict[str, Any]:
-    description = {"kind": task.kind, "channels": task.channels, "output": _OUTPUTS[task.kind]}
-    if task.kind == "segmentation":
+    kind = task.definition
+    shape = f"({'batch, height, width' if kind.dense else 'batch'}, {kind.channels or 'channels'})"
+    description = {"kind": task.kind, "channels": task.channels, "output": f"{kind.values} {shape}"}
+    if kind.is_class_map:
         description["resolution"] = job.resolution
         if job.segmentation == "class_ids":
             description["output"] = "class ids, uint8 (batch, height, width)"
     if task.class_names is not None:
         description["class_names"] = list(task.class_names)
     return description
-
-
-_OUTPUTS = {
-    "segmentation": "logits (batch, height, width, channels)",
-    "edge": "probabilities (batch, height, width, 1)",
-    "saliency": "probabilities (batch, height, width, 1)",
-    "normals": "unit vectors (batch, height, width, 3)",
-    "depth": "metres (batch, height, width, 1)",
-    "classification": "logits (batch, channels)",
-}
