@@ -305,7 +305,7 @@ def test_an_own_kind_moves_as_it_says(monkeypatch):
     np.testing.assert_array_equal(mirrored["offsets"][:, 4:], np.full((4, 2, 2), -1))
     np.testing.assert_array_equal(mirrored["offsets"][:, :4], np.full((4, 4, 2), (-3, 5)))
     padded_image, padded, _ = augmentation.pad(image, labels, tasks, (4, 8))
-    np.testing.assert_array_equal(padded["offsets"][:, [0, 7]], np.full((4, 2, 2), -1))
+    np.testing.assert_array_equal(padded["offsets"][:, ::7], np.full((4, 2, 2), -1))
     assert augmentation.crop(padded_image, padded, tasks, (0, 0), (2, 3))[1]["offsets"].shape == (2, 3, 2)
 
 
