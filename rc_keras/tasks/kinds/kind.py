@@ -64,8 +64,8 @@ class Kind(abc.ABC):
         unit_length: whether labels have length 1: mixed or read ones get it again. It needs `zero_is_unlabelled`.
         interpolation: of rescaled labels, `"nearest"`, or for continuous ones `"bilinear"`: among labelled pixels,
             unlabelled where one of those mixed is.
-        divided_by_scale: whether rescaled labels are divided by the factor, as distances to the camera are, which is
-            nearer when the image is larger.
+        divided_by_scale: whether rescaled labels are divided by the factor, as depth is: what looks twice as large is
+            half as far.
         mirror_factors: for each channel, the factor of labels when left and right are swapped; empty: none.
         colour_scale: whether pictures have a scale of colours whose ends can be given, as `depth_range`.
         integer_hint: what is added to the error about integer labels of a continuous kind.
