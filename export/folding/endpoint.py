@@ -25,7 +25,7 @@ def endpoint(branch: keras.Model, task: Task, segmentation: str = "logits", reso
         A functional `keras.Model` from the same input to `Task.activate` of the prediction, or as said above.
     """
     output = branch.output
-    if task.kind == "segmentation":
+    if task.definition.is_class_map:
         if resolution == "network":
             output = _before_resizing(output)
         if segmentation == "class_ids":

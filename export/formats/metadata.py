@@ -4,9 +4,9 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import rc_keras
 from rc_keras.export.options import ExportOptions
 from rc_keras.tasks.task import Task
+from rc_keras.version import __version__
 
 NAME = "rc_keras"  # of the entry in a file's own metadata
 
@@ -27,7 +27,7 @@ def metadata(
         task has its kind, the names of its classes if it has them, and what the numbers of its output are.
     """
     return {
-        "rc_keras": rc_keras.__version__,
+        "rc_keras": __version__,
         "precision": options.precision,
         "mode": options.mode,
         "bank_fingerprint": bank_fingerprint,
@@ -46,21 +46,13 @@ def to_json(data: dict[str, Any]) -> bytes:
 
 
 def _describe(task: Task, options: ExportOptions) -> dict[str, Any]:
-    description = {"kind": task.kind, "channels": task.channels, "output": _OUTPUTS[task.kind]}
-    if task.kind == "segmentation":
+    kind = task.definition
+    shape = f"({'batch, height, width' if kind.dense else 'batch'}, {kind.channels or 'channels'})"
+    description = {"kind": task.kind, "channels": task.channels, "output": f"{kind.values} {shape}"}
+    if kind.is_class_map:
         description["resolution"] = options.resolution
         if options.segmentation == "class_ids":
             description["output"] = "class ids, uint8 (batch, height, width)"
     if task.class_names is not None:
         description["class_names"] = list(task.class_names)
     return description
-
-
-_OUTPUTS = {
-    "segmentation": "logits (batch, height, width, channels)",
-    "edge": "probabilities (batch, height, width, 1)",
-    "saliency": "probabilities (batch, height, width, 1)",
-    "normals": "unit vectors (batch, height, width, 3)",
-    "depth": "metres (batch, height, width, 1)",
-    "classification": "logits (batch, channels)",
-}

@@ -73,7 +73,7 @@ def check_request(format: Format, model: MultiTaskModel, options: ExportOptions)
         )
     if options.segmentation == "class_ids":
         for task in tasks.values():
-            if task.kind == "segmentation" and task.channels > 256:
+            if task.definition.is_class_map and task.channels > 256:
                 raise ValueError(f"Class ids must fit in 8 bits. Received: {task.channels} classes of {task.name!r}")
     image_shape = _check_shape(options.image_shape, model.image_shape)
     images = generate_images(image_shape) if options.images is None else _check_images(options.images, image_shape)

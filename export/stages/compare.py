@@ -52,8 +52,8 @@ def compare_task(request: Request, folded: FoldedNetwork, written: Written, name
     def received(image: np.ndarray) -> np.ndarray:
         return keep("file", written.run(name, image))
 
-    class_ids = task.kind == "segmentation" and options.segmentation == "class_ids"
-    comparison = compare(expected, received, images, classes=task.kind in ("segmentation", "classification"))
+    class_ids = task.definition.is_class_map and options.segmentation == "class_ids"
+    comparison = compare(expected, received, images, classes=task.definition.of_classes)
     measured = len(answers["file"]) == len(images)  # not where there are no labels, or the shapes differ
     own = [layer for layer in folded.models[name].layers if layer.name not in folded.bank]
     return TaskReport(
@@ -86,11 +86,7 @@ def _metric(
     for whose, outputs in answers.items():
         metric.reset_state()
         for label, output in zip(labels, outputs, strict=True):
-            if class_ids:
-                output = np.eye(task.channels, dtype="float32")[output]
-            elif task.kind in ("edge", "saliency"):
-                output = np.clip(output, 1e-7, 1 - 1e-7)
-                output = np.log(output / (1 - output))
-            metric.update_state(np.asarray(label)[None], output)
+            scores = np.eye(task.channels, dtype="float32")[output] if class_ids else task.definition.deactivate(output)
+            metric.update_state(np.asarray(label)[None], scores)
         result[whose] = float(metric.result())
     return result

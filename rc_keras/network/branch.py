@@ -24,31 +24,27 @@ def make_branch(
     Args:
         bank: the `FilterBank`; its template answers `{"low_level": map, "high_level": map}`.
         task: the `Task`.
-        decoder: the `decoders.Decoder`. Classification tasks get a `PooledHead` instead.
+        decoder: the `decoders.Decoder`. Tasks that are not dense get a `PooledHead` instead.
         seed: base of what is random in the branch.
         dtype_policy: the `keras.DTypePolicy` of the decoder, whatever the global one is by now.
 
     Returns:
         A functional `keras.Model` named for the task, `(batch, height, width, channels)` images in 0..255 to the raw
-        prediction in float32: `(batch, height, width, task.channels)`, or `(batch, task.channels)` for classification.
-        Normals have unit length.
+        prediction in float32: `(batch, height, width, task.channels)`, or `(batch, task.channels)` if it is not dense.
     """
     prefix = task.name + SEPARATOR
     encoder = graft(bank, task.name, seed=seed)
     image = encoder.inputs[0]
-    if task.kind == "classification":
+    kind = task.definition
+    if not kind.dense:
         decoder = PooledHead()
     current = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:
-        pooled = task.kind == "classification"
-        raw = decode(decoder, encoder, task.channels, f"{prefix}decoder_", seed, pooled)
+        raw = decode(decoder, encoder, task.channels, f"{prefix}decoder_", seed, pooled=not kind.dense)
     finally:
         keras.config.set_dtype_policy(current)
-    if task.kind == "normals":
-        output = keras.layers.UnitNormalization(dtype="float32", name=f"{prefix}output")
-    else:
-        output = keras.layers.Activation("linear", dtype="float32", name=f"{prefix}output")
+    output = kind.make_output_layer(f"{prefix}output")
     return keras.Model(image, output(raw), name=task.name)
 
 

@@ -10,10 +10,9 @@ import keras
 import numpy as np
 
 from rc_keras.model import MultiTaskModel
+from rc_keras.tasks.labels import find_labelled
 from rc_keras.tasks.task import Task
 from rc_keras.training import first_batch, label_keys
-
-_OF_VALUES = ("depth", "normals")
 
 
 @dataclasses.dataclass
@@ -153,12 +152,12 @@ def _batches(dataset: Any) -> Iterator[Any]:
 
 def _take_in(summary: LabelSummary, task: Task, labels: np.ndarray) -> None:
     """Adds up what the checked labels of a batch hold."""
-    valid = np.any(labels != 0, axis=-1) if task.kind == "normals" else labels != task.ignore
+    valid = find_labelled(task, labels)
     summary.batches += 1
     summary.labelled += int(np.count_nonzero(valid))
     summary.ignored += int(np.count_nonzero(~valid))
     values = labels[valid]
-    if task.kind not in _OF_VALUES:
+    if not task.definition.continuous:
         for value, count in zip(*np.unique(values, return_counts=True), strict=True):
             summary.counts[int(value)] = summary.counts.get(int(value), 0) + int(count)
     elif values.size:

@@ -10,7 +10,7 @@ import pytest
 from rc_keras import Task, nyud
 from rc_keras.metrics import RMSE
 from rc_keras.metrics.boundaries import BoundaryScores
-from rc_keras.tasks.task import KINDS
+from rc_keras.tasks.kinds import KINDS
 from rc_keras.zoo import measures
 from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.evaluation_metrics import evaluation_metrics

@@ -20,7 +20,6 @@ from rc_keras.zoo.measures import Measure, directions
 from rc_keras.zoo.recipes import Recipe
 
 ORDERS = ("low_to_high", "high_to_low")
-_LEVELS = ("edge", "normals", "depth", "saliency", "segmentation", "classification")  # of kinds, the lowest first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _drop(
 
 def order_tasks(tasks: Iterable[Task], order: str) -> tuple[str, ...]:
     """Names of `Task`s from low to high level, such as edges to semantics, or exactly the reverse."""
-    levels = {task.name: _LEVELS.index(task.kind) for task in tasks}
+    levels = {task.name: task.definition.level for task in tasks}
     names = sorted(levels, key=levels.__getitem__)
     return tuple(names if order == "low_to_high" else reversed(names))
 

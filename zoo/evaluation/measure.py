@@ -78,7 +78,7 @@ def measure(
         if strategy.num_replicas > 1:
             model = keras.saving.load_model(path)
         for task in selected:
-            if task.kind == "edge":
+            if task.definition.lines:
                 scores[task.name] |= _boundary_scores(model, task, batches, recipe.edge_tolerance, suppress)
         if pictures is not None:
             _draw(model, selected, batches, pictures)

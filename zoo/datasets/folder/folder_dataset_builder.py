@@ -95,7 +95,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 def _make_feature(task: Task) -> tfds.features.FeatureConnector:
     dtype = stored_dtype(task)
     if dtype == np.uint8:
-        coloured = task.kind == "segmentation"
+        coloured = task.definition.of_classes
         return tfds.features.Image(shape=(None, None, 1), encoding_format="png", use_colormap=coloured)
-    channels = 3 if task.kind == "normals" else 1
+    channels = task.definition.label_channels(task)
     return tfds.features.Tensor(shape=(None, None, channels), dtype=dtype, encoding="zlib")
