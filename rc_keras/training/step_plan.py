@@ -27,7 +27,7 @@ class Part:
     def predictions(self, images: Tensor, training: bool) -> dict[str, Tensor]:
         """`{task: raw prediction}`."""
         raw = self.branch(images, training=training)
-        return raw if isinstance(raw, dict) else dict.fromkeys(self.tasks, raw)
+        return raw if isinstance(raw, dict) else {self.tasks[0]: raw}
 
     @property
     def groups(self) -> dict[str, list[keras.Variable]]:
