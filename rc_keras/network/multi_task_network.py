@@ -27,13 +27,18 @@ class MultiTaskNetwork(HookedModel):
     A subclass that keeps anything for the tasks drops it in `_before_change`.
 
     Args:
-        bank, seed, name, dtype: as of `MultiTaskModel`.
+        bank: the `FilterBank`; its template answers `{"low_level": map, "high_level": map}`.
+        seed: base of everything random, together with the names of task and layer.
+        name: the name of the model.
+        dtype: the dtype policy of decoders; `None`: the global one.
 
     Call arguments:
-        images, training, tasks: as of `MultiTaskModel`.
+        images: RGB in 0..255, `(batch, height, width, channels)`, uint8 or float.
+        training: whether norms use, and move by, the statistics of the batch; only in trainable tasks.
+        tasks: names of the branches to run; `None`: all.
 
     Returns:
-        `{task: raw prediction}`.
+        `{task: raw prediction}`, see `Task`.
     """
 
     def __init__(self, bank: FilterBank, seed: int = 0, name: str | None = None, dtype: Any = None) -> None:
@@ -265,7 +270,7 @@ class _Layers(collections.abc.Sequence):
 
 
 class _Held:
-    """What the model owns besides Keras's own attributes."""
+    """What the network owns besides Keras's own attributes."""
 
     def __init__(self, bank: FilterBank) -> None:
         self.bank = bank
