@@ -8,14 +8,14 @@ from rc_keras.export import runtime
 from rc_keras.export.formats.registry import FORMATS, REGISTRY, SUFFIXES
 from rc_keras.export.options import ExportOptions
 from rc_keras.export.report import ExportError, ExportReport
-from rc_keras.model import MultiTaskModel
+from rc_keras.network.multi_task_network import MultiTaskNetwork
 
 litert = FORMATS["litert"]
 onnx = FORMATS["onnx"]
 saved_model = FORMATS["tf_saved_model"]
 
 
-def export(model: MultiTaskModel, path: str | os.PathLike, format: str | None = None, **options: Any) -> ExportReport:
+def export(model: MultiTaskNetwork, path: str | os.PathLike, format: str | None = None, **options: Any) -> ExportReport:
     """Writes a model for deployment.
 
     Args:

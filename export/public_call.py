@@ -10,7 +10,7 @@ from rc_keras.export.listed import listed
 from rc_keras.export.options import ExportOptions
 from rc_keras.export.report import ExportReport
 from rc_keras.export.stages.run import run
-from rc_keras.model import MultiTaskModel
+from rc_keras.network.multi_task_network import MultiTaskNetwork
 
 _HELP = """
 Args:
@@ -58,7 +58,7 @@ def public_call(format: Format) -> Callable[..., ExportReport]:
 
 def _signature(format: Format) -> inspect.Signature:
     target = "path" if format.suffix else "directory"
-    required = {"model": MultiTaskModel, target: str | os.PathLike}
+    required = {"model": MultiTaskNetwork, target: str | os.PathLike}
     kind = inspect.Parameter.POSITIONAL_OR_KEYWORD
     options = inspect.signature(ExportOptions).parameters
     return inspect.Signature(

@@ -14,7 +14,7 @@ from rc_keras.export.formats.metadata import metadata
 from rc_keras.export.images.generated import generate_images
 from rc_keras.export.images.representative_data import check_representative_data
 from rc_keras.export.options import MODES, ExportOptions
-from rc_keras.model import MultiTaskModel
+from rc_keras.network.multi_task_network import MultiTaskNetwork
 from rc_keras.tasks.task import Task
 from rc_keras.training import first_batch
 
@@ -35,7 +35,7 @@ class Request:
         description: what the file says about itself, see `metadata`.
     """
 
-    model: MultiTaskModel
+    model: MultiTaskNetwork
     tasks: dict[str, Task]
     options: ExportOptions
     image_shape: tuple[int | None, ...]
@@ -46,7 +46,7 @@ class Request:
     description: dict[str, Any]
 
 
-def check_request(format: Format, model: MultiTaskModel, options: ExportOptions) -> Request:
+def check_request(format: Format, model: MultiTaskNetwork, options: ExportOptions) -> Request:
     """Checks the options of an export.
 
     Raises:
@@ -61,7 +61,7 @@ def check_request(format: Format, model: MultiTaskModel, options: ExportOptions)
             "Exporting needs Keras on TensorFlow: save the model, and load it where KERAS_BACKEND is 'tensorflow'. "
             f"Received: backend {keras.backend.backend()!r}"
         )
-    if not isinstance(model, MultiTaskModel):
+    if not isinstance(model, MultiTaskNetwork):
         raise ValueError(f"`model` must be a MultiTaskModel. Received: {type(model).__name__}")
     for name, known in (("mode", MODES), ("segmentation", SEGMENTATIONS), ("resolution", RESOLUTIONS)):
         if getattr(options, name) not in known:
@@ -103,7 +103,7 @@ def _check_batch_size(batch_size: int | None) -> None:
         raise ValueError(f"`batch_size` must be a positive integer, or None. Received: batch_size={batch_size!r}")
 
 
-def _check_tasks(model: MultiTaskModel, tasks: Sequence[str] | None) -> list[str]:
+def _check_tasks(model: MultiTaskNetwork, tasks: Sequence[str] | None) -> list[str]:
     if not model.tasks:
         raise ValueError("`model` must have at least one task. Received: none")
     if tasks is None:
@@ -136,7 +136,7 @@ def _check_images(images: Iterable[np.ndarray], image_shape: Sequence[int | None
 
 
 def _check_labels(
-    model: MultiTaskModel, options: ExportOptions, tasks: list[str], images: list[np.ndarray]
+    model: MultiTaskNetwork, options: ExportOptions, tasks: list[str], images: list[np.ndarray]
 ) -> Mapping[str, Sequence[Any]]:
     labels = options.labels
     if labels is None:

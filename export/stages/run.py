@@ -14,10 +14,10 @@ from rc_keras.export.stages.progress import stage
 from rc_keras.export.stages.report import make_report
 from rc_keras.export.stages.write import temporary_target
 from rc_keras.files.whole_folder import folder_lock
-from rc_keras.model import MultiTaskModel
+from rc_keras.network.multi_task_network import MultiTaskNetwork
 
 
-def run(format: Format, model: MultiTaskModel, path: str | os.PathLike, options: ExportOptions) -> ExportReport:
+def run(format: Format, model: MultiTaskNetwork, path: str | os.PathLike, options: ExportOptions) -> ExportReport:
     """Exports a model: checks, folds, writes, reads back and compares, reports.
 
     Raises:

@@ -9,7 +9,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rc_keras.model import MultiTaskModel
+from rc_keras.network.multi_task_network import MultiTaskNetwork
 from rc_keras.tasks.labels import find_labelled
 from rc_keras.tasks.task import Task
 from rc_keras.training import first_batch, label_keys
@@ -64,7 +64,7 @@ class DataSummary:
         return "\n".join(lines)
 
 
-def check_data(dataset: Any, tasks: MultiTaskModel | Task | str | Sequence[Task | str]) -> DataSummary:
+def check_data(dataset: Any, tasks: MultiTaskNetwork | Task | str | Sequence[Task | str]) -> DataSummary:
     """Checks every image and every label of data for `fit`.
 
     `fit` looks at the first batch only. Labels that are wrong in a later one train wrongly without a word: a class id
@@ -128,7 +128,7 @@ def check_data(dataset: Any, tasks: MultiTaskModel | Task | str | Sequence[Task 
 
 def _chosen(tasks: Any) -> tuple[dict[str, Task], tuple[int | None, ...]]:
     """The tasks by name, and the shape of images."""
-    if isinstance(tasks, MultiTaskModel):
+    if isinstance(tasks, MultiTaskNetwork):
         return {name: tasks.task(name) for name in tasks.tasks}, tasks.image_shape
     listed = [Task.get(task) for task in ([tasks] if isinstance(tasks, (str, Task)) else tasks)]
     if not listed:
