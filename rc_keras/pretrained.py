@@ -50,7 +50,7 @@ def load_weights(backbone: keras.Model, source: str | os.PathLike[str]) -> None:
     the backbone has none. Otherwise nothing is loaded, and one error lists all that does not fit.
 
     Args:
-        backbone: A functional `keras.Model`: one of `rc_keras.backbones`, or any other.
+        backbone: a functional `keras.Model`: one of `rc_keras.backbones`, or any other.
         source: `"imagenet"` for published ImageNet weights, which are downloaded once (backbones
             with the name of one in `rc_keras.backbones.BACKBONES`), or the path of a file: `.pth`, `.pt`,
             `.safetensors` or `.npz` with tensors named as in torchvision (`layer1.0.conv1.weight`)
@@ -65,8 +65,8 @@ def load_weights(backbone: keras.Model, source: str | os.PathLike[str]) -> None:
             flattens channels first.
 
     Raises:
-        OSError: If there is no such file, it may not be read, or the download fails.
-        ValueError: If the file cannot be read or does not fit the backbone, or if there are no
+        OSError: if there is no such file, it may not be read, or the download fails.
+        ValueError: if the file cannot be read or does not fit the backbone, or if there are no
             ImageNet weights for it.
 
     Example:

@@ -29,7 +29,7 @@ def select_measures(
         `{task: number}`.
 
     Raises:
-        ValueError: If a task is in neither, or its metric is missing.
+        ValueError: if a task is in neither, or its metric is missing.
     """
     numbers = {}
     for task, values in metrics.items():
@@ -60,7 +60,7 @@ def relative_drops(
         `{task: percent}`, in the order of `results`.
 
     Raises:
-        ValueError: If there is no task, the tasks differ, a direction is not known, a number is not
+        ValueError: if there is no task, the tasks differ, a direction is not known, a number is not
             finite, or a baseline is not positive.
     """
     if not results or set(results) != set(baseline):
@@ -96,13 +96,13 @@ def delta_m(
     on NYUD that alone moves Δm by half a point.
 
     Args:
-        results, baseline, directions: See `relative_drops`.
+        results, baseline, directions: see `relative_drops`.
 
     Returns:
         Percent.
 
     Raises:
-        ValueError: See `relative_drops`.
+        ValueError: see `relative_drops`.
 
     Example:
 
@@ -121,13 +121,13 @@ def format_table(
     Numbers have the decimals of their measure, two for tasks of your own; those below 10 (shares, metres) have four.
 
     Args:
-        results, baseline, directions: See `relative_drops`.
+        results, baseline, directions: see `relative_drops`.
 
     Returns:
         The table, ending with a line break.
 
     Raises:
-        ValueError: See `relative_drops`.
+        ValueError: see `relative_drops`.
     """
     drops = relative_drops(results, baseline, directions)
     lines = ["| task | baseline | model | relative drop % |", "| --- | ---: | ---: | ---: |"]

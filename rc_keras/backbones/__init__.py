@@ -39,13 +39,13 @@ def get(name: str) -> Callable[..., keras.Model]:
     """Looks up a backbone's entry point.
 
     Args:
-        name: A key of `BACKBONES`, e.g. `"resnet18"`.
+        name: a key of `BACKBONES`, e.g. `"resnet18"`.
 
     Returns:
         The function that builds the backbone, see `Backbone`.
 
     Raises:
-        ValueError: If there is no backbone of that name.
+        ValueError: if there is no backbone of that name.
 
     Example:
 

@@ -33,7 +33,7 @@ def class_palette(count: int) -> np.ndarray:
     its highest bit down.
 
     Args:
-        count: Number of classes.
+        count: number of classes.
 
     Returns:
         uint8 array of shape `(count, 3)`.
@@ -71,9 +71,9 @@ def draw_depth(
     """Depth `(…)` in viridis, near bright and far dark.
 
     Args:
-        depth: Metres.
-        ignored: Boolean map of pixels to mark. Pixels that are not finite are marked as well.
-        depth_range: Nearest and farthest depth of the scale in metres; None takes those of the
+        depth: metres.
+        ignored: boolean map of pixels to mark. Pixels that are not finite are marked as well.
+        depth_range: nearest and farthest depth of the scale in metres; None takes those of the
             array, all images of a batch sharing one scale.
 
     Returns:

@@ -38,23 +38,23 @@ class Task:
     `dataclasses.replace(task, loss_weight=2.0)` makes another.
 
     Args:
-        name: The key of the task's labels and predictions, and the prefix of its layers, log
+        name: the key of the task's labels and predictions, and the prefix of its layers, log
             entries, signatures and files: letters, digits, `_` and `-`, starting with a letter.
-        channels: Channels of the prediction: the number of classes (at least 2) for segmentation
+        channels: channels of the prediction: the number of classes (at least 2) for segmentation
             and classification, 3 for normals, 1 for the others.
-        kind: One of `"segmentation"`, `"edge"`, `"saliency"`, `"normals"`, `"depth"`,
+        kind: one of `"segmentation"`, `"edge"`, `"saliency"`, `"normals"`, `"depth"`,
             `"classification"`, or one of your own, see `rc_keras.tasks.kinds`.
-        loss_weight: Finite factor of the task's loss, at least 0.
-        ignore: Label of the pixels that count neither in the loss nor in the metric. Defaults to
+        loss_weight: finite factor of the task's loss, at least 0.
+        ignore: label of the pixels that count neither in the loss nor in the metric. Defaults to
             255 for segmentation, edge and saliency and to -1 for classification. Normals and
             depth ignore 0 (the zero vector), always. A class id is allowed: that class is then
             neither trained nor measured.
         loss: `keras.losses.Loss` to use instead of the kind's own.
-        metrics: List of `keras.metrics.Metric` to use instead of the kind's own.
-        class_names: Names of the classes, for segmentation and classification.
+        metrics: list of `keras.metrics.Metric` to use instead of the kind's own.
+        class_names: names of the classes, for segmentation and classification.
 
     Raises:
-        ValueError: If an argument is wrong; the message lists what is allowed.
+        ValueError: if an argument is wrong; the message lists what is allowed.
 
     Example:
 
@@ -179,11 +179,11 @@ class Task:
         """A task from its name in the catalogue; a `Task` is answered as it is.
 
         Args:
-            task: A `Task`, or one of the names of PASCAL-Context (`"edge"`, `"semseg"` with 21
+            task: a `Task`, or one of the names of PASCAL-Context (`"edge"`, `"semseg"` with 21
                 classes, `"human_parts"`, `"saliency"`, `"normals"`) or NYUD's `"depth"`.
 
         Raises:
-            ValueError: If there is no such task; lists the names and the nearest one.
+            ValueError: if there is no such task; lists the names and the nearest one.
         """
         if isinstance(task, cls):
             return task
@@ -200,7 +200,7 @@ class Task:
         """What people use, from what the branch answers.
 
         Args:
-            raw: Raw prediction, any backend's tensor.
+            raw: raw prediction, any backend's tensor.
 
         Returns:
             Tensor of the same shape: probabilities for edge and saliency; the other kinds as they
@@ -215,15 +215,15 @@ class Task:
 
         Args:
             prediction: `(H, W, channels)` or `(B, H, W, channels)`, raw.
-            activated: The prediction went through `activate` already.
-            depth_range: For depth, nearest and farthest metres of the colour scale; None takes
+            activated: the prediction went through `activate` already.
+            depth_range: for depth, nearest and farthest metres of the colour scale; None takes
                 those of the array.
 
         Returns:
             uint8 array, `(H, W, 3)` or `(B, H, W, 3)`.
 
         Raises:
-            ValueError: If the shape is wrong, or the task is a classification.
+            ValueError: if the shape is wrong, or the task is a classification.
         """
         return pictures.draw(self, ops.convert_to_numpy(prediction), activated, depth_range)
 
@@ -233,7 +233,7 @@ class Task:
         Args:
             label: `(H, W)`, `(H, W, 1)`, `(B, H, W)` or `(B, H, W, 1)`; for normals `(H, W, 3)`
                 or `(B, H, W, 3)`.
-            depth_range: See `draw`.
+            depth_range: see `draw`.
 
         Returns:
             uint8 array, `(H, W, 3)` or `(B, H, W, 3)`.
@@ -261,11 +261,11 @@ class Task:
         """Checks a batch of labels on the host: shape, type, values.
 
         Args:
-            labels: Labels of the batch, any backend's tensor.
-            images_shape: Shape of its images, `(B, H, W, 3)`.
+            labels: labels of the batch, any backend's tensor.
+            images_shape: shape of its images, `(B, H, W, 3)`.
 
         Raises:
-            ValueError: Says what was expected and what came.
+            ValueError: says what was expected and what came.
         """
         check_labels(self, ops.convert_to_numpy(labels), images_shape)
 

@@ -28,7 +28,7 @@ def read_image(path: FilePath) -> np.ndarray:
         uint8 array `(H, W, 3)`.
 
     Raises:
-        ValueError: If the file is damaged, is of another format or depth, or is to be turned before it is shown.
+        ValueError: if the file is damaged, is of another format or depth, or is to be turned before it is shown.
     """
     image = _open(path, ("JPEG", "PNG"))
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"):
@@ -53,7 +53,7 @@ def read_rgb(path: FilePath) -> np.ndarray:
         uint8 array `(H, W, 3)`.
 
     Raises:
-        ValueError: If the file is damaged or not RGB.
+        ValueError: if the file is damaged or not RGB.
     """
     image = _open(path, ("JPEG", "PNG"))
     if image.mode != "RGB":
@@ -71,7 +71,7 @@ def read_png(path: FilePath) -> np.ndarray:
         Array `(H, W)`, uint8 or uint16.
 
     Raises:
-        ValueError: If the file is damaged or has several channels.
+        ValueError: if the file is damaged or has several channels.
     """
     image = _open(path, ("PNG",))
     with path.open("rb") as file:
@@ -94,7 +94,7 @@ def read_npy(path: FilePath) -> np.ndarray:
         Array `(H, W)` or `(H, W, channels)`.
 
     Raises:
-        ValueError: If the file is damaged, or holds Python objects (they are not unpickled).
+        ValueError: if the file is damaged, or holds Python objects (they are not unpickled).
     """
     try:
         with path.open("rb") as file:
@@ -118,7 +118,7 @@ def read_mat(path: FilePath, key: str, numbers: bool = True) -> np.ndarray:
         NumPy array.
 
     Raises:
-        ValueError: If the file is damaged or has no such variable.
+        ValueError: if the file is damaged or has no such variable.
     """
     import scipy.io
 

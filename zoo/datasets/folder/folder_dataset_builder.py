@@ -25,8 +25,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         data_dir: where TFDS keeps the prepared data; its own folder by default.
 
     Raises:
-        FileNotFoundError: If a folder, list or file is missing.
-        ValueError: If a name, a list or `tasks.json` is wrong. Files are opened when the data is prepared.
+        FileNotFoundError: if a folder, list or file is missing.
+        ValueError: if a name, a list or `tasks.json` is wrong. Files are opened when the data is prepared.
 
     Example:
 

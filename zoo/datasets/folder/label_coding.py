@@ -50,7 +50,7 @@ def read_label(path: pathlib.Path, task: Task, size: Sequence[int], foreground: 
         Array of `stored_dtype(task)`, (height, width, channels): 1 but for continuous labels of several.
 
     Raises:
-        ValueError: If the file is damaged, or its size, type or values are wrong.
+        ValueError: if the file is damaged, or its size, type or values are wrong.
     """
     kind = task.definition
     is_pixels = path.suffix.lower() == ".png"

@@ -25,7 +25,7 @@ def read_tasks(root: pathlib.Path, folders: Sequence[str]) -> list[rc_keras.Task
         List of `Task`, in the order of `folders`.
 
     Raises:
-        ValueError: If an entry is wrong, has no folder, or a folder is neither an entry nor in the catalogue.
+        ValueError: if an entry is wrong, has no folder, or a folder is neither an entry nor in the catalogue.
     """
     path = root / "tasks.json"
     entries = _read_entries(path)
