@@ -22,7 +22,7 @@ def capitalized(docstring):
         elif line.strip() and indent is not None and len(line) - len(line.lstrip()) <= indent:
             indent = None
         elif entry and indent is not None and len(entry[1]) == indent + 4:
-            word = entry[2].strip(".,;:()`'\"")
+            word = entry[2].rstrip(".,;:)")
             if re.fullmatch(r"[A-Z][a-z']*", word) and word not in PROPER and word not in ("None", "True", "False"):
                 yield line.strip()
 
