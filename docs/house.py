@@ -118,7 +118,7 @@ def description(room: str) -> tuple[str, int]:
     return text.partition("\n\n")[0].replace("\n", " "), len(files)
 
 
-WIDTH, HEIGHT, GAP, MARGIN, SHEET = 196, 74, 40, 16, 1140
+WIDTH, HEIGHT, GAP, MARGIN, SHEET = 208, 74, 40, 16, 1140
 COLOURS = {"zoo": "#fdebd3", "export": "#dcefdc"}  # and everything else
 
 
@@ -157,7 +157,7 @@ def _box(room: str, x: float, y: float) -> str:
     text, files = description(room)
     colour = COLOURS.get(room.partition(".")[0], "#dde8f6")
     count = f" ({files} files)" if files > 1 else ""
-    rows = textwrap.wrap(text, 34, max_lines=3, placeholder=" …")
+    rows = textwrap.wrap(text.replace("`", ""), 32, max_lines=3, placeholder=" …")
     return "\n".join(
         [
             f'<rect x="{x:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="5" fill="{colour}" stroke="#667"/>',
