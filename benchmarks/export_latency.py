@@ -17,12 +17,11 @@ from absl import app, flags
 
 import rc_keras
 import rc_keras.export
+from rc_keras.export.formats.network import Network
+from rc_keras.export.formats.registry import REGISTRY
 from rc_keras.export.runtime import load
-from rc_keras.export.runtime.network import Network
 
-_SUFFIXES = {"litert": ".tflite", "onnx": "", "tf_saved_model": ""}
-
-_FORMAT = flags.DEFINE_enum("format", "litert", sorted(_SUFFIXES), "Format of the files.")
+_FORMAT = flags.DEFINE_enum("format", "litert", sorted(REGISTRY), "Format of the files.")
 _SIZE = flags.DEFINE_integer("size", 256, "Height and width of the images.", lower_bound=32)
 _THREADS = flags.DEFINE_integer("threads", 1, "Threads to compute with.", lower_bound=1)
 _ROUNDS = flags.DEFINE_integer("rounds", 30, "Runs of each file.", lower_bound=2)
@@ -52,7 +51,7 @@ def main(argv: list[str]) -> None:
         os.environ["XDG_CACHE_HOME"] = folder  # packed weights go with the files
         networks = {}
         for mode in ("shared", "merged"):
-            path = os.path.join(folder, mode + _SUFFIXES[_FORMAT.value])
+            path = os.path.join(folder, mode + REGISTRY[_FORMAT.value].suffix)
             rc_keras.export.export(model, path, _FORMAT.value, mode=mode, verbose=False)
             networks[mode] = load(path, threads=_THREADS.value)
         seconds = interleaved_seconds(networks, image, "semseg", _ROUNDS.value)

@@ -9,6 +9,7 @@ source folder import whatever they like: they are doors.
 """
 
 import ast
+import functools
 import textwrap
 from collections.abc import Iterator
 from html import escape
@@ -21,23 +22,24 @@ SOURCES = {"rc_keras": "rc_keras", "rc_keras.zoo": "zoo", "rc_keras.export": "ex
 # From the roof down: a room imports rooms of lower floors alone.
 FLOORS = (
     ("zoo.train", "zoo.evaluate", "zoo.compare", "zoo.diagnose", "zoo.demo"),
-    ("zoo.trained_model", "zoo.training", "zoo.diagnostics"),
-    ("zoo.command_line", "zoo.evaluation"),
-    ("zoo.recipes", "zoo.strategy"),
-    ("zoo.preprocessing", "zoo.datasets"),
-    ("zoo.evaluation_metrics", "zoo.picture_grid", "zoo.delta_m"),
-    ("build", "from_preset"),
+    ("zoo.training", "zoo.trained_model", "zoo.diagnostics"),
+    ("zoo.evaluation", "zoo.command_line"),
+    ("zoo.strategy", "zoo.recipes"),
+    ("zoo.preprocessing", "zoo.datasets", "zoo.evaluation_metrics", "zoo.delta_m"),
+    ("zoo.picture_grid", "zoo.measures", "zoo.chart_style"),
+    ("from_preset", "build"),
     ("model",),
-    ("export", "storage"),
-    ("reports", "training"),
+    ("storage", "export"),
+    ("training", "reports"),
     ("network", "pretrained"),
-    ("tasks", "decoders", "backbones"),
+    ("tasks", "methods", "decoders", "backbones"),
     ("metrics", "optimizers"),
-    ("layers", "losses", "methods", "files"),
+    ("losses", "layers", "files"),
     ("base", "version"),
 )
 
 
+@functools.cache
 def modules() -> dict[str, Path]:
     """`{dotted name as installed: file}` of every module but the doors."""
     found = {}
@@ -56,9 +58,15 @@ def room_of(module: str) -> str:
     return ".".join(parts[: 2 if parts[0] == "zoo" else 1])
 
 
-def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
-    """The modules of the house that a file imports, wherever it does."""
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+def imported(path: Path, with_types: bool = True) -> Iterator[str]:
+    """The modules of the house that a file imports, wherever it does.
+
+    Args:
+        path: the file.
+        with_types: whether those count that only annotations need (`if TYPE_CHECKING`).
+    """
+    known = {*modules(), *SOURCES}
+    for node in _walk(ast.parse(path.read_text(encoding="utf-8")), with_types):
         if isinstance(node, ast.ImportFrom) and node.module:
             names = [f"{node.module}.{alias.name}" for alias in node.names]
             yield from (name if name in known else node.module for name in names)
@@ -66,13 +74,20 @@ def imported(path: Path, known: dict[str, Path]) -> Iterator[str]:
             yield from (alias.name for alias in node.names)
 
 
+def _walk(tree: ast.AST, with_types: bool) -> Iterator[ast.AST]:
+    for node in ast.iter_child_nodes(tree):
+        for_types = isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING"
+        if with_types or not for_types:
+            yield node
+            yield from _walk(node, with_types)
+
+
 def arrows() -> dict[tuple[str, str], list[str]]:
     """`{(room, room it imports): modules that do}`."""
-    known = modules()
     found: dict[tuple[str, str], list[str]] = {}
-    for module, path in known.items():
-        for target in imported(path, known):
-            if target in known and room_of(target) != room_of(module):
+    for module, path in modules().items():
+        for target in imported(path):
+            if target in modules() and room_of(target) != room_of(module):
                 found.setdefault((room_of(module), room_of(target)), []).append(module)
     return found
 
@@ -103,7 +118,7 @@ def description(room: str) -> tuple[str, int]:
     return text.partition("\n\n")[0].replace("\n", " "), len(files)
 
 
-WIDTH, HEIGHT, GAP, MARGIN, SHEET = 196, 74, 40, 16, 1140
+WIDTH, HEIGHT, GAP, MARGIN, SHEET = 208, 74, 40, 16, 1140
 COLOURS = {"zoo": "#fdebd3", "export": "#dcefdc"}  # and everything else
 
 
@@ -142,7 +157,7 @@ def _box(room: str, x: float, y: float) -> str:
     text, files = description(room)
     colour = COLOURS.get(room.partition(".")[0], "#dde8f6")
     count = f" ({files} files)" if files > 1 else ""
-    rows = textwrap.wrap(text, 34, max_lines=3, placeholder=" …")
+    rows = textwrap.wrap(text.replace("`", ""), 32, max_lines=3, placeholder=" …")
     return "\n".join(
         [
             f'<rect x="{x:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="5" fill="{colour}" stroke="#667"/>',

@@ -1,31 +1,29 @@
 """Exporters: files that compute what the model computes, verified in the runtime they are meant for."""
 
-import inspect
 import os
-from collections.abc import Callable
 from typing import Any
 
 from rc_keras.base.names import unknown_name
-from rc_keras.export import onnx_folder, to_litert, to_saved_model
+from rc_keras.export import runtime
+from rc_keras.export.formats.registry import FORMATS, REGISTRY, SUFFIXES
+from rc_keras.export.options import ExportOptions
 from rc_keras.export.report import ExportError, ExportReport
-from rc_keras.export.to_litert import litert
-from rc_keras.export.to_onnx import onnx
-from rc_keras.export.to_saved_model import saved_model
-from rc_keras.model import MultiTaskModel
+from rc_keras.network.multi_task_network import MultiTaskNetwork
 
-FORMATS: dict[str, Callable[..., ExportReport]] = {"litert": litert, "onnx": onnx, "tf_saved_model": saved_model}
-SUFFIXES = {".tflite": "litert"}
-_CHECKS = {"litert": to_litert.check, "onnx": onnx_folder.check, "tf_saved_model": to_saved_model.check}
+litert = FORMATS["litert"]
+onnx = FORMATS["onnx"]
+saved_model = FORMATS["tf_saved_model"]
 
 
-def export(model: MultiTaskModel, path: str | os.PathLike, format: str | None = None, **options: Any) -> ExportReport:
+def export(model: MultiTaskNetwork, path: str | os.PathLike, format: str | None = None, **options: Any) -> ExportReport:
     """Writes a model for deployment.
 
     Args:
         model: the `MultiTaskModel`.
         path: the file, whose suffix gives the format, or the folder of a format that has several files.
         format: `"litert"` (a `.tflite` file), `"onnx"` or `"tf_saved_model"` (folders), instead of the suffix.
-        options: see the exporter: `rc_keras.export.litert`, `rc_keras.export.onnx` or `rc_keras.export.saved_model`.
+        options: see `ExportOptions`, and the exporter for those that it knows: `rc_keras.export.litert`,
+            `rc_keras.export.onnx` or `rc_keras.export.saved_model`.
 
     Returns:
         The `ExportReport`.
@@ -34,10 +32,9 @@ def export(model: MultiTaskModel, path: str | os.PathLike, format: str | None = 
         ValueError: for an unknown format, suffix or option; lists the known ones and the nearest.
     """
     format = _format(path, format)
-    known = list(inspect.signature(FORMATS[format]).parameters)[2:]
     for name in options:
-        if name not in known:
-            raise unknown_name(f"option of {format}", name, known)
+        if name not in REGISTRY[format].options:
+            raise unknown_name(f"option of {format}", name, REGISTRY[format].options)
     return FORMATS[format](model, path, **options)
 
 
@@ -55,17 +52,18 @@ def check_target(
         ValueError: for an unknown format or suffix, or a file's name for a folder.
         OSError: if the folder around it is missing or not writable, or the name is taken.
     """
-    _CHECKS[_format(path, format)](path, overwrite, tasks)
+    REGISTRY[_format(path, format)].check_target(path, overwrite, tasks)
 
 
 def _format(path: str | os.PathLike, format: str | None) -> str:
     if format is None:
         suffix = os.path.splitext(os.fspath(path))[1]
-        if suffix == ".onnx":
-            raise ValueError(
-                "`path` must be the name of a folder for ONNX, a graph for each task in it, with format='onnx'. "
-                f"Received: path={os.fspath(path)!r}"
-            )
+        for known in REGISTRY.values():
+            if suffix and suffix == known.part_suffix:
+                raise ValueError(
+                    f"`path` must be the name of a folder for {known.title}, {known.part} in it, with "
+                    f"format={known.keyword!r}. Received: path={os.fspath(path)!r}"
+                )
         if suffix not in SUFFIXES:
             raise unknown_name("suffix", suffix, SUFFIXES)
         return SUFFIXES[suffix]
@@ -76,6 +74,7 @@ def _format(path: str | os.PathLike, format: str | None) -> str:
 
 __all__ = [
     "ExportError",
+    "ExportOptions",
     "ExportReport",
     "FORMATS",
     "SUFFIXES",
@@ -83,5 +82,6 @@ __all__ = [
     "export",
     "litert",
     "onnx",
+    "runtime",
     "saved_model",
 ]

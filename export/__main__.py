@@ -19,6 +19,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from absl import app, flags, logging
 
+from rc_keras.export.formats.registry import REGISTRY
+from rc_keras.export.listed import listed
+
 if TYPE_CHECKING:
     from rc_keras.model import MultiTaskModel
 
@@ -30,16 +33,25 @@ _BACKBONE = flags.DEFINE_string("backbone", "resnet18", "Of the bank of --bank: 
 _OUTPUT_STRIDE = flags.DEFINE_integer("output_stride", 16, "Of the bank of --bank: 8, 16 or 32.")
 
 _OUT = flags.DEFINE_string("out", None, "The file or folder to write.", required=True)
-_FORMAT = flags.DEFINE_string("format", None, "litert, onnx or tf_saved_model; by the suffix of --out if not given.")
+_FORMAT = flags.DEFINE_string("format", None, f"{listed(REGISTRY, ' or ')}; by the suffix of --out if not given.")
 _TASKS = flags.DEFINE_list("tasks", None, "Tasks to export; all if not given.")
 _MODE = flags.DEFINE_string("mode", "shared", "shared, or merged for a single task.")
-_QUANTIZE = flags.DEFINE_string("quantize", None, "float16, int8 or, for LiteRT, dynamic_int8; float32 if not given.")
+_QUANTIZE = flags.DEFINE_string(
+    "quantize",
+    None,
+    "; ".join(f"for {f.title}, {listed(f.quantizers, ' or ')}" for f in REGISTRY.values() if f.quantizers)
+    + "; float32 if not given.",
+)
 _DATA = flags.DEFINE_string(
     "representative_data", None, "Folder of pictures for --quantize int8, or of one folder of pictures for each task."
 )
 _COUNT = flags.DEFINE_integer("representative_images", 100, "How many of them to look at.", lower_bound=1)
 _IMAGE_SHAPE = flags.DEFINE_list("image_shape", None, "Height and width, none where free; the model's if not given.")
-_BATCH_SIZE = flags.DEFINE_string("batch_size", None, "Of ONNX files and SavedModels: a number, or none for any.")
+_BATCH_SIZE = flags.DEFINE_string(
+    "batch_size",
+    None,
+    f"For {listed(f.title for f in REGISTRY.values() if 'batch_size' in f.options)}: a number, or none for any.",
+)
 _SEGMENTATION = flags.DEFINE_string("segmentation", "logits", "logits or class_ids.")
 _RESOLUTION = flags.DEFINE_string("resolution", "image", "image or network.")
 _IMAGES = flags.DEFINE_string("images", None, "Folder of pictures to verify on; some are generated if not given.")
@@ -141,12 +153,12 @@ def _options(model: "MultiTaskModel") -> dict[str, Any]:
     if _BATCH_SIZE.value is not None:
         options["batch_size"] = _number("batch_size", _BATCH_SIZE.value)
     if _DATA.value is not None:
-        from rc_keras.export.image_folder import read_representative_data
+        from rc_keras.export.images.folder import read_representative_data
 
         tasks = _TASKS.value or model.tasks
         options["representative_data"] = read_representative_data(_DATA.value, tasks, shape, _COUNT.value)
     if _IMAGES.value is not None:
-        from rc_keras.export.image_folder import read_images
+        from rc_keras.export.images.folder import read_images
 
         options["images"] = read_images(_IMAGES.value, shape, VERIFIED_IMAGES)
     if _EXAMPLES.value is not None:

@@ -4,7 +4,7 @@ import dataclasses
 import os
 from typing import Any
 
-from rc_keras.export.verify import TOLERANCES
+from rc_keras.export.comparison import TOLERANCES
 from rc_keras.files.whole_files import write_json
 
 REPORT = "report.json"  # name of the report in a folder

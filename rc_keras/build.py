@@ -18,7 +18,7 @@ from rc_keras.tasks.task import Task
 def build(
     tasks: Iterable[str | Task],
     backbone: str | keras.Model = "resnet18",
-    decoder: str | Callable[..., keras.KerasTensor] = "deeplabv3plus",
+    decoder: str | decoders.Decoder = "deeplabv3plus",
     output_stride: int = 16,
     image_shape: Sequence[int | None] = (512, 512, 3),
     weights: str | os.PathLike | None = None,
@@ -39,10 +39,10 @@ def build(
 
     Args:
         tasks: names in the catalogue (see `Task`) or `Task` objects.
-        backbone: `"resnet18"`, `"resnet34"`, or a functional `keras.Model` with its weights, which is copied.
-        decoder: `"deeplabv3plus"`, an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`, or one of your own: an
-            object of a class, or a function, registered with `keras.saving.register_keras_serializable`, so that what
-            is saved can be loaded.
+        backbone: a key of `rc_keras.backbones.BACKBONES`, such as `"resnet18"`, or a functional `keras.Model` with its
+            weights, which is copied.
+        decoder: `"deeplabv3plus"`, an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`, or one of your own, see
+            `rc_keras.decoders.Decoder`.
         output_stride: 8, 16 or 32, of a backbone given by name; a model keeps its own.
         image_shape: `(height, width, 3)`; height and width may be `None`.
         weights: `"imagenet"`, or a file, see `rc_keras.pretrained.load_weights`; `None`: random, or as the model has.

@@ -12,7 +12,7 @@ from rc_keras.files.named_weights import assign_named, named_variables
 from rc_keras.model import MultiTaskModel
 from rc_keras.network.bank import FilterBank
 from rc_keras.storage import preset
-from rc_keras.tasks.task import check_name
+from rc_keras.tasks.task_name import check_name
 
 
 def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None) -> MultiTaskModel:

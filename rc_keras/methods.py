@@ -2,8 +2,11 @@
 
 import dataclasses
 import re
+from collections.abc import Mapping
+from typing import Any
 
 from rc_keras.base.names import unknown_name
+from rc_keras.layers import Adapter, ChannelModulation, LowRankModulator, Modulator, ParallelAdapter, SeriesAdapter
 
 DEFAULT_RANK = 8
 
@@ -31,15 +34,13 @@ class Method:
     leaves out its residual adapters, the squeeze-and-excitation in its decoder and its adversary.
 
     Attributes:
-        name: the key in `METHODS`, with the rank of `low_rank`.
+        name: the key in `METHODS`, with the rank where the settings hold one.
+        adapter: class of the layer behind each convolution of the bank, see `rc_keras.layers.Adapter`; `None`: none.
+        settings: arguments of that layer. With a `rank` among them the method has names such as `"low_rank(4)"` too.
         shares_kernels: whether kernels live in a frozen bank shared by all tasks.
-        adapter: what a task adds to a convolution of the bank, a key of `rc_keras.network.adapters.SIZES`.
-        rank: of `"low_rank"`.
         response_init: whether the bank holds `W_s = U^T W`, the kernels in the eigenbasis U of their responses
-            (response initialization, RI; RCM section 3.3). Otherwise `W_s = W`.
-        normalize: whether the rows of `W_t` are normalized (NFF; RCM equation 5).
-        start: what `W_t` starts from: `"basis"` (U, so that `W_t W_s = W`), `"identity"`, or `"orthogonal"`, a random
-            rotation that does not keep the pretrained function.
+            (response initialization, RI; RCM section 3.3), and adapters start as U. Otherwise `W_s = W`.
+        drawn: whether each task draws a start of its own, by `Adapter.draw`.
         shared_encoder: the layers that all tasks share and train, without a bank: `"all"`, `"all_but_norms"`, or
             `None`. Then tasks interfere, and none can be saved apart.
         joint_steps: whether a step sums the gradients that its tasks have in what they share.
@@ -47,40 +48,38 @@ class Method:
     """
 
     name: str
+    adapter: type[Adapter] | None = None
+    settings: Mapping[str, Any] = dataclasses.field(default_factory=dict, hash=False)
     shares_kernels: bool = True
-    adapter: str = "modulator"
-    rank: int | None = None
     response_init: bool = False
-    normalize: bool = False
-    start: str = "identity"
+    drawn: bool = False
     shared_encoder: str | None = None
     joint_steps: bool = False
     squeeze_excite: bool = False
 
 
-def _low_rank(rank: int) -> Method:
-    return Method(f"low_rank({rank})", adapter="low_rank", rank=rank)
-
+_NFF, _NO_NFF = {"normalize": True}, {"normalize": False}
 
 METHODS = {
     method.name.partition("(")[0]: method
     for method in (
-        Method("rcm", response_init=True, normalize=True, start="basis"),
-        Method("rc", start="orthogonal"),
-        Method("rc_nff", normalize=True, start="orthogonal"),
-        Method("rc_ri", response_init=True, start="basis"),
-        Method("rc_identity"),
-        Method("series_adapter", adapter="series_adapter"),
-        Method("parallel_adapter", adapter="parallel_adapter"),
-        Method("batch_norm", adapter="nothing"),
-        Method("channel_modulation", adapter="channel_modulation"),
-        _low_rank(DEFAULT_RANK),
+        Method("rcm", Modulator, _NFF, response_init=True),
+        Method("rc", Modulator, _NO_NFF, drawn=True),
+        Method("rc_nff", Modulator, _NFF, drawn=True),
+        Method("rc_ri", Modulator, _NO_NFF, response_init=True),
+        Method("rc_identity", Modulator, _NO_NFF),
+        Method("series_adapter", SeriesAdapter),
+        Method("parallel_adapter", ParallelAdapter),
+        Method("batch_norm"),
+        Method("channel_modulation", ChannelModulation),
+        Method(f"low_rank({DEFAULT_RANK})", LowRankModulator, {"rank": DEFAULT_RANK}, drawn=True),
         Method("single_task", shares_kernels=False),
         Method("multi_task", shares_kernels=False, shared_encoder="all", joint_steps=True),
         Method("fine_tune", shares_kernels=False, shared_encoder="all"),
         Method(
             "squeeze_excite",
             shares_kernels=False,
+            drawn=True,
             shared_encoder="all_but_norms",
             joint_steps=True,
             squeeze_excite=True,
@@ -97,11 +96,12 @@ def get_method(name: str | Method) -> Method:
     """
     if isinstance(name, Method):
         return name
-    ranked = re.fullmatch(r"low_rank\((\d+)\)", name) if isinstance(name, str) else None
-    if ranked:
-        if int(ranked[1]) < 1:
+    ranked = re.fullmatch(r"(\w+)\((\d+)\)", name) if isinstance(name, str) else None
+    if ranked and ranked[1] in METHODS and "rank" in METHODS[ranked[1]].settings:
+        method, rank = METHODS[ranked[1]], int(ranked[2])
+        if rank < 1:
             raise ValueError(f"The rank of `method` must be at least 1. Received: method={name!r}")
-        return _low_rank(int(ranked[1]))
+        return dataclasses.replace(method, name=f"{ranked[1]}({rank})", settings={**method.settings, "rank": rank})
     if name not in METHODS:
         raise unknown_name("method", name, METHODS)
     return METHODS[name]

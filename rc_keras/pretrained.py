@@ -1,5 +1,6 @@
 """Loads pretrained weights into a plain backbone, by name: all of them or none."""
 
+import dataclasses
 import hashlib
 import os
 import tempfile
@@ -10,28 +11,13 @@ import h5py
 import keras
 import numpy as np
 
-from rc_keras.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD
+from rc_keras.backbones import BACKBONES
 from rc_keras.files.named_weights import array_for
 from rc_keras.files.tensor_files import keras_datasets, read_tensors
 
-# Torchvision's IMAGENET1K_V1, in the newer of its two files each, which is in torch's zip format.
+# What is published for the backbones that have a name.
 IMAGENET_WEIGHTS: dict[str, dict[str, Any]] = {
-    "resnet18": {
-        "url": "https://download.pytorch.org/models/resnet18-f37072fd.pth",
-        "sha256_prefix": "f37072fd",
-        "licence": "BSD-3-Clause",
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
-        "top_1": 0.69758,
-    },
-    "resnet34": {
-        "url": "https://download.pytorch.org/models/resnet34-b627a593.pth",
-        "sha256_prefix": "b627a593",
-        "licence": "BSD-3-Clause",
-        "mean": IMAGENET_MEAN,
-        "std": IMAGENET_STD,
-        "top_1": 0.73314,
-    },
+    name: dataclasses.asdict(backbone.weights) for name, backbone in BACKBONES.items() if backbone.weights is not None
 }
 
 # A Keras variable's name in torch, after the dot.
@@ -64,9 +50,9 @@ def load_weights(backbone: keras.Model, source: str | os.PathLike[str]) -> None:
     the backbone has none. Otherwise nothing is loaded, and one error lists all that does not fit.
 
     Args:
-        backbone: A functional `keras.Model`: one of `rc_keras.backbones`, or any other.
-        source: `"imagenet"` for torchvision's ImageNet weights, which are downloaded once
-            (backbones named `resnet18` and `resnet34`), or the path of a file: `.pth`, `.pt`,
+        backbone: a functional `keras.Model`: one of `rc_keras.backbones`, or any other.
+        source: `"imagenet"` for published ImageNet weights, which are downloaded once (backbones
+            with the name of one in `rc_keras.backbones.BACKBONES`), or the path of a file: `.pth`, `.pt`,
             `.safetensors` or `.npz` with tensors named as in torchvision (`layer1.0.conv1.weight`)
             or in Keras (`layer1_0_conv1/kernel`, the name of the layer and of its variable), or
             what `save_weights` of a model with layers of the same names wrote (`.weights.h5`). Floats
@@ -79,8 +65,8 @@ def load_weights(backbone: keras.Model, source: str | os.PathLike[str]) -> None:
             flattens channels first.
 
     Raises:
-        OSError: If there is no such file, it may not be read, or the download fails.
-        ValueError: If the file cannot be read or does not fit the backbone, or if there are no
+        OSError: if there is no such file, it may not be read, or the download fails.
+        ValueError: if the file cannot be read or does not fit the backbone, or if there are no
             ImageNet weights for it.
 
     Example:
@@ -231,27 +217,28 @@ def _fitting_values(
 
 
 def _download(name: str) -> str:
-    if name not in IMAGENET_WEIGHTS:
+    published = {key: backbone.weights for key, backbone in BACKBONES.items() if backbone.weights is not None}
+    if name not in published:
         raise ValueError(
-            f"There are ImageNet weights for backbones named {sorted(IMAGENET_WEIGHTS)}; load "
+            f"There are ImageNet weights for backbones named {sorted(published)}; load "
             f"others from a file. Received: backbone.name={name!r}"
         )
-    weights = IMAGENET_WEIGHTS[name]
+    weights = published[name]
     try:
-        path = keras.utils.get_file(origin=weights["url"], cache_subdir="rc_keras")
+        path = keras.utils.get_file(origin=weights.url, cache_subdir="rc_keras")
     # `get_file` raises bare exceptions.
     except Exception as error:
         raise OSError(
-            f"The ImageNet weights of {name} could not be downloaded from {weights['url']} "
+            f"The ImageNet weights of {name} could not be downloaded from {weights.url} "
             f"({error}). Download the file by other means and pass its path instead of 'imagenet'."
         ) from error
     with open(path, "rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()
-    if not digest.startswith(weights["sha256_prefix"]):
+    if not digest.startswith(weights.sha256_prefix):
         os.remove(path)
         raise OSError(
-            f"The file downloaded from {weights['url']} is not the published one: its sha256 "
-            f"should begin with {weights['sha256_prefix']} and is {digest}. It was deleted; try "
+            f"The file downloaded from {weights.url} is not the published one: its sha256 "
+            f"should begin with {weights.sha256_prefix} and is {digest}. It was deleted; try "
             "again, or pass the path of a file instead of 'imagenet'."
         )
     return path

@@ -6,8 +6,8 @@ from typing import Any
 from absl import flags
 
 from rc_keras.base.names import unknown_name
+from rc_keras.zoo.datasets.data import Data, open_data
 from rc_keras.zoo.recipes import Recipe, get_recipe
-from rc_keras.zoo.recipes.data import Data, open_data
 from rc_keras.zoo.recipes.recipe import describe_fields, parse_field
 
 RECIPE = flags.DEFINE_string("recipe", None, "Name of the recipe: nyud, pascal_context, scenes or folder.")

@@ -3,15 +3,12 @@
 import math
 from collections.abc import Mapping
 
-# What of a task enters Δm, and whether lower is better. `rc_keras.metrics` and the boundary scores use these names.
-MEASURES = {
-    "edge": ("ods_f", False),
-    "semseg": ("mean_iou", False),
-    "human_parts": ("mean_iou", False),
-    "saliency": ("max_iou", False),
-    "normals": ("mean_angle", True),
-    "depth": ("rmse", True),
-}
+from rc_keras import nyud, pascal_context
+from rc_keras.zoo.measures import measures_of
+
+_CATALOGUE = measures_of((*nyud(), *pascal_context()))
+# What enters Δm of the tasks of the catalogue, and whether lower is better.
+MEASURES = {task: (measure.key, measure.lower_is_better) for task, measure in _CATALOGUE.items()}
 
 
 def select_measures(
@@ -25,18 +22,18 @@ def select_measures(
     the task `dataclasses.replace(task, ignore=255)`, of which `mean_iou` is over 41.
 
     Args:
-        metrics: `{task: {metric: number}}` for tasks of `MEASURES`.
-        names: `{task: metric}` to take instead of that of `MEASURES`.
+        metrics: `{task: {metric: number}}`.
+        names: `{task: metric}` to take instead of that of `MEASURES`, or for tasks that are not in it.
 
     Returns:
         `{task: number}`.
 
     Raises:
-        ValueError: If a task is not known, or its metric is missing.
+        ValueError: if a task is in neither, or its metric is missing.
     """
     numbers = {}
     for task, values in metrics.items():
-        key = (names or {}).get(task, _measure(task)[0])
+        key = names[task] if names and task in names else _measure(task)[0]
         if key not in values:
             raise ValueError(f"`metrics` must hold {key!r} for task {task!r}. Received: {sorted(values)}")
         numbers[task] = values[key]
@@ -63,7 +60,7 @@ def relative_drops(
         `{task: percent}`, in the order of `results`.
 
     Raises:
-        ValueError: If there is no task, the tasks differ, a direction is not known, a number is not
+        ValueError: if there is no task, the tasks differ, a direction is not known, a number is not
             finite, or a baseline is not positive.
     """
     if not results or set(results) != set(baseline):
@@ -99,13 +96,13 @@ def delta_m(
     on NYUD that alone moves Δm by half a point.
 
     Args:
-        results, baseline, directions: See `relative_drops`.
+        results, baseline, directions: see `relative_drops`.
 
     Returns:
         Percent.
 
     Raises:
-        ValueError: See `relative_drops`.
+        ValueError: see `relative_drops`.
 
     Example:
 
@@ -121,21 +118,22 @@ def format_table(
 ) -> str:
     """A Markdown table: a line for each task, and Δm.
 
-    Numbers have two decimals; depth and numbers below 10 (shares, metres) have four.
+    Numbers have the decimals of their measure, two for tasks of your own; those below 10 (shares, metres) have four.
 
     Args:
-        results, baseline, directions: See `relative_drops`.
+        results, baseline, directions: see `relative_drops`.
 
     Returns:
         The table, ending with a line break.
 
     Raises:
-        ValueError: See `relative_drops`.
+        ValueError: see `relative_drops`.
     """
     drops = relative_drops(results, baseline, directions)
     lines = ["| task | baseline | model | relative drop % |", "| --- | ---: | ---: | ---: |"]
     for task, drop in drops.items():
-        decimals = 4 if task == "depth" or max(abs(baseline[task]), abs(results[task])) < 10 else 2
+        decimals = _CATALOGUE[task].scale.decimals if task in _CATALOGUE else 2
+        decimals = 4 if max(abs(baseline[task]), abs(results[task])) < 10 else decimals
         arrow = "↓" if _is_lower_better(task, directions) else "↑"
         numbers = f"{baseline[task]:.{decimals}f} | {results[task]:.{decimals}f}"
         lines.append(f"| {task} {arrow} | {numbers} | {drop:+.3f} |")

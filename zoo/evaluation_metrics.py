@@ -1,15 +1,19 @@
 """Every metric that is reported of a task."""
 
+import inspect
+
 import keras
 
 from rc_keras import Task, metrics
+from rc_keras.zoo.measures import measures_of_kind
 
 
 def evaluation_metrics(task: Task, dataset: str | None = None, padded: bool = False) -> list[keras.metrics.Metric]:
-    """Fresh metrics of a task for raw predictions, all that its kind is published with.
+    """Fresh metrics of a task for raw predictions, those that `rc_keras.zoo.measures` names for its kind.
 
     Edges have only `MaxF` here: `rc_keras.metrics.boundaries` measures them on the host. Images without people are left
-    out of a task named `human_parts`, as in training.
+    out of a task named `human_parts`, as in training. A task's own metrics (`Task(metrics=…)`) are taken instead for
+    edges and classification, which training and this measure alike, and for a kind that has no measure there.
 
     Mean IoU of NYUD is published in two forms that do not compare: over 40 classes, where 0, "unlabelled", is ignored,
     and over 41, where it is a class. `mean_iou` of its `semseg` is the one that the task is trained for (`task.ignore`;
@@ -26,23 +30,25 @@ def evaluation_metrics(task: Task, dataset: str | None = None, padded: bool = Fa
     Returns:
         A list of `keras.metrics.Metric`.
     """
-    if task.kind == "segmentation":
-        is_nyud = (dataset, task.name) == ("nyud_mt", "semseg")
-        scores = metrics.SegmentationScores(
-            task.channels,
-            ignore=task.ignore,
-            without=(40,) if is_nyud else (),
-            skip_unlabelled_images=task.skips_unlabelled_images,
-        )
-        if not is_nyud:
-            return [scores]
-        if task.ignore != 0:
-            return [scores, metrics.MeanIoU(task.channels, ignore=0, name="mean_iou_40")]
-        return [scores] if padded else [scores, metrics.MeanIoU(task.channels, ignore=255, name="mean_iou_41")]
-    if task.kind == "saliency":
-        return [metrics.SaliencyScores(ignore=task.ignore)]
-    if task.kind == "normals":
-        return [metrics.NormalsErrors()]
-    if task.kind == "depth":
-        return [metrics.DepthErrors()]
-    return task.make_metrics()
+    classes = dict.fromkeys(measure.metrics[task.kind] for measure in measures_of_kind(task.kind))
+    in_graph = [metric for metric in classes if issubclass(metric, keras.metrics.Metric)]
+    if not in_graph or (task.metrics is not None and task.kind in ("edge", "classification")):
+        return task.make_metrics()
+    if (dataset, task.name) != ("nyud_mt", "semseg"):
+        return [_make(metric, task) for metric in in_graph]
+    scores = [_make(metric, task, without=(40,)) for metric in in_graph]
+    if task.ignore != 0:
+        return [*scores, metrics.MeanIoU(task.channels, ignore=0, name="mean_iou_40")]
+    return scores if padded else [*scores, metrics.MeanIoU(task.channels, ignore=255, name="mean_iou_41")]
+
+
+def _make(metric: type[keras.metrics.Metric], task: Task, without: tuple[int, ...] = ()) -> keras.metrics.Metric:
+    """A metric with what its constructor takes of a task."""
+    options = {
+        "num_classes": task.channels,
+        "ignore": task.ignore,
+        "without": without,
+        "skip_unlabelled_images": task.skips_unlabelled_images,
+    }
+    taken = inspect.signature(metric.__init__).parameters
+    return metric(**{name: value for name, value in options.items() if name in taken})

@@ -41,15 +41,15 @@ def resnet(
     compute there. The first layer normalizes the image with ImageNet's mean and standard deviation.
 
     Args:
-        depths: Four ints, the number of blocks of each stage.
-        widths: Four ints, the number of channels of each stage; the stem has as many as the first.
-        image_shape: Shape of one image, `(height, width, 3)`; height and width may be `None`.
-        output_stride: Image size over size of the last feature map: 8, 16 or 32.
-        classes: Number of classes of an image classifier on top, or `None` for an encoder without
+        depths: four ints, the number of blocks of each stage.
+        widths: four ints, the number of channels of each stage; the stem has as many as the first.
+        image_shape: shape of one image, `(height, width, 3)`; height and width may be `None`.
+        output_stride: image size over size of the last feature map: 8, 16 or 32.
+        classes: number of classes of an image classifier on top, or `None` for an encoder without
             one.
-        seed: Int from which each layer's random weights are drawn, by the layer's name and not by
+        seed: int from which each layer's random weights are drawn, by the layer's name and not by
             the order of creation. `None` draws the seed at random.
-        name: Name of the model.
+        name: name of the model.
 
     Returns:
         A `keras.Model` on RGB images in 0..255, `(batch, height, width, 3)`. Without `classes` it
@@ -59,7 +59,7 @@ def resnet(
         `(batch, classes)`.
 
     Raises:
-        ValueError: If an argument is not as described.
+        ValueError: if an argument is not as described.
 
     Example:
 

@@ -3,26 +3,27 @@
 import inspect
 import json
 import warnings
-from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from rc_keras.base.names import unknown_name
+from rc_keras.decoders.decoder import Decoder
 from rc_keras.decoders.deeplabv3plus import DeepLabV3Plus
 from rc_keras.decoders.pooled import PooledHead
 
-DECODERS = {"deeplabv3plus": DeepLabV3Plus}
+# A name of `build(decoder=…)` and its class, whose arguments all have defaults. See `Decoder` for what one must be.
+DECODERS: dict[str, type[Decoder]] = {
+    "deeplabv3plus": DeepLabV3Plus,
+}
 
 
-def get(decoder: Any) -> Callable[..., keras.KerasTensor]:
+def get(decoder: Any) -> Decoder:
     """A decoder from its name, its serialized form, or itself.
 
     Args:
-        decoder: a key of `DECODERS`, the serialized form of a decoder, or what is called as `DeepLabV3Plus`: an object
-            with `get_config` and `from_config` of a class registered with
-            `keras.saving.register_keras_serializable`, or a function registered so. Classes and functions in a
-            `keras.saving.custom_object_scope` will do too.
+        decoder: a key of `DECODERS`, a `Decoder`, or its serialized form. Classes and functions in a
+            `keras.saving.custom_object_scope` will do as well as registered ones.
 
     Raises:
         ValueError: for an unknown name, lists the valid ones; or for a decoder that a saved model could not be loaded
@@ -46,13 +47,13 @@ def get(decoder: Any) -> Callable[..., keras.KerasTensor]:
     return decoder
 
 
-def _checked(decoder: Any) -> Callable[..., keras.KerasTensor]:
+def _checked(decoder: Any) -> Decoder:
     if isinstance(decoder, type) or not callable(decoder):
         raise unknown_name("decoder", decoder, DECODERS)
     return decoder
 
 
-def _comes_back(decoder: Callable[..., keras.KerasTensor]) -> bool:
+def _comes_back(decoder: Decoder) -> bool:
     """Whether Keras makes the same of a decoder's serialized form, without the user allowing it to run code."""
     serialize = keras.saving.serialize_keras_object
     with warnings.catch_warnings(action="ignore"):  # Keras's, about lambdas
@@ -61,10 +62,10 @@ def _comes_back(decoder: Callable[..., keras.KerasTensor]) -> bool:
     return json.dumps(serialize(loaded)) == config and _origin(loaded) == _origin(decoder)
 
 
-def _origin(decoder: Callable[..., keras.KerasTensor]) -> tuple[str, str]:
+def _origin(decoder: Decoder) -> tuple[str, str]:
     """Where a decoder is defined: functions go by their bare name in Keras, which others may have too."""
-    definition = decoder if inspect.isfunction(decoder) else type(decoder)
+    definition: Any = decoder if inspect.isfunction(decoder) else type(decoder)
     return definition.__module__, definition.__qualname__
 
 
-__all__ = ["DECODERS", "DeepLabV3Plus", "PooledHead", "get"]
+__all__ = ["DECODERS", "Decoder", "DeepLabV3Plus", "PooledHead", "get"]

@@ -23,12 +23,7 @@ class DeepLabV3Plus:
         low_level_width: channels of the projected low-level features.
         rates: dilation rates of the pyramid's 3x3 convolutions.
 
-    Call arguments:
-        image: the input `KerasTensor`, `(batch, height, width, channels)`.
-        features: `{"low_level": …, "high_level": …}`, maps `(batch, h, w, c)`.
-        channels: channels of the prediction.
-        prefix: prefix of the layers' names; the last layer is `<prefix>head`.
-        seed: base of the random weights.
+    Call arguments: as every `Decoder`.
 
     Returns:
         Raw predictions at the size of the image, `(batch, height, width, channels)`.

@@ -12,7 +12,7 @@ from rc_keras.base.seeds import derive_seed
 class PooledHead:
     """Global average pooling and one dense layer, as a ResNet's classifier.
 
-    Call arguments: as `DeepLabV3Plus`.
+    Call arguments: as every `Decoder`.
 
     Returns:
         Logits, `(batch, channels)`.

@@ -27,15 +27,15 @@ def read_tensors(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
       layer, and so do the names here: `<layer name>/<index>`.
 
     Args:
-        path: Path of the file. The suffix decides how it is read.
+        path: path of the file. The suffix decides how it is read.
 
     Returns:
         Dictionary of numpy arrays, possibly read-only, in the file's precision (bfloat16 is widened
         to float32).
 
     Raises:
-        OSError: If there is no such file, or it may not be read.
-        ValueError: If the suffix is unknown, or the file is damaged or holds anything but tensors.
+        OSError: if there is no such file, or it may not be read.
+        ValueError: if the suffix is unknown, or the file is damaged or holds anything but tensors.
 
     Example:
 
@@ -65,14 +65,14 @@ def keras_datasets(file: h5py.File) -> dict[str, h5py.Dataset]:
     left out.
 
     Args:
-        file: An open `h5py.File`.
+        file: an open `h5py.File`.
 
     Returns:
         Dictionary from `<layer name>/<index>` to `h5py.Dataset`; layers inside a layer or model
         extend the path.
 
     Raises:
-        ValueError: If the file was not written by Keras 3 with its layers' names, or points outside
+        ValueError: if the file was not written by Keras 3 with its layers' names, or points outside
             of itself.
     """
     if "layers" not in file:

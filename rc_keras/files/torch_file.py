@@ -35,14 +35,14 @@ def read_torch_file(path: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     unwrapped, and the prefix `module.` of data-parallel training is removed.
 
     Args:
-        path: Path of the file.
+        path: path of the file.
 
     Returns:
         Dictionary of arrays, which are read-only and may be strided views. bfloat16 tensors are
         widened to float32.
 
     Raises:
-        ValueError: If the file is damaged, is in torch's older format, holds anything but tensors,
+        ValueError: if the file is damaged, is in torch's older format, holds anything but tensors,
             or asks for a global that a state dict does not need.
     """
     with open(path, "rb") as file:

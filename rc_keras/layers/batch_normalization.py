@@ -3,9 +3,11 @@
 import math
 
 import keras
+import numpy as np
 from keras import ops
 
 from rc_keras.base import fused_batch_norm, replicas
+from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Tensor
 
 
@@ -93,3 +95,12 @@ class BatchNormalization(keras.layers.BatchNormalization):
             and self.axis in (-1, len(inputs.shape) - 1)
             and fused_batch_norm.supports_fused_batch_norm(inputs)
         )
+
+
+def scale_and_offset(norm: keras.layers.BatchNormalization) -> tuple[np.ndarray, np.ndarray]:
+    """Scale and offset of a batch norm in float64, by its moving statistics: `y = scale x + offset`."""
+    scale = 1.0 / np.sqrt(as_float64(norm.moving_variance) + norm.epsilon)
+    if norm.scale:
+        scale = scale * as_float64(norm.gamma)
+    offset = -scale * as_float64(norm.moving_mean)
+    return scale, offset + as_float64(norm.beta) if norm.center else offset

@@ -3,13 +3,16 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import initializers, ops
 
+from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Initializer, Shape, Tensor
+from rc_keras.layers.adapter import Adapter
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
-class Bias(keras.layers.Layer):
+class Bias(Adapter):
     """Adds a bias to each channel: `y = z + b`.
 
     A convolution of the bank has none; with methods whose adapter holds none either, it is a layer of the task.
@@ -24,6 +27,9 @@ class Bias(keras.layers.Layer):
         The same shape.
     """
 
+    suffix = "bias"
+    use_bias = True
+
     def __init__(self, bias_initializer: Initializer = "zeros", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.bias_initializer = initializers.get(bias_initializer)
@@ -34,8 +40,8 @@ class Bias(keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         return ops.add(inputs, ops.cast(self.bias, inputs.dtype))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
+    def linear_map(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.ones(()), as_float64(self.bias)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "bias_initializer": initializers.serialize(self.bias_initializer)}

@@ -3,13 +3,16 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import initializers, ops
 
+from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Initializer, Shape, Tensor
+from rc_keras.layers.adapter import Adapter
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
-class ChannelModulation(keras.layers.Layer):
+class ChannelModulation(Adapter):
     """Scales the responses of a filter bank for one task, channel by channel: `y = m_t ⊙ z`.
 
     The modulation of Zhao et al. ("A Modulation Module for Multi-task Learning", ECCV 2018), on every convolution and
@@ -25,6 +28,8 @@ class ChannelModulation(keras.layers.Layer):
         The same shape.
     """
 
+    suffix = "channel_modulation"
+
     def __init__(self, scale_initializer: Initializer = "ones", **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.scale_initializer = initializers.get(scale_initializer)
@@ -35,8 +40,14 @@ class ChannelModulation(keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         return ops.multiply(inputs, ops.cast(self.scale, inputs.dtype))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
+    def size(self, c_in: int, c_out: int) -> int:
+        return c_out
+
+    def macs(self, positions: int) -> int:
+        return positions * self.scale.shape[0]
+
+    def linear_map(self) -> tuple[np.ndarray, np.ndarray]:
+        return as_float64(self.scale), np.zeros(())
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "scale_initializer": initializers.serialize(self.scale_initializer)}

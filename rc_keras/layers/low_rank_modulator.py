@@ -1,16 +1,19 @@
 """A modulator that differs from the identity by a matrix of low rank."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import initializers, ops
 
-from rc_keras.base import convolution
+from rc_keras.base.convolution import pointwise
+from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Initializer, Shape, Tensor
+from rc_keras.layers.adapter import Adapter
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
-class LowRankModulator(keras.layers.Layer):
+class LowRankModulator(Adapter):
     """Recombines the responses of a filter bank for one task: `y = (I + A_t B_t) z`.
 
     A_t is `(c, r)` and starts at zero, so that the layer starts as the identity; B_t is `(r, c)` and starts at random
@@ -27,6 +30,8 @@ class LowRankModulator(keras.layers.Layer):
         The same shape.
     """
 
+    suffix = "low_rank"
+
     def __init__(
         self,
         rank: int,
@@ -41,6 +46,14 @@ class LowRankModulator(keras.layers.Layer):
         self.down_initializer = initializers.get(down_initializer)
         self.up_initializer = initializers.get(up_initializer)
 
+    @classmethod
+    def from_convolution(cls, convolution: keras.layers.Conv2D, **settings: Any) -> Self:
+        start = initializers.GlorotUniform(seed=0)  # each task draws its own
+        return super().from_convolution(convolution, down_initializer=start, **settings)
+
+    def size(self, c_in: int, c_out: int) -> int:
+        return 2 * self.rank * c_out
+
     def build(self, input_shape: Shape) -> None:
         channels = input_shape[-1]
         self.down = self.add_weight(name="down", shape=(channels, self.rank), initializer=self.down_initializer)
@@ -52,10 +65,10 @@ class LowRankModulator(keras.layers.Layer):
 
     def call(self, inputs: Tensor) -> Tensor:
         down, up = (ops.cast(matrix, inputs.dtype) for matrix in (self.down, self.up))
-        return ops.add(inputs, convolution.pointwise(convolution.pointwise(inputs, down), up))
+        return ops.add(inputs, pointwise(pointwise(inputs, down), up))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
+    def linear_map(self) -> tuple[np.ndarray, np.ndarray]:
+        return np.eye(self.down.shape[0]) + as_float64(self.down) @ as_float64(self.up), np.zeros(())
 
     def get_config(self) -> dict[str, Any]:
         return {

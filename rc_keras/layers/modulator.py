@@ -1,18 +1,21 @@
 """The per-task 1x1 convolution behind a filter bank."""
 
-from typing import Any
+from typing import Any, Self
 
 import keras
+import numpy as np
 from keras import constraints, initializers, ops, regularizers
 
-from rc_keras.base import convolution
+from rc_keras.base.convolution import pointwise
+from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Constraint, Initializer, Regularizer, Shape, Tensor
+from rc_keras.layers.adapter import Adapter
 
 TINY = 1e-30  # least squared length of a row: a row of zeros answers zeros, not NaN
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
-class Modulator(keras.layers.Layer):
+class Modulator(Adapter):
     """Recombines the responses of a filter bank for one task: `y = W_t s + b` (RCM, equations 2 and 5).
 
     With `normalize=True` the rows of `W_t`, one for each output channel r, are reparameterized as direction and gain
@@ -41,6 +44,8 @@ class Modulator(keras.layers.Layer):
     Returns:
         `(batch, height, width, c_out)`.
     """
+
+    suffix = "modulator"
 
     def __init__(
         self,
@@ -71,6 +76,19 @@ class Modulator(keras.layers.Layer):
         self.direction_constraint = constraints.get(direction_constraint)
         self.gain_constraint = constraints.get(gain_constraint)
         self.bias_constraint = constraints.get(bias_constraint)
+
+    @classmethod
+    def from_convolution(cls, convolution: keras.layers.Conv2D, **settings: Any) -> Self:
+        return super().from_convolution(
+            convolution,
+            filters=convolution.filters,
+            use_bias=convolution.use_bias,
+            direction_initializer="identity",
+            **settings,
+        )
+
+    def size(self, c_in: int, c_out: int) -> int:
+        return c_out * c_out
 
     def build(self, input_shape: Shape) -> None:
         self.direction = self.add_weight(
@@ -114,11 +132,26 @@ class Modulator(keras.layers.Layer):
         if self.gain is not None:
             self.gain.assign(ops.sqrt(ops.sum(ops.square(self.direction), axis=0)))
 
+    def draw(self, seed: int) -> None:
+        """Assigns a random rotation, which does not keep the pretrained function."""
+        self.set_matrix(initializers.Orthogonal(seed=seed)(self.direction.shape))
+
+    @property
+    def gains(self) -> list[keras.Variable]:
+        return [] if self.gain is None else [self.gain]
+
+    def linear_map(self) -> tuple[np.ndarray, np.ndarray]:
+        matrix = as_float64(self.direction)
+        if self.gain is not None:
+            lengths = np.sqrt(np.maximum(np.sum(np.square(matrix), axis=0), TINY))
+            matrix = matrix / lengths * as_float64(self.gain)
+        return matrix, np.zeros(()) if self.bias is None else as_float64(self.bias)
+
     def call(self, inputs: Tensor) -> Tensor:
-        outputs = convolution.pointwise(inputs, ops.cast(self.matrix(), inputs.dtype))
+        outputs = pointwise(inputs, ops.cast(self.matrix(), inputs.dtype))
         return outputs if self.bias is None else ops.add(outputs, ops.cast(self.bias, inputs.dtype))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
+    def compute_output_shape(self, input_shape: Shape, *other_shapes: Shape) -> Shape:
         return (*input_shape[:-1], self.filters)
 
     def get_config(self) -> dict[str, Any]:

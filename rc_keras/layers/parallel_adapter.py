@@ -1,17 +1,18 @@
 """The parallel residual adapter beside a filter bank."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Self
 
 import keras
 from keras import initializers, ops
 
-from rc_keras.base import convolution
+from rc_keras.base.convolution import pointwise
 from rc_keras.base.keras_types import Initializer, Shape, Tensor
+from rc_keras.layers.adapter import Adapter
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
-class ParallelAdapter(keras.layers.Layer):
+class ParallelAdapter(Adapter):
     """Adds a 1x1 convolution of the input of a bank convolution to its responses: `y = z + W_t x`.
 
     The parallel residual adapter of Rebuffi et al. (CVPR 2018). W_t reads the pixel under the centre of the bank's
@@ -30,6 +31,9 @@ class ParallelAdapter(keras.layers.Layer):
         The shape of the responses.
     """
 
+    suffix = "parallel_adapter"
+    takes_inputs = True
+
     def __init__(
         self,
         kernel_size: Iterable[int],
@@ -46,6 +50,20 @@ class ParallelAdapter(keras.layers.Layer):
         self.dilation_rate = tuple(dilation_rate)
         self.kernel_initializer = initializers.get(kernel_initializer)
 
+    @classmethod
+    def from_convolution(cls, convolution: keras.layers.Conv2D, **settings: Any) -> Self:
+        return super().from_convolution(
+            convolution,
+            kernel_size=convolution.kernel_size,
+            strides=convolution.strides,
+            padding=convolution.padding,
+            dilation_rate=convolution.dilation_rate,
+            **settings,
+        )
+
+    def size(self, c_in: int, c_out: int) -> int:
+        return c_in * c_out
+
     def build(self, responses_shape: Shape, inputs_shape: Shape) -> None:
         self.kernel = self.add_weight(
             name="kernel",
@@ -59,10 +77,7 @@ class ParallelAdapter(keras.layers.Layer):
             for axis, geometry in enumerate(zip(self.kernel_size, self.strides, self.dilation_rate, strict=True))
         )
         centres = inputs[:, rows, columns, :]
-        return ops.add(responses, convolution.pointwise(centres, ops.cast(self.kernel, inputs.dtype)))
-
-    def compute_output_shape(self, responses_shape: Shape, inputs_shape: Shape) -> Shape:
-        return tuple(responses_shape)
+        return ops.add(responses, pointwise(centres, ops.cast(self.kernel, inputs.dtype)))
 
     def get_config(self) -> dict[str, Any]:
         return {

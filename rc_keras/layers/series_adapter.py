@@ -3,15 +3,18 @@
 from typing import Any
 
 import keras
+import numpy as np
 from keras import initializers, ops
 
-from rc_keras.base import convolution
+from rc_keras.base.convolution import pointwise
+from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Initializer, Shape, Tensor
-from rc_keras.layers.batch_normalization import BatchNormalization
+from rc_keras.layers.adapter import Adapter
+from rc_keras.layers.batch_normalization import BatchNormalization, scale_and_offset
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
-class SeriesAdapter(keras.layers.Layer):
+class SeriesAdapter(Adapter):
     """Adapts the responses of a filter bank for one task: `y = z + W_t BN_t(z)`.
 
     The residual adapter of Rebuffi et al. (NeurIPS 2017), on every convolution and before the task's own norm, as RCM
@@ -29,6 +32,8 @@ class SeriesAdapter(keras.layers.Layer):
         The same shape.
     """
 
+    suffix = "series_adapter"
+
     def __init__(
         self, kernel_initializer: Initializer = "zeros", momentum: float = 0.9, epsilon: float = 1e-5, **kwargs: Any
     ) -> None:
@@ -38,6 +43,9 @@ class SeriesAdapter(keras.layers.Layer):
         self.epsilon = epsilon
         self.norm = BatchNormalization(momentum=momentum, epsilon=epsilon, dtype=self.dtype_policy, name="norm")
 
+    def size(self, c_in: int, c_out: int) -> int:
+        return c_out * c_out + 2 * c_out
+
     def build(self, input_shape: Shape) -> None:
         self.norm.build(input_shape)
         channels = input_shape[-1]
@@ -45,10 +53,12 @@ class SeriesAdapter(keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         normalized = self.norm(inputs, training=training)
-        return ops.add(inputs, convolution.pointwise(normalized, ops.cast(self.kernel, inputs.dtype)))
+        return ops.add(inputs, pointwise(normalized, ops.cast(self.kernel, inputs.dtype)))
 
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
+    def linear_map(self) -> tuple[np.ndarray, np.ndarray]:
+        scale, offset = scale_and_offset(self.norm)
+        kernel = as_float64(self.kernel)
+        return np.eye(len(kernel)) + scale[:, None] * kernel, offset @ kernel
 
     def get_config(self) -> dict[str, Any]:
         return {

@@ -1,15 +1,17 @@
 """Squeeze and excitation: a gate for each channel, set by the whole map."""
 
+import math
 from typing import Any
 
 import keras
 from keras import initializers, ops
 
 from rc_keras.base.keras_types import Initializer, Shape, Tensor
+from rc_keras.layers.adapter import Adapter
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
-class SqueezeExcite(keras.layers.Layer):
+class SqueezeExcite(Adapter):
     """Gates channels by what the image holds: `y = 2 σ(W_2 relu(W_1 GAP(x) + b_1) + b_2) ⊙ x`.
 
     The block of Hu et al. (CVPR 2018), which ASTMT gives each task (Maninis et al., CVPR 2019, section 3.1). The factor
@@ -25,6 +27,8 @@ class SqueezeExcite(keras.layers.Layer):
     Returns:
         The same shape.
     """
+
+    suffix = "squeeze_excite"
 
     def __init__(
         self,
@@ -50,14 +54,14 @@ class SqueezeExcite(keras.layers.Layer):
         """Assigns a random W_1."""
         self.squeeze.assign(initializers.HeNormal(seed=seed)(self.squeeze.shape))
 
+    def macs(self, positions: int) -> int:
+        return 2 * math.prod(self.squeeze.shape) + positions * self.squeeze.shape[0]
+
     def call(self, inputs: Tensor) -> Tensor:
         pooled = ops.mean(inputs, axis=(1, 2))
         hidden = ops.relu(ops.add(ops.matmul(pooled, self.squeeze), self.squeeze_bias))
         gate = 2.0 * ops.sigmoid(ops.add(ops.matmul(hidden, self.excite), self.excite_bias))
         return ops.multiply(inputs, gate[:, None, None, :])
-
-    def compute_output_shape(self, input_shape: Shape) -> Shape:
-        return tuple(input_shape)
 
     def get_config(self) -> dict[str, Any]:
         return {

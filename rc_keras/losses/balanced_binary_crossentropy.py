@@ -23,16 +23,16 @@ class BalancedBinaryCrossentropy(MaskedLoss):
 
     Args:
         positive_weight: β, between 0 and 1.
-        ignore: Label of the pixels to leave out.
-        name: Name of the loss.
+        ignore: label of the pixels to leave out.
+        name: name of the loss.
 
     Call arguments:
-        y_true: Maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
-        y_pred: Logits, `(B, H, W, 1)`.
-        sample_weight: See `MaskedLoss`.
+        y_true: maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: logits, `(B, H, W, 1)`.
+        sample_weight: see `MaskedLoss`.
 
     Raises:
-        ValueError: If `positive_weight` is not between 0 and 1.
+        ValueError: if `positive_weight` is not between 0 and 1.
     """
 
     def __init__(

@@ -15,12 +15,12 @@ class DepthL1(MaskedLoss):
     With prediction p and label t, L = Σ_{t≠0} |p − t| / N_v, N_v the number of pixels with t ≠ 0.
 
     Args:
-        name: Name of the loss.
+        name: name of the loss.
 
     Call arguments:
-        y_true: Metres, or 0 where there is no label, `(B, H, W)` or `(B, H, W, 1)`.
-        y_pred: Metres, `(B, H, W, 1)`.
-        sample_weight: See `MaskedLoss`.
+        y_true: metres, or 0 where there is no label, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: metres, `(B, H, W, 1)`.
+        sample_weight: see `MaskedLoss`.
     """
 
     def __init__(self, name: str = "depth_l1") -> None:

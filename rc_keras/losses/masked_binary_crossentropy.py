@@ -19,13 +19,13 @@ class MaskedBinaryCrossentropy(MaskedLoss):
     for each ignored pixel; this mean does not, so logged values differ while gradients agree.)
 
     Args:
-        ignore: Label of the pixels to leave out.
-        name: Name of the loss.
+        ignore: label of the pixels to leave out.
+        name: name of the loss.
 
     Call arguments:
-        y_true: Maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
-        y_pred: Logits, `(B, H, W, 1)`.
-        sample_weight: See `MaskedLoss`.
+        y_true: maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: logits, `(B, H, W, 1)`.
+        sample_weight: see `MaskedLoss`.
     """
 
     def __init__(self, ignore: int = 255, name: str = "masked_binary_crossentropy") -> None:

@@ -19,13 +19,13 @@ class MaskedCrossentropy(MaskedLoss):
     is valid.
 
     Args:
-        ignore: Label of the pixels to leave out.
-        name: Name of the loss.
+        ignore: label of the pixels to leave out.
+        name: name of the loss.
 
     Call arguments:
-        y_true: Class ids, `(B, H, W)` or `(B, H, W, 1)`; for classification `(B,)` or `(B, 1)`.
-        y_pred: Logits, `(B, H, W, C)` or `(B, C)`.
-        sample_weight: See `MaskedLoss`.
+        y_true: class ids, `(B, H, W)` or `(B, H, W, 1)`; for classification `(B,)` or `(B, 1)`.
+        y_pred: logits, `(B, H, W, C)` or `(B, C)`.
+        sample_weight: see `MaskedLoss`.
 
     Example:
 

@@ -26,12 +26,12 @@ class MaskedLoss(keras.losses.Loss):
     without channels.
 
     Args:
-        name: Name of the loss.
+        name: name of the loss.
 
     Call arguments:
-        y_true: Labels, with or without a channel axis of 1.
-        y_pred: Raw predictions of a branch.
-        sample_weight: Optional weights of shape `(B,)` or broadcastable to the pixels. They
+        y_true: labels, with or without a channel axis of 1.
+        y_pred: raw predictions of a branch.
+        sample_weight: optional weights of shape `(B,)` or broadcastable to the pixels. They
             multiply the pixels' losses; the divisor stays the number of valid pixels.
     """
 

@@ -17,12 +17,12 @@ class NormalsL1(MaskedLoss):
     as they come, which after resizing may be a little short.
 
     Args:
-        name: Name of the loss.
+        name: name of the loss.
 
     Call arguments:
-        y_true: Unit vectors, or zero where there is no label, `(B, H, W, 3)`.
-        y_pred: Unit vectors, `(B, H, W, 3)`.
-        sample_weight: See `MaskedLoss`.
+        y_true: unit vectors, or zero where there is no label, `(B, H, W, 3)`.
+        y_pred: unit vectors, `(B, H, W, 3)`.
+        sample_weight: see `MaskedLoss`.
     """
 
     def __init__(self, name: str = "normals_l1") -> None:

@@ -16,7 +16,7 @@ def label_map(y_true: Tensor, y_pred: Tensor) -> Tensor:
         The labels, `(B, H, W)` or `(B,)`.
 
     Raises:
-        ValueError: If the shapes do not belong together.
+        ValueError: if the shapes do not belong together.
     """
     if len(y_true.shape) == len(y_pred.shape) and y_true.shape[-1] in (1, None):
         y_true = ops.squeeze(y_true, axis=-1)
@@ -59,7 +59,7 @@ def weight_map(sample_weight: Tensor, rank: int) -> Tensor:
     Args:
         sample_weight: `(B,)`, or anything that broadcasts to the pixels, with or without a last
             axis of 1.
-        rank: Rank of the map: 3 for dense tasks, 1 for classification.
+        rank: rank of the map: 3 for dense tasks, 1 for classification.
 
     Returns:
         A float32 tensor of that rank.

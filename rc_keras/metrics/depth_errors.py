@@ -31,10 +31,10 @@ class DepthErrors(RMSE):
     within no ratio, counts as 24 in the median, and makes the others NaN. All are NaN when nothing is labelled.
 
     Args:
-        name: Name of the metric.
+        name: name of the metric.
 
     Call arguments:
-        y_true, y_pred, sample_weight: See `RMSE`.
+        y_true, y_pred, sample_weight: see `RMSE`.
 
     Returns:
         `result()` is a dictionary with the keys above.

@@ -18,10 +18,10 @@ def count_foreground(
     A predicted one has sigmoid(z) > τ; where z is NaN the prediction is wrong at every τ.
 
     Args:
-        y_true: Maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
-        y_pred: Logits, `(B, H, W, 1)`.
-        ignore: Label of the pixels to leave out.
-        kept: Boolean map of the pixels to count, or True.
+        y_true: maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: logits, `(B, H, W, 1)`.
+        ignore: label of the pixels to leave out.
+        kept: boolean map of the pixels to count, or True.
 
     Returns:
         Float32 tensors `hits` and `predicted`, `(B, thresholds)`, `positives`, `(B, 1)`, and

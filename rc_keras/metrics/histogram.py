@@ -10,10 +10,10 @@ def thresholds_exceeded(logits: Tensor, positive: Tensor, steps: int, first: int
 
     Args:
         logits: Float32 tensor z; a NaN is wrong at every threshold: it exceeds none where positive, all elsewhere.
-        positive: Boolean tensor of the same shape, whether the label is 1.
-        steps: Thresholds per unit.
-        first: Numerator of the lowest threshold.
-        count: Number of thresholds.
+        positive: boolean tensor of the same shape, whether the label is 1.
+        steps: thresholds per unit.
+        first: numerator of the lowest threshold.
+        count: number of thresholds.
 
     Returns:
         Float32 tensor of whole numbers in 0 … count, of the same shape.
@@ -29,8 +29,8 @@ def histogram(bins: Tensor, valid: Tensor, size: int) -> Tensor:
     Args:
         bins: Float32 tensor of whole numbers in 0 … size − 1. (Index arithmetic stays in floating
             point because TensorFlow computes int32 on the host when a GPU is there.)
-        valid: Boolean tensor of the same shape; the bin of an invalid entry may be anything.
-        size: Number of bins, at most 2²⁴.
+        valid: boolean tensor of the same shape; the bin of an invalid entry may be anything.
+        size: number of bins, at most 2²⁴.
 
     Returns:
         Int32 tensor of shape `(size,)`.
@@ -45,8 +45,8 @@ def bins_of(values: Tensor, width: float, size: int) -> Tensor:
 
     Args:
         values: Float32 tensor of numbers that are at least 0.
-        width: Width of a bin.
-        size: Number of bins.
+        width: width of a bin.
+        size: number of bins.
 
     Returns:
         Float32 tensor of whole numbers in 0 … size − 1, of the same shape.
@@ -64,7 +64,7 @@ def histogram_median(counts: Tensor, width: float) -> Tensor:
 
     Args:
         counts: Float32 tensor `(bins,)`; bin k counts the values in [k · width, (k + 1) · width).
-        width: Width of a bin.
+        width: width of a bin.
 
     Returns:
         Float32 scalar, NaN when nothing was counted.

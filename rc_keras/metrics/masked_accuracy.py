@@ -18,13 +18,13 @@ class MaskedAccuracy(MaskedMetric):
     0 when there are none. A label outside 0 … C − 1 counts as ignored.
 
     Args:
-        ignore: Label of the examples to leave out.
-        name: Name of the metric.
+        ignore: label of the examples to leave out.
+        name: name of the metric.
 
     Call arguments:
-        y_true: Class ids, `(B,)` or `(B, 1)`.
-        y_pred: Logits, `(B, C)`.
-        sample_weight: See `MaskedMetric`.
+        y_true: class ids, `(B,)` or `(B, 1)`.
+        y_pred: logits, `(B, C)`.
+        sample_weight: see `MaskedMetric`.
     """
 
     def __init__(self, ignore: int = -1, name: str = "accuracy") -> None:

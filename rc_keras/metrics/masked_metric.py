@@ -24,12 +24,12 @@ class MaskedMetric(keras.metrics.Metric):
     map of the pixels the caller wants counted (or True for all).
 
     Args:
-        name: Name of the metric.
+        name: name of the metric.
 
     Call arguments:
-        y_true: Labels, with or without a channel axis of 1.
-        y_pred: Raw predictions.
-        sample_weight: Optional, of shape `(B,)` or broadcastable to the pixels. The published
+        y_true: labels, with or without a channel axis of 1.
+        y_pred: raw predictions.
+        sample_weight: optional, of shape `(B,)` or broadcastable to the pixels. The published
             metrics are unweighted, so a weight only says whether a pixel counts: 0 leaves it out.
     """
 

@@ -25,13 +25,13 @@ class MaxF(MaskedMetric):
     and rises with odsF, so it serves to watch training. 0 when there is no edge pixel.
 
     Args:
-        ignore: Label of the pixels to leave out.
-        name: Name of the metric.
+        ignore: label of the pixels to leave out.
+        name: name of the metric.
 
     Call arguments:
-        y_true: Maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
-        y_pred: Logits, `(B, H, W, 1)`.
-        sample_weight: See `MaskedMetric`.
+        y_true: maps of 0, 1 and `ignore`, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: logits, `(B, H, W, 1)`.
+        sample_weight: see `MaskedMetric`.
     """
 
     def __init__(self, ignore: int = 255, name: str = "max_f") -> None:

@@ -18,12 +18,12 @@ class MeanAngle(MaskedMetric):
     labelled.
 
     Args:
-        name: Name of the metric.
+        name: name of the metric.
 
     Call arguments:
-        y_true: Unit vectors, or zero where there is no label, `(B, H, W, 3)`.
-        y_pred: Vectors of any positive length, `(B, H, W, 3)`.
-        sample_weight: See `MaskedMetric`.
+        y_true: unit vectors, or zero where there is no label, `(B, H, W, 3)`.
+        y_pred: vectors of any positive length, `(B, H, W, 3)`.
+        sample_weight: see `MaskedMetric`.
     """
 
     def __init__(self, name: str = "mean_angle") -> None:

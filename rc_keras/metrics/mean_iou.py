@@ -26,15 +26,15 @@ class MeanIoU(MaskedMetric):
 
     Args:
         num_classes: C.
-        ignore: Label of the pixels to leave out.
-        name: Name of the metric.
-        skip_unlabelled_images: Leave out images whose labels are all 0 or ignored, as the published protocol does
+        ignore: label of the pixels to leave out.
+        name: name of the metric.
+        skip_unlabelled_images: leave out images whose labels are all 0 or ignored, as the published protocol does
             for human parts: it skips a label of only 0 or only 255. Padding, being ignored, does not matter here.
 
     Call arguments:
-        y_true: Class ids, `(B, H, W)` or `(B, H, W, 1)`.
-        y_pred: Logits, `(B, H, W, C)`.
-        sample_weight: See `MaskedMetric`.
+        y_true: class ids, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: logits, `(B, H, W, C)`.
+        sample_weight: see `MaskedMetric`.
     """
 
     def __init__(

@@ -24,10 +24,10 @@ class NormalsErrors(MeanAngle):
     RMSE NaN. All are NaN when nothing is labelled.
 
     Args:
-        name: Name of the metric.
+        name: name of the metric.
 
     Call arguments:
-        y_true, y_pred, sample_weight: See `MeanAngle`.
+        y_true, y_pred, sample_weight: see `MeanAngle`.
 
     Returns:
         `result()` has the keys `mean_angle`, `median_angle`, `rmse_angle` (degrees), `within_11_25`, `within_22_5` and

@@ -19,12 +19,12 @@ class RMSE(MaskedMetric):
     (and counts unlabelled pixels), so the two are not comparable. NaN when nothing is labelled.
 
     Args:
-        name: Name of the metric.
+        name: name of the metric.
 
     Call arguments:
-        y_true: Metres, or 0 where there is no label, `(B, H, W)` or `(B, H, W, 1)`.
-        y_pred: Metres, `(B, H, W, 1)`.
-        sample_weight: See `MaskedMetric`.
+        y_true: metres, or 0 where there is no label, `(B, H, W)` or `(B, H, W, 1)`.
+        y_pred: metres, `(B, H, W, 1)`.
+        sample_weight: see `MaskedMetric`.
     """
 
     def __init__(self, name: str = "rmse") -> None:

@@ -19,9 +19,9 @@ class RunningSum:
     state, so states from several replicas are merged by adding them.
 
     Args:
-        metric: The `keras.metrics.Metric` that owns the variables.
-        shape: Shape of the sum.
-        name: Prefix of the variables' names.
+        metric: the `keras.metrics.Metric` that owns the variables.
+        shape: shape of the sum.
+        name: prefix of the variables' names.
     """
 
     def __init__(self, metric: keras.metrics.Metric, shape: tuple[int, ...], name: str) -> None:

@@ -21,11 +21,11 @@ class SaliencyScores(MaxIoU):
     published code scores the two so.
 
     Args:
-        ignore: Label of the pixels to leave out.
-        name: Name of the metric.
+        ignore: label of the pixels to leave out.
+        name: name of the metric.
 
     Call arguments:
-        y_true, y_pred, sample_weight: See `MaxIoU`.
+        y_true, y_pred, sample_weight: see `MaxIoU`.
 
     Returns:
         `result()` has the keys `max_iou`, `max_iou_threshold`, `max_f` and `max_f_threshold`; a threshold is the lowest

@@ -19,21 +19,21 @@ class SegmentationScores(MeanIoU):
 
     Args:
         num_classes: C.
-        ignore: Label of the pixels to leave out.
-        without: Class ids that the second mean leaves out, for classes that a split lacks; empty: no second mean.
+        ignore: label of the pixels to leave out.
+        without: class ids that the second mean leaves out, for classes that a split lacks; empty: no second mean.
             Their pixels stay valid: they are false alarms of the classes that they are taken for.
-        skip_unlabelled_images: See `MeanIoU`.
-        name: Name of the metric.
+        skip_unlabelled_images: see `MeanIoU`.
+        name: name of the metric.
 
     Call arguments:
-        y_true, y_pred, sample_weight: See `MeanIoU`.
+        y_true, y_pred, sample_weight: see `MeanIoU`.
 
     Returns:
         `result()` is `{"mean_iou": …, "mean_iou_without_<ids>": …, "pixel_accuracy": …}`; `class_iou()` has the single
         classes. All are 0 when nothing is valid.
 
     Raises:
-        ValueError: If `without` holds something that is no class, or leaves no class.
+        ValueError: if `without` holds something that is no class, or leaves no class.
     """
 
     def __init__(

@@ -1,1 +1,1 @@
-"""The shared bank, and the branch that a task has on it."""
+"""The shared bank, the branch that a task has on it, and the network of several tasks."""

@@ -8,7 +8,7 @@ import numpy as np
 
 from rc_keras.files import safetensors_file
 from rc_keras.files.named_weights import assign_named, named_arrays, named_variables
-from rc_keras.layers import BankConv2D, BatchNormalization, Conv2D, ParallelAdapter
+from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, Conv2D
 from rc_keras.methods import Method, get_method
 from rc_keras.network import response_init
 from rc_keras.network.adapters import adapter_size, make_adapters
@@ -56,7 +56,7 @@ class FilterBank:
         self.template = _make_template(backbone, self.method)
         self.response_report = None
         if self.method.response_init:
-            self.response_report = response_init.rotate(self.template, response_images)
+            self.response_report = response_init.rotate(self.template, self.method, response_images)
 
     @classmethod
     def from_template(cls, template: keras.Model, method: str | Method) -> "FilterBank":
@@ -133,7 +133,7 @@ def is_shared(layer: keras.Operation, method: Method) -> bool:
             f"Convolutions must have data_format='channels_last'. Received: layer {layer.name!r} with "
             f"data_format={layer.data_format!r}."
         )
-    return adapter_size(method, layer.kernel.shape, layer.groups) < int(np.prod(layer.kernel.shape))
+    return adapter_size(method, layer) < int(np.prod(layer.kernel.shape))
 
 
 def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operation:
@@ -191,7 +191,8 @@ def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
         if layer.name not in adapters:
             adapters[layer.name] = make_adapters(method, originals[layer.name])
         for adapter in adapters[layer.name]:
-            outputs = adapter(outputs, args[0]) if isinstance(adapter, ParallelAdapter) else adapter(outputs)
+            takes_inputs = isinstance(adapter, Adapter) and adapter.takes_inputs
+            outputs = adapter(outputs, args[0]) if takes_inputs else adapter(outputs)
         return outputs
 
     template = keras.models.clone_model(backbone, clone_function=clone, call_function=call)
@@ -204,7 +205,8 @@ def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
         if layer.name in originals:
             copy_variable(layer.kernel, template.get_layer(layer.name).kernel)
             if layer.use_bias:
-                copy_variable(layer.bias, next(a for a in adapters[layer.name] if hasattr(a, "bias")).bias)
+                biased = (a for a in adapters[layer.name] if isinstance(a, Adapter) and a.use_bias)
+                copy_variable(layer.bias, next(biased).bias)
         elif layer.weights:
             copy_weights(layer, template.get_layer(layer.name))
     return with_squeeze_excite(template) if method.squeeze_excite else template

@@ -1,12 +1,13 @@
 """A branch: one task's functional model, from pixels to raw prediction, and the roles of its weights."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import keras
 import numpy as np
 
-from rc_keras.decoders import PooledHead
-from rc_keras.network.adapters import ADAPTERS
+from rc_keras.decoders import Decoder, PooledHead
+from rc_keras.decoders.decoder import decode
+from rc_keras.layers import Adapter
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.graft import SEPARATOR, graft
 from rc_keras.network.norms import NORMS
@@ -16,37 +17,34 @@ ROLES = ("shared", "modulators", "gains", "convolutions", "norms", "decoder", "h
 
 
 def make_branch(
-    bank: FilterBank, task: Task, decoder: Callable[..., keras.KerasTensor], seed: int, dtype_policy: keras.DTypePolicy
+    bank: FilterBank, task: Task, decoder: Decoder, seed: int, dtype_policy: keras.DTypePolicy
 ) -> keras.Model:
     """Builds one task's functional model on the shared bank.
 
     Args:
         bank: the `FilterBank`; its template answers `{"low_level": map, "high_level": map}`.
         task: the `Task`.
-        decoder: called as `decoders.DeepLabV3Plus`. Classification tasks get a `PooledHead` instead.
+        decoder: the `decoders.Decoder`. Tasks that are not dense get a `PooledHead` instead.
         seed: base of what is random in the branch.
         dtype_policy: the `keras.DTypePolicy` of the decoder, whatever the global one is by now.
 
     Returns:
         A functional `keras.Model` named for the task, `(batch, height, width, channels)` images in 0..255 to the raw
-        prediction in float32: `(batch, height, width, task.channels)`, or `(batch, task.channels)` for classification.
-        Normals have unit length.
+        prediction in float32: `(batch, height, width, task.channels)`, or `(batch, task.channels)` if it is not dense.
     """
     prefix = task.name + SEPARATOR
     encoder = graft(bank, task.name, seed=seed)
     image = encoder.inputs[0]
-    if task.kind == "classification":
+    kind = task.definition
+    if not kind.dense:
         decoder = PooledHead()
     current = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:
-        raw = decoder(image, encoder.output, task.channels, f"{prefix}decoder_", seed)
+        raw = decode(decoder, encoder, task.channels, f"{prefix}decoder_", seed, pooled=not kind.dense)
     finally:
         keras.config.set_dtype_policy(current)
-    if task.kind == "normals":
-        output = keras.layers.UnitNormalization(dtype="float32", name=f"{prefix}output")
-    else:
-        output = keras.layers.Activation("linear", dtype="float32", name=f"{prefix}output")
+    output = kind.make_output_layer(f"{prefix}output")
     return keras.Model(image, output(raw), name=task.name)
 
 
@@ -72,9 +70,10 @@ def weights_by_role(branch: keras.Model) -> dict[str, list[keras.Variable]]:
             roles["head"] += layer.weights
         elif layer.name.startswith(prefix):
             roles["decoder"] += layer.weights
-        elif isinstance(layer, ADAPTERS):
+        elif isinstance(layer, Adapter):
+            gains = {id(gain) for gain in layer.gains}
             for weight in layer.weights:
-                roles["gains" if weight is getattr(layer, "gain", None) else "modulators"].append(weight)
+                roles["gains" if id(weight) in gains else "modulators"].append(weight)
         elif isinstance(layer, NORMS):
             roles["norms"] += layer.weights
         else:

@@ -3,9 +3,8 @@
 import keras
 
 from rc_keras.base.seeds import derive_seed
-from rc_keras.layers import BankConv2D, LowRankModulator, Modulator, SqueezeExcite
+from rc_keras.layers import Adapter, BankConv2D
 from rc_keras.methods import Method
-from rc_keras.network.adapters import ADAPTERS
 from rc_keras.network.bank import FilterBank, copy_layer, copy_weights
 from rc_keras.network.norms import NORMS
 
@@ -51,10 +50,7 @@ def graft(bank: FilterBank, task: str, image: keras.KerasTensor | None = None, s
     for name, copy in copies.items():
         if getattr(copy, "weights", None):  # operations, as `x / 255` leaves them in a model, have no such attribute
             copy_weights(bank.template.get_layer(name), copy)
-        if isinstance(copy, Modulator) and bank.method.start == "orthogonal":
-            rotation = keras.initializers.Orthogonal(seed=derive_seed(seed, task, name))
-            copy.set_matrix(rotation(copy.direction.shape))
-        elif isinstance(copy, (LowRankModulator, SqueezeExcite)):
+        if bank.method.drawn and isinstance(copy, Adapter):
             copy.draw(derive_seed(seed, task, name))
     return keras.Model(branch.inputs[0], branch.output, name=task)
 
@@ -63,4 +59,4 @@ def is_trained_by_all(layer: keras.Operation, method: Method) -> bool:
     """Whether a layer of the template is one that all tasks share and train."""
     if method.shared_encoder is None or not getattr(layer, "weights", None):
         return False
-    return method.shared_encoder == "all" or not isinstance(layer, (*NORMS, *ADAPTERS))
+    return method.shared_encoder == "all" or not isinstance(layer, (*NORMS, Adapter))

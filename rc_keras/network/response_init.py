@@ -8,6 +8,7 @@ import keras
 import numpy as np
 
 from rc_keras.layers import BankConv2D
+from rc_keras.methods import Method
 
 ENERGIES = (0.90, 0.95, 0.99, 0.999)
 
@@ -73,7 +74,7 @@ class StreamingCovariance:
         return self.scatter / max(self.count - 1, 1)
 
 
-def rotate(template: keras.Model, images: Any = None) -> ResponseReport:
+def rotate(template: keras.Model, method: Method, images: Any = None) -> ResponseReport:
     """Rotates the bank of a template into its response eigenbasis; the template computes what it computed.
 
     For a bank convolution with kernel W (one row for each filter) and responses y = W x, the covariance of y over all
@@ -82,12 +83,16 @@ def rotate(template: keras.Model, images: Any = None) -> ResponseReport:
     diagonal.
 
     Args:
-        template: a `FilterBank.template` whose modulators are identities.
+        template: a `FilterBank.template` whose adapters are identities.
+        method: its `Method`, with an adapter that has `set_matrix`.
         images: see `response_statistics`, or `None`.
 
     Returns:
         The `ResponseReport`.
     """
+    if method.adapter is None:
+        raise ValueError(f"`method` must have an adapter for response initialization. Received: {method.name!r}")
+    suffix = method.adapter.suffix
     layers = [layer for layer in template.layers if isinstance(layer, BankConv2D)]
     if images is None:
         count, covariances = 0, {layer.name: _kernel_gram(layer) for layer in layers}
@@ -100,8 +105,8 @@ def rotate(template: keras.Model, images: Any = None) -> ResponseReport:
         spectra[layer.name] = spectrum
         kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
         layer.kernel.assign((kernel @ basis).astype("float32"))
-        modulator = template.get_layer(f"{layer.name}_modulator")
-        modulator.set_matrix(basis.T.astype("float32"))
+        adapter = template.get_layer(f"{layer.name}_{suffix}")
+        adapter.set_matrix(basis.T.astype("float32"))
     return ResponseReport(count, spectra)
 
 

@@ -8,8 +8,7 @@ from typing import Any
 import keras
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.layers import BankConv2D, Bias, ChannelModulation, ConcatConv2D, SqueezeExcite
-from rc_keras.network.adapters import ADAPTERS
+from rc_keras.layers import Adapter, BankConv2D, ConcatConv2D
 from rc_keras.network.graft import SEPARATOR
 
 _KERNELS = (
@@ -96,10 +95,10 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
         role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
-        if isinstance(layer, ADAPTERS):
-            counts["modulators"] += _adapter_macs(layer, _positions(outputs))
+        if isinstance(layer, Adapter):
+            counts["modulators"] += layer.macs(_positions(outputs))
         elif isinstance(layer, ConcatConv2D):
-            counts[role] += layer.macs([(None, *x.shape[1:]) for x in args[0]])
+            counts[role] += layer.macs([tuple(x.shape) for x in args[0]])
         elif isinstance(layer, _KERNELS):
             transposed = isinstance(layer, keras.layers.Conv2DTranspose)
             positions = _positions(args[0] if transposed else outputs)
@@ -108,7 +107,7 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
             kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
             counts[role] += _positions(outputs) * sum(math.prod(kernel.shape) for kernel in kernels)
         elif any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ())):  # operations have none
-            known = sorted(kind.__name__ for kind in (*_KERNELS, keras.layers.SeparableConv2D, *ADAPTERS))
+            known = sorted(kind.__name__ for kind in (*_KERNELS, keras.layers.SeparableConv2D, Adapter))
             raise ValueError(
                 f"Layers with kernels must be of {', '.join(known)} to be counted. Received: {layer.name!r}, of "
                 f"{type(layer).__name__}"
@@ -118,16 +117,6 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
     image = keras.Input(image_shape)
     keras.models.clone_model(branch, input_tensors=image, clone_function=lambda layer: layer, call_function=call)
     return TaskMacs(**counts)
-
-
-def _adapter_macs(layer: keras.Layer, positions: int) -> int:
-    if isinstance(layer, Bias):
-        return 0
-    if isinstance(layer, ChannelModulation):
-        return positions * layer.scale.shape[0]
-    if isinstance(layer, SqueezeExcite):
-        return 2 * math.prod(layer.squeeze.shape) + positions * layer.squeeze.shape[0]
-    return positions * sum(math.prod(weight.shape) for weight in layer.weights if len(weight.shape) == 2)
 
 
 def _positions(tensor: Tensor) -> int:

@@ -1,12 +1,9 @@
 """How many parameters a model shares, and what each task adds."""
 
 import dataclasses
-from collections.abc import Mapping
 
-import keras
-
-from rc_keras.network.bank import FilterBank
 from rc_keras.network.branch import count_parameters, weights_by_role
+from rc_keras.network.multi_task_network import MultiTaskNetwork
 
 _TASK_ROLES = ("modulators", "gains", "convolutions", "norms", "decoder", "head")
 
@@ -63,11 +60,11 @@ class ParameterReport:
         return "\n".join(lines)
 
 
-def parameter_report(bank: FilterBank, branches: Mapping[str, keras.Model]) -> ParameterReport:
-    """The `ParameterReport` of a `FilterBank` and `{task: branch}`."""
+def parameter_report(network: MultiTaskNetwork) -> ParameterReport:
+    """The `ParameterReport` of a network."""
     tasks = {}
-    for name, branch in branches.items():
-        roles = weights_by_role(branch)
+    for name in network.tasks:
+        roles = weights_by_role(network.branch(name))
         tasks[name] = TaskParameters(**{role: count_parameters(roles[role]) for role in _TASK_ROLES})
-    shared = weights_by_role(next(iter(branches.values())))["shared"]
+    bank, shared = network.bank, weights_by_role(network.branch(network.tasks[0]))["shared"]
     return ParameterReport(bank.size if bank.convolutions else count_parameters(shared), tasks)

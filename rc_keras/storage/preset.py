@@ -3,7 +3,7 @@
 import dataclasses
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
@@ -13,20 +13,19 @@ from rc_keras.files.folder_update import FolderUpdate
 from rc_keras.files.named_weights import named_arrays
 from rc_keras.files.whole_files import write_whole
 from rc_keras.network.bank import BANK_FORMAT, SUFFIX, FilterBank
+from rc_keras.network.multi_task_network import MultiTaskNetwork
+from rc_keras.reports.parameter_report import parameter_report
 from rc_keras.storage import task_pack
 from rc_keras.storage.plain_config import check_holds_no_code
 from rc_keras.storage.preset_card import with_card
 from rc_keras.version import __version__
-
-if TYPE_CHECKING:
-    from rc_keras.model import MultiTaskModel
 
 PRESET_FORMAT = "rc_keras.preset.1"
 CONFIG, METADATA, CARD = "config.json", "metadata.json", "README.md"
 BANK = f"bank/bank{SUFFIX}"
 
 
-def save(model: "MultiTaskModel", directory: str | os.PathLike) -> None:
+def save(model: MultiTaskNetwork, directory: str | os.PathLike) -> None:
     """Writes a `MultiTaskModel` to a folder, see `MultiTaskModel.save_to_preset`."""
     task_pack.check_separable(model)
     _check_names_apart(model.tasks)
@@ -105,7 +104,7 @@ def _identity(bank: FilterBank) -> dict[str, str]:
     }
 
 
-def _config(model: "MultiTaskModel") -> dict:
+def _config(model: MultiTaskNetwork) -> dict:
     config = model.get_config()
     del config["tasks"], config["decoders"]  # packs carry their own
     return {
@@ -117,8 +116,8 @@ def _config(model: "MultiTaskModel") -> dict:
     }
 
 
-def _metadata(model: "MultiTaskModel") -> dict:
-    report = model.parameter_report()
+def _metadata(model: MultiTaskNetwork) -> dict:
+    report = parameter_report(model)
     return {
         "format": PRESET_FORMAT,
         "rc_keras": __version__,
@@ -144,7 +143,7 @@ def _to_json(content: dict) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def _write_card(path: str, model: "MultiTaskModel") -> None:
+def _write_card(path: str, model: MultiTaskNetwork) -> None:
     """Writes the card, the last of all files, for it describes the others."""
     old = None
     if os.path.exists(path):

@@ -1,15 +1,13 @@
 """The card of a preset: the part of its README.md that is written when it is saved."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from rc_keras.model import MultiTaskModel
+from rc_keras.network.multi_task_network import MultiTaskNetwork
+from rc_keras.reports.parameter_report import parameter_report
 
 BEGIN = "<!-- rc_keras: written by save_to_preset, edit outside -->"
 END = "<!-- rc_keras: end -->"
 
 
-def with_card(text: str | None, model: "MultiTaskModel") -> str:
+def with_card(text: str | None, model: MultiTaskNetwork) -> str:
     """The content of a README.md with the card of a `MultiTaskModel`.
 
     Args:
@@ -25,8 +23,8 @@ def with_card(text: str | None, model: "MultiTaskModel") -> str:
     return before + card + after if begin and end else text
 
 
-def _card(model: "MultiTaskModel") -> str:
-    report = model.parameter_report()
+def _card(model: MultiTaskNetwork) -> str:
+    report = parameter_report(model)
     height, width, channels = ("any" if size is None else size for size in model.image_shape)
     tasks = [model.task(name) for name in model.tasks]
     rows = [f"| `{task.name}` | {task.kind} | {task.channels} | {report.tasks[task.name].total:,} |" for task in tasks]

@@ -2,7 +2,7 @@
 
 import json
 import os
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 
@@ -12,17 +12,15 @@ from rc_keras.files.named_weights import assign_named, named_arrays, named_varia
 from rc_keras.layers import BankConv2D
 from rc_keras.network.branch import make_branch
 from rc_keras.network.graft import SEPARATOR
+from rc_keras.network.multi_task_network import MultiTaskNetwork
 from rc_keras.storage.plain_config import check_holds_no_code
 from rc_keras.tasks.task import Task
-
-if TYPE_CHECKING:
-    from rc_keras.model import MultiTaskModel
 
 PACK_FORMAT = "rc_keras.task.1"
 SUFFIX = ".rctask"
 
 
-def save(model: "MultiTaskModel", name: str, path: str | os.PathLike) -> None:
+def save(model: MultiTaskNetwork, name: str, path: str | os.PathLike) -> None:
     """Writes one task of a `MultiTaskModel`: what it owns, its `Task` and decoder, and the fingerprint of its bank.
 
     The file is in the safetensors format, with `<layer>/<variable>` as names.
@@ -34,7 +32,7 @@ def save(model: "MultiTaskModel", name: str, path: str | os.PathLike) -> None:
     safetensors_file.write(path, SUFFIX, to_bytes(model, name))
 
 
-def to_bytes(model: "MultiTaskModel", name: str) -> bytes:
+def to_bytes(model: MultiTaskNetwork, name: str) -> bytes:
     """The content of the file that `save` writes."""
     check_separable(model)
     serialize = keras.saving.serialize_keras_object
@@ -48,7 +46,7 @@ def to_bytes(model: "MultiTaskModel", name: str) -> bytes:
     return safetensors_file.to_bytes(PACK_FORMAT, tensors, metadata)
 
 
-def load(model: "MultiTaskModel", path: str | os.PathLike, overwrite: bool = False) -> tuple[Task, Any, keras.Model]:
+def load(model: MultiTaskNetwork, path: str | os.PathLike, overwrite: bool = False) -> tuple[Task, Any, keras.Model]:
     """Reads a pack for a `MultiTaskModel`, see `MultiTaskModel.load_task`.
 
     Returns:
@@ -73,7 +71,7 @@ def load(model: "MultiTaskModel", path: str | os.PathLike, overwrite: bool = Fal
     return task, decoder, branch
 
 
-def check_separable(model: "MultiTaskModel") -> None:
+def check_separable(model: MultiTaskNetwork) -> None:
     method = model.bank.method
     if method.shared_encoder is not None:
         raise ValueError(

@@ -1,9 +1,8 @@
-"""What a task is, and the catalogue of the tasks of PASCAL-Context and NYUD."""
+"""What a task is, and the tasks of PASCAL-Context and NYUD."""
 
 import dataclasses
 import math
 import operator
-import re
 from collections.abc import Iterable, Sequence
 from typing import Any, cast
 
@@ -11,26 +10,12 @@ import keras
 import numpy as np
 from keras import ops
 
-from rc_keras import losses, metrics
 from rc_keras.base.keras_types import Tensor
 from rc_keras.base.names import unknown_name
-from rc_keras.tasks import drawing
+from rc_keras.tasks import kinds, pictures
+from rc_keras.tasks.catalogue import CATALOGUE, NYUD, PASCAL_CONTEXT
 from rc_keras.tasks.labels import check_labels
-
-KINDS = ("segmentation", "edge", "saliency", "normals", "depth", "classification")
-
-_CHANNELS = {"edge": 1, "saliency": 1, "normals": 3, "depth": 1}
-# 255 is a class of ImageNet, so classification ignores a label that can never be one.
-_IGNORE = {
-    "segmentation": 255,
-    "edge": 255,
-    "saliency": 255,
-    "normals": 0,
-    "depth": 0,
-    "classification": -1,
-}
-# `loss` and `val` collide with Keras's own log keys, `image` with the graph's input.
-_RESERVED = ("serve", "serving_default", "all", "loss", "val", "image", "bank")
+from rc_keras.tasks.task_name import check_name
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -53,23 +38,23 @@ class Task:
     `dataclasses.replace(task, loss_weight=2.0)` makes another.
 
     Args:
-        name: The key of the task's labels and predictions, and the prefix of its layers, log
+        name: the key of the task's labels and predictions, and the prefix of its layers, log
             entries, signatures and files: letters, digits, `_` and `-`, starting with a letter.
-        channels: Channels of the prediction: the number of classes (at least 2) for segmentation
+        channels: channels of the prediction: the number of classes (at least 2) for segmentation
             and classification, 3 for normals, 1 for the others.
-        kind: One of `"segmentation"`, `"edge"`, `"saliency"`, `"normals"`, `"depth"`,
-            `"classification"`.
-        loss_weight: Finite factor of the task's loss, at least 0.
-        ignore: Label of the pixels that count neither in the loss nor in the metric. Defaults to
+        kind: one of `"segmentation"`, `"edge"`, `"saliency"`, `"normals"`, `"depth"`,
+            `"classification"`, or one of your own, see `rc_keras.tasks.kinds`.
+        loss_weight: finite factor of the task's loss, at least 0.
+        ignore: label of the pixels that count neither in the loss nor in the metric. Defaults to
             255 for segmentation, edge and saliency and to -1 for classification. Normals and
             depth ignore 0 (the zero vector), always. A class id is allowed: that class is then
             neither trained nor measured.
         loss: `keras.losses.Loss` to use instead of the kind's own.
-        metrics: List of `keras.metrics.Metric` to use instead of the kind's own.
-        class_names: Names of the classes, for segmentation and classification.
+        metrics: list of `keras.metrics.Metric` to use instead of the kind's own.
+        class_names: names of the classes, for segmentation and classification.
 
     Raises:
-        ValueError: If an argument is wrong; the message lists what is allowed.
+        ValueError: if an argument is wrong; the message lists what is allowed.
 
     Example:
 
@@ -88,8 +73,7 @@ class Task:
 
     def __post_init__(self) -> None:
         check_name(self.name)
-        if self.kind not in KINDS:
-            raise unknown_name("kind", self.kind, KINDS)
+        kinds.get(self.kind)
         # The class is frozen for its users; this is the one place that normalizes arguments.
         for field in ("channels", "loss_weight", "ignore", "loss", "metrics", "class_names"):
             object.__setattr__(self, field, getattr(self, f"_checked_{field}")())
@@ -99,12 +83,13 @@ class Task:
             channels = operator.index(self.channels)
         except TypeError:
             channels = 0
-        if self.kind in _CHANNELS:
-            expected = str(_CHANNELS[self.kind])
-            right = channels == _CHANNELS[self.kind]
+        kind = self.definition
+        if kind.channels is not None:
+            expected, right = str(kind.channels), channels == kind.channels
+        elif kind.of_classes:
+            expected, right = "the number of classes, at least 2,", channels >= 2
         else:
-            expected = "the number of classes, at least 2,"
-            right = channels >= 2
+            expected, right = "at least 1", channels >= 1
         if not right or isinstance(self.channels, bool):
             raise ValueError(
                 f"`channels` must be {expected} for a task of kind {self.kind}. "
@@ -125,27 +110,27 @@ class Task:
         return weight
 
     def _checked_ignore(self) -> int:
+        kind = self.definition
         if self.ignore is None:
-            ignore = _IGNORE[self.kind]
-            if self.kind == "segmentation" and self.channels > ignore:
+            if kind.of_classes and 0 <= kind.ignore < self.channels:
                 raise ValueError(
-                    f"`ignore` must be given for a segmentation task of more than {ignore} "
-                    f"classes, for {ignore} is then one of them (-1 ignores none). "
+                    f"`ignore` must be given for a {self.kind} task of more than {kind.ignore} "
+                    f"classes, for {kind.ignore} is then one of them (-1 ignores none). "
                     f"Received: ignore=None for task {self.name!r}"
                 )
-            return ignore
+            return kind.ignore
         try:
             ignore = operator.index(self.ignore)
         except TypeError:
             raise ValueError(
                 f"`ignore` must be an integer label. Received: ignore={self.ignore!r} for task {self.name!r}"
             ) from None
-        if self.kind in ("edge", "saliency") and ignore in (0, 1):
+        if kind.binary and ignore in (0, 1):
             raise ValueError(
                 f"`ignore` must not be 0 or 1, the labels of kind {self.kind}. "
                 f"Received: ignore={ignore} for task {self.name!r}"
             )
-        if self.kind in ("normals", "depth") and ignore != 0:
+        if kind.zero_is_unlabelled and ignore != 0:
             raise ValueError(
                 f"`ignore` must be 0 for kind {self.kind}, where unlabelled pixels are zero. "
                 f"Received: ignore={ignore} for task {self.name!r}"
@@ -176,9 +161,9 @@ class Task:
         names = self.class_names
         if names is None:
             return None
-        if self.kind not in ("segmentation", "classification"):
+        if not self.definition.of_classes:
             raise ValueError(
-                "`class_names` must be None but for segmentation and classification. "
+                f"`class_names` must be None but for {' and '.join(kinds.names_where('of_classes'))}. "
                 f"Received: class_names={names!r} for task {self.name!r} of kind {self.kind}"
             )
         valid = isinstance(names, (list, tuple)) and all(isinstance(n, str) for n in names)
@@ -194,30 +179,34 @@ class Task:
         """A task from its name in the catalogue; a `Task` is answered as it is.
 
         Args:
-            task: A `Task`, or one of the names of PASCAL-Context (`"edge"`, `"semseg"` with 21
+            task: a `Task`, or one of the names of PASCAL-Context (`"edge"`, `"semseg"` with 21
                 classes, `"human_parts"`, `"saliency"`, `"normals"`) or NYUD's `"depth"`.
 
         Raises:
-            ValueError: If there is no such task; lists the names and the nearest one.
+            ValueError: if there is no such task; lists the names and the nearest one.
         """
         if isinstance(task, cls):
             return task
-        catalogue = {entry.name: entry for entry in (*nyud(), *pascal_context())}
-        if not isinstance(task, str) or task not in catalogue:
-            raise unknown_name("task", task, catalogue)
-        return catalogue[task]
+        if not isinstance(task, str) or task not in CATALOGUE:
+            raise unknown_name("task", task, CATALOGUE)
+        return cls(**CATALOGUE[task])
+
+    @property
+    def definition(self) -> kinds.Kind:
+        """What the task's kind means, a `rc_keras.tasks.kinds.Kind`."""
+        return kinds.get(self.kind)
 
     def activate(self, raw: Tensor) -> Tensor:
         """What people use, from what the branch answers.
 
         Args:
-            raw: Raw prediction, any backend's tensor.
+            raw: raw prediction, any backend's tensor.
 
         Returns:
             Tensor of the same shape: probabilities for edge and saliency; the other kinds as they
             are (logits, unit vectors, metres).
         """
-        return ops.sigmoid(raw) if self.kind in ("edge", "saliency") else raw
+        return self.definition.activate(raw)
 
     def draw(
         self, prediction: Tensor, activated: bool = False, depth_range: tuple[float, float] | None = None
@@ -226,17 +215,17 @@ class Task:
 
         Args:
             prediction: `(H, W, channels)` or `(B, H, W, channels)`, raw.
-            activated: The prediction went through `activate` already.
-            depth_range: For depth, nearest and farthest metres of the colour scale; None takes
+            activated: the prediction went through `activate` already.
+            depth_range: for depth, nearest and farthest metres of the colour scale; None takes
                 those of the array.
 
         Returns:
             uint8 array, `(H, W, 3)` or `(B, H, W, 3)`.
 
         Raises:
-            ValueError: If the shape is wrong, or the task is a classification.
+            ValueError: if the shape is wrong, or the task is a classification.
         """
-        return drawing.draw(self, ops.convert_to_numpy(prediction), activated, depth_range)
+        return pictures.draw(self, ops.convert_to_numpy(prediction), activated, depth_range)
 
     def draw_label(self, label: Tensor, depth_range: tuple[float, float] | None = None) -> np.ndarray:
         """A picture of labels, like `draw`'s, with ignored pixels in `drawing.IGNORED_COLOUR`.
@@ -244,58 +233,39 @@ class Task:
         Args:
             label: `(H, W)`, `(H, W, 1)`, `(B, H, W)` or `(B, H, W, 1)`; for normals `(H, W, 3)`
                 or `(B, H, W, 3)`.
-            depth_range: See `draw`.
+            depth_range: see `draw`.
 
         Returns:
             uint8 array, `(H, W, 3)` or `(B, H, W, 3)`.
         """
-        return drawing.draw_label(self, ops.convert_to_numpy(label), depth_range)
+        return pictures.draw_label(self, ops.convert_to_numpy(label), depth_range)
 
     def make_loss(self) -> keras.losses.Loss:
         """A fresh `keras.losses.Loss` for raw predictions; `loss_weight` is not part of it."""
         if self.loss is not None:
             return _copy(self.loss)
-        if self.kind == "edge":
-            return losses.BalancedBinaryCrossentropy(ignore=self.ignore)
-        if self.kind == "saliency":
-            return losses.MaskedBinaryCrossentropy(ignore=self.ignore)
-        if self.kind == "normals":
-            return losses.NormalsL1()
-        if self.kind == "depth":
-            return losses.DepthL1()
-        return losses.MaskedCrossentropy(ignore=self.ignore)
+        return self.definition.make_loss(self)
 
     @property
     def skips_unlabelled_images(self) -> bool:
         """Whether metrics leave out images of background alone, as is published of segmentation named `human_parts`."""
-        return self.kind == "segmentation" and self.name == "human_parts"
+        return self.definition.skips_unlabelled_images(self)
 
     def make_metrics(self) -> list[keras.metrics.Metric]:
         """A list of fresh `keras.metrics.Metric` for raw predictions."""
         if self.metrics is not None:
             return [_copy(metric) for metric in self.metrics]
-        if self.kind == "segmentation":
-            skip = self.skips_unlabelled_images
-            return [metrics.MeanIoU(self.channels, ignore=self.ignore, skip_unlabelled_images=skip)]
-        if self.kind == "edge":
-            return [metrics.MaxF(ignore=self.ignore)]
-        if self.kind == "saliency":
-            return [metrics.MaxIoU(ignore=self.ignore)]
-        if self.kind == "normals":
-            return [metrics.MeanAngle()]
-        if self.kind == "depth":
-            return [metrics.RMSE()]
-        return [metrics.MaskedAccuracy(ignore=self.ignore)]
+        return self.definition.make_metrics(self)
 
     def check_labels(self, labels: Tensor, images_shape: Iterable[int]) -> None:
         """Checks a batch of labels on the host: shape, type, values.
 
         Args:
-            labels: Labels of the batch, any backend's tensor.
-            images_shape: Shape of its images, `(B, H, W, 3)`.
+            labels: labels of the batch, any backend's tensor.
+            images_shape: shape of its images, `(B, H, W, 3)`.
 
         Raises:
-            ValueError: Says what was expected and what came.
+            ValueError: says what was expected and what came.
         """
         check_labels(self, ops.convert_to_numpy(labels), images_shape)
 
@@ -332,13 +302,7 @@ class Task:
 
 def pascal_context() -> list[Task]:
     """The five tasks of PASCAL-Context with the paper's loss weights, in the paper's order."""
-    return [
-        Task("edge", 1, "edge", loss_weight=50.0),
-        Task("semseg", 21, "segmentation", class_names=_VOC_CLASSES.split()),
-        Task("human_parts", 7, "segmentation", loss_weight=2.0, class_names=_HUMAN_PARTS.split()),
-        Task("normals", 3, "normals", loss_weight=10.0),
-        Task("saliency", 1, "saliency", loss_weight=5.0),
-    ]
+    return [Task(**entry) for entry in PASCAL_CONTEXT]
 
 
 def nyud() -> list[Task]:
@@ -348,44 +312,7 @@ def nyud() -> list[Task]:
     0, unlabelled, is ignored: mean IoU is the mean over the 40 named classes. The paper trains and
     counts class 0 as a 41st class; `dataclasses.replace(task, ignore=255)` does that.
     """
-    return [
-        Task("edge", 1, "edge", loss_weight=50.0),
-        Task("semseg", 41, "segmentation", ignore=0, class_names=_NYUD_CLASSES.split()),
-        Task("normals", 3, "normals", loss_weight=10.0),
-        Task("depth", 1, "depth"),
-    ]
-
-
-_VOC_CLASSES = """
-background aeroplane bicycle bird boat bottle bus car cat chair cow diningtable dog horse motorbike
-person pottedplant sheep sofa train tvmonitor
-"""
-
-_HUMAN_PARTS = "background head torso upper_arm lower_arm upper_leg lower_leg"
-
-_NYUD_CLASSES = """
-unlabelled wall floor cabinet bed chair sofa table door window bookshelf picture counter blinds desk
-shelves curtain dresser pillow mirror floor_mat clothes ceiling books refrigerator television paper
-towel shower_curtain box whiteboard person night_stand toilet sink lamp bathtub bag other_structure
-other_furniture other_prop
-"""
-
-
-def check_name(name: str) -> None:
-    """Raises `ValueError` for a name no task may have."""
-    if (
-        not isinstance(name, str)
-        or not re.fullmatch(r"[A-Za-z]([A-Za-z0-9_-]*[A-Za-z0-9])?", name)
-        or "__" in name
-        or name.lower() in _RESERVED
-        # `val_` + task "depth" and task "val_depth" would share their log entries.
-        or name.lower().startswith("val_")
-    ):
-        raise ValueError(
-            "A task's `name` must be letters, digits, `_` and `-`, start with a letter, end with "
-            "a letter or digit, hold no `__`, not start with `val_`, and be none of the reserved "
-            f"{', '.join(_RESERVED)}. Received: name={name!r}"
-        )
+    return [Task(**entry) for entry in NYUD]
 
 
 def _copy(keras_object: Any) -> Any:

@@ -9,11 +9,10 @@ from typing import Any
 import keras
 import numpy as np
 
-from rc_keras.model import MultiTaskModel
+from rc_keras.network.multi_task_network import MultiTaskNetwork
+from rc_keras.tasks.labels import find_labelled
 from rc_keras.tasks.task import Task
 from rc_keras.training import first_batch, label_keys
-
-_OF_VALUES = ("depth", "normals")
 
 
 @dataclasses.dataclass
@@ -65,7 +64,7 @@ class DataSummary:
         return "\n".join(lines)
 
 
-def check_data(dataset: Any, tasks: MultiTaskModel | Task | str | Sequence[Task | str]) -> DataSummary:
+def check_data(dataset: Any, tasks: MultiTaskNetwork | Task | str | Sequence[Task | str]) -> DataSummary:
     """Checks every image and every label of data for `fit`.
 
     `fit` looks at the first batch only. Labels that are wrong in a later one train wrongly without a word: a class id
@@ -129,7 +128,7 @@ def check_data(dataset: Any, tasks: MultiTaskModel | Task | str | Sequence[Task 
 
 def _chosen(tasks: Any) -> tuple[dict[str, Task], tuple[int | None, ...]]:
     """The tasks by name, and the shape of images."""
-    if isinstance(tasks, MultiTaskModel):
+    if isinstance(tasks, MultiTaskNetwork):
         return {name: tasks.task(name) for name in tasks.tasks}, tasks.image_shape
     listed = [Task.get(task) for task in ([tasks] if isinstance(tasks, (str, Task)) else tasks)]
     if not listed:
@@ -153,12 +152,12 @@ def _batches(dataset: Any) -> Iterator[Any]:
 
 def _take_in(summary: LabelSummary, task: Task, labels: np.ndarray) -> None:
     """Adds up what the checked labels of a batch hold."""
-    valid = np.any(labels != 0, axis=-1) if task.kind == "normals" else labels != task.ignore
+    valid = find_labelled(task, labels)
     summary.batches += 1
     summary.labelled += int(np.count_nonzero(valid))
     summary.ignored += int(np.count_nonzero(~valid))
     values = labels[valid]
-    if task.kind not in _OF_VALUES:
+    if not task.definition.continuous:
         for value, count in zip(*np.unique(values, return_counts=True), strict=True):
             summary.counts[int(value)] = summary.counts.get(int(value), 0) + int(count)
     elif values.size:

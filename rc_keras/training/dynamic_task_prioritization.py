@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 
 import keras
 
-from rc_keras.model import MultiTaskModel
+from rc_keras.training.measured_network import MeasuredNetwork
 
 KPI: TypeAlias = str | Callable[[Mapping[str, Any]], float]
 
@@ -80,7 +80,7 @@ class DynamicTaskPrioritization(keras.callbacks.Callback):
         self.update_every = update_every
         self._forget()
 
-    def set_model(self, model: MultiTaskModel) -> None:
+    def set_model(self, model: MeasuredNetwork) -> None:
         super().set_model(model)
         for task in self.kpis:
             model.task(task)

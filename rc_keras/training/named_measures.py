@@ -11,9 +11,6 @@ from rc_keras.losses import MaskedBinaryCrossentropy, MaskedCrossentropy
 from rc_keras.metrics import MaskedAccuracy
 from rc_keras.tasks.task import Task
 
-_OF_CLASSES = ("segmentation", "classification")
-_OF_ONE_LOGIT = ("edge", "saliency")
-
 
 class FunctionLoss(keras.losses.Loss):
     """A function of Keras or the user's as a `Loss`."""
@@ -68,9 +65,9 @@ def get_loss(identifier: Any, task: Task) -> keras.losses.Loss:
         ValueError: if the name is unknown, or means nothing for the task's kind.
     """
     if _is_name(identifier, "crossentropy", "ce"):
-        if task.kind in _OF_CLASSES:
+        if task.definition.of_classes:
             return MaskedCrossentropy(ignore=task.ignore)
-        if task.kind in _OF_ONE_LOGIT:
+        if task.definition.binary:
             return MaskedBinaryCrossentropy(ignore=task.ignore)
         raise _meaningless("loss", identifier, task)
     loss = keras.losses.get(identifier)
@@ -95,10 +92,10 @@ def get_metric(identifier: Any, task: Task) -> keras.metrics.Metric:
         ValueError: if the name is unknown, or means nothing for the task's kind.
     """
     if _is_name(identifier, "accuracy", "acc"):
-        if task.kind not in (*_OF_CLASSES, *_OF_ONE_LOGIT):
+        if not (task.definition.of_classes or task.definition.binary):
             raise _meaningless("metrics", identifier, task)
-        kind = MaskedAccuracy if task.kind in _OF_CLASSES else MaskedBinaryAccuracy
-        return kind(ignore=task.ignore, name=f"{task.name}_{identifier}")
+        accuracy = MaskedAccuracy if task.definition.of_classes else MaskedBinaryAccuracy
+        return accuracy(ignore=task.ignore, name=f"{task.name}_{identifier}")
     metric = keras.metrics.get(identifier)
     if not isinstance(metric, keras.metrics.Metric):
         function_name = getattr(metric, "__name__", type(metric).__name__)

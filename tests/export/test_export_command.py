@@ -13,9 +13,9 @@ from support.trained import pretend_training
 
 import rc_keras
 import rc_keras.export
-from rc_keras.export.image_folder import read_images, read_representative_data
+from rc_keras.export.images.folder import read_images, read_representative_data
+from rc_keras.export.images.generated import generate_images
 from rc_keras.export.saved_task_names import saved_task_names
-from rc_keras.export.verify import generate_images
 from rc_keras.from_preset import listed_tasks
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")

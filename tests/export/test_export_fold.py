@@ -7,7 +7,7 @@ from support.tiny import tiny_backbone, tiny_decoder
 from support.trained import pretend_training
 
 import rc_keras
-from rc_keras.export.fold import fold
+from rc_keras.export.folding.fold import fold
 from rc_keras.layers import BankConv2D, Modulator
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")

@@ -15,7 +15,8 @@ from support.trained import pretend_training
 import rc_keras
 import rc_keras.export
 import rc_keras.export.report
-from rc_keras.export import job, to_litert
+from rc_keras.export.formats.tflite import exporter
+from rc_keras.export.stages import compare, fold_tasks
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 pytest.importorskip("ai_edge_litert")
@@ -216,8 +217,8 @@ def never_converts(monkeypatch):
     def convert(*args):
         raise AssertionError("the conversion was started")
 
-    monkeypatch.setattr(job, "fold", convert)
-    monkeypatch.setattr(to_litert, "_convert", convert)
+    monkeypatch.setattr(fold_tasks, "fold", convert)
+    monkeypatch.setattr(exporter, "_convert", convert)
 
 
 @pytest.mark.parametrize(
@@ -275,8 +276,8 @@ def test_a_wrong_file_is_discarded(model, tmp_path, monkeypatch, capsys):
         head.kernel.assign(head.kernel * 1.001)
         return folded
 
-    good_fold = job.fold
-    monkeypatch.setattr(job, "fold", bad_fold)
+    good_fold = fold_tasks.fold
+    monkeypatch.setattr(fold_tasks, "fold", bad_fold)
     path = tmp_path / "m.tflite"
     path.write_bytes(b"before")
     with pytest.raises(rc_keras.export.ExportError, match="✗"):
@@ -293,14 +294,14 @@ def test_a_changed_bank_is_discarded(model, tmp_path, monkeypatch):
         kernel.assign(np.nextafter(keras.ops.convert_to_numpy(kernel), np.float32(9.0)))
         return folded
 
-    good_fold = job.fold
-    monkeypatch.setattr(job, "fold", bad_fold)
+    good_fold = fold_tasks.fold
+    monkeypatch.setattr(fold_tasks, "fold", bad_fold)
     with pytest.raises(rc_keras.export.ExportError, match="8 of 9 kernels"):
         model.export(tmp_path / "m.tflite", tasks=["depth"], verbose=False)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module, stage", [(to_litert, "_convert"), (job, "compare")])
+@pytest.mark.parametrize("module, stage", [(exporter, "_convert"), (compare, "compare")])
 def test_an_interruption_leaves_nothing(model, tmp_path, monkeypatch, module, stage):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt

@@ -6,7 +6,7 @@ from support.tiny import TASKS, tiny_model
 from support.trained import pretend_training
 from test_export_fold import assert_same_function, layers_of
 
-from rc_keras.export.fold import fold
+from rc_keras.export.folding.fold import fold
 from rc_keras.layers import BankConv2D, ChannelModulation, LowRankModulator, SeriesAdapter
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")

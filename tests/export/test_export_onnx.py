@@ -11,8 +11,9 @@ from support.tiny import TASKS, MicroDecoder, micro_backbone, tiny_backbone, tin
 from support.trained import pretend_training
 
 import rc_keras
-from rc_keras.export import ExportError, job, to_onnx
-from rc_keras.export.to_onnx import onnx
+from rc_keras.export import ExportError, onnx
+from rc_keras.export.formats.onnx import exporter
+from rc_keras.export.stages import compare, fold_tasks
 from rc_keras.files.whole_folder import folder_lock
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
@@ -301,7 +302,13 @@ def test_damaged_and_exchanged_files_are_refused_on_load(folder, damage):
         rc_keras.export.runtime.load(folder)
 
 
-STAGES = [(job, "fold"), (to_onnx, "onnx_graph"), (to_onnx, "_write_file"), (job, "compare"), (to_onnx, "publish")]
+STAGES = [
+    (fold_tasks, "fold"),
+    (exporter, "onnx_graph"),
+    (exporter, "_write_file"),
+    (compare, "compare"),
+    (exporter, "publish"),
+]
 
 
 @pytest.mark.parametrize("module, stage", STAGES)
@@ -373,8 +380,8 @@ def test_a_wrong_file_is_discarded(folder, model, monkeypatch):
         kernel.assign(np.nextafter(keras.ops.convert_to_numpy(kernel), np.float32(9.0)))
         return folded
 
-    good_fold, before = job.fold, contents(folder)
-    monkeypatch.setattr(job, "fold", bad_fold)
+    good_fold, before = fold_tasks.fold, contents(folder)
+    monkeypatch.setattr(fold_tasks, "fold", bad_fold)
     with pytest.raises(ExportError, match="2 of 3 kernels"):
         onnx(model, folder.parent / "new", tasks=["edge"], verbose=False)
     with pytest.raises(ValueError, match="bit for bit"):
@@ -400,7 +407,7 @@ def test_bad_arguments_are_refused_before_the_work(model, tmp_path, monkeypatch,
         raise AssertionError("the work was started")
 
     (tmp_path / "file").write_bytes(b"before")
-    monkeypatch.setattr(job, "fold", never)
+    monkeypatch.setattr(fold_tasks, "fold", never)
     arguments = {"directory": "m", "verbose": False, **arguments}
     with pytest.raises(error, match=message):
         onnx(model, tmp_path / arguments.pop("directory"), **arguments)

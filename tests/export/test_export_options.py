@@ -7,7 +7,7 @@ from support.tiny import TASKS, tiny_backbone, tiny_data, tiny_decoder
 from support.trained import pretend_training
 
 import rc_keras
-from rc_keras.export.fold import fold
+from rc_keras.export.folding.fold import fold
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 pytest.importorskip("ai_edge_litert")

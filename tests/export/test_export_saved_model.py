@@ -16,7 +16,10 @@ from support.trained import pretend_training
 
 import rc_keras
 import rc_keras.export
-from rc_keras.export import job, runtime, to_saved_model
+from rc_keras.export import runtime
+from rc_keras.export.formats.saved_model import exporter
+from rc_keras.export.stages import compare
+from rc_keras.export.stages import run as stages
 from rc_keras.files import whole_folder
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
@@ -171,10 +174,10 @@ def test_a_folder_that_another_exporter_made_meanwhile_is_not_replaced(model, tm
     def meanwhile(*args, **kwargs):
         (tmp_path / "m").mkdir(exist_ok=True)
         (tmp_path / "m" / "mine").touch()
-        real(*args, **kwargs)
+        return real(*args, **kwargs)
 
-    real = job.ExportJob.__init__
-    monkeypatch.setattr(job.ExportJob, "__init__", meanwhile)
+    real = stages.check_request
+    monkeypatch.setattr(stages, "check_request", meanwhile)
     with pytest.raises(FileExistsError, match="must be free"):
         rc_keras.export.saved_model(model, tmp_path / "m", tasks=["edge"], verbose=False)
     assert (tmp_path / "m" / "mine").exists()
@@ -193,14 +196,14 @@ def test_all_must_answer_what_the_tasks_do(model, tmp_path, monkeypatch):
     def off(signature, name, image, batch_size):
         return run(signature, name, image, batch_size) + (len(signature.structured_outputs) > 1)
 
-    run = to_saved_model._run
-    monkeypatch.setattr(to_saved_model, "_run", off)
+    run = exporter._run
+    monkeypatch.setattr(exporter, "_run", off)
     with pytest.raises(rc_keras.export.ExportError, match="The signature 'all' must answer"):
         rc_keras.export.saved_model(model, tmp_path / "m", tasks=["depth", "edge"], verbose=False)
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("module, stage", [(to_saved_model, "_write"), (job, "compare")])
+@pytest.mark.parametrize("module, stage", [(exporter.SavedModel, "write"), (compare, "compare")])
 def test_an_interruption_leaves_nothing(model, tmp_path, monkeypatch, module, stage):
     def interrupt(*args, **kwargs):
         raise KeyboardInterrupt

@@ -8,7 +8,8 @@ import pytest
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 if keras.backend.backend() == "tensorflow":
-    from rc_keras.export.verify import TOLERANCES, Comparison, Tolerance, compare, generate_images
+    from rc_keras.export.comparison import TOLERANCES, Comparison, Tolerance, compare
+    from rc_keras.export.images.generated import generate_images
 
 ROUNDING = 1e-12  # of float64 sums in another order
 

@@ -10,8 +10,10 @@ from support.trained import pretend_training
 
 import rc_keras
 import rc_keras.export
-from rc_keras.export import job, to_litert, verify
-from rc_keras.export.tflite_file import TFLiteFile
+from rc_keras.export import comparison
+from rc_keras.export.formats.tflite import exporter
+from rc_keras.export.formats.tflite.file import TFLiteFile
+from rc_keras.export.stages import fold_tasks
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 pytest.importorskip("ai_edge_litert")
@@ -289,7 +291,7 @@ def test_bad_arguments_are_refused_before_the_work(small, tmp_path, monkeypatch,
     def fold(*arguments):
         raise AssertionError("the work was started")
 
-    monkeypatch.setattr(job, "fold", fold)
+    monkeypatch.setattr(fold_tasks, "fold", fold)
     with pytest.raises(ValueError, match=message):
         small.export(tmp_path / "m.tflite", **arguments)
     assert list(tmp_path.iterdir()) == []
@@ -300,7 +302,7 @@ def test_an_interruption_leaves_what_was_there(small, tmp_path, monkeypatch, sta
     def interrupt(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(to_litert, stage, interrupt)
+    monkeypatch.setattr(exporter, stage, interrupt)
     path = tmp_path / "m.tflite"
     path.write_bytes(b"before")
     with pytest.raises(KeyboardInterrupt):
@@ -324,7 +326,7 @@ def test_a_full_disk_leaves_nothing(small, tmp_path, monkeypatch):
             self._file.write(content[: len(content) // 2])
             raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(to_litert, "open", FullDisk, raising=False)
+    monkeypatch.setattr(exporter, "open", FullDisk, raising=False)
     with pytest.raises(OSError, match="No space left"):
         export(small, tmp_path / "m.tflite", "float16", tasks=["edge"])
     assert list(tmp_path.iterdir()) == []
@@ -339,7 +341,7 @@ def test_what_is_too_far_off_is_discarded(small, tmp_path, monkeypatch):
 
 
 def test_a_constant_answer_is_never_right():
-    from rc_keras.export.verify import TOLERANCES, compare
+    from rc_keras.export.comparison import TOLERANCES, compare
 
     (image,) = smooth_images(n=1)
     varied = image[None].astype("float32")
@@ -353,7 +355,7 @@ def test_a_constant_answer_is_never_right():
 
 
 def test_every_precision_has_a_tolerance():
-    assert set(verify.TOLERANCES) == {"float32", *to_litert.QUANTIZERS}
+    assert set(comparison.TOLERANCES) == {"float32", *exporter.LiteRT.quantizers}
 
 
 # Whole networks

@@ -11,8 +11,9 @@ from support.trained import pretend_training
 
 import rc_keras
 import rc_keras.export
-from rc_keras.export.runtime import load, weight_cache
-from rc_keras.export.runtime.litert import LiteRTNetwork
+from rc_keras.export.formats.tflite import weight_cache
+from rc_keras.export.formats.tflite.runtime import LiteRTNetwork
+from rc_keras.export.runtime import load
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 pytest.importorskip("ai_edge_litert")

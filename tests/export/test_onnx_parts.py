@@ -30,7 +30,7 @@ def run(model, image):
     ("low", "high", "zero"), [(-0.6, 254.4, 1), (-0.4, 254.6, 0), (1.0, 255.0, 0), (-255.0, -1.0, 255)]
 )
 def test_the_range_of_an_activation_holds_zero_and_is_rounded_to_nearest(low, high, zero):
-    from rc_keras.export.onnx_int8 import _measure
+    from rc_keras.export.formats.onnx.int8 import _measure
 
     model = model_of([onnx.helper.make_node("Identity", ["image"], ["answer"])], [1, 1, 2, 1])
     images = [
@@ -41,7 +41,7 @@ def test_the_range_of_an_activation_holds_zero_and_is_rounded_to_nearest(low, hi
 
 
 def test_only_arrays_that_stand_in_the_file_refer_to_it():
-    from rc_keras.export.onnx_weights import lay_out, refer, references
+    from rc_keras.export.formats.onnx.weights import lay_out, refer, references
 
     generator = np.random.default_rng(0)
     arrays = {name: generator.normal(size=(16, 16)).astype("float32") for name in ("a/kernel", "b/kernel")}
@@ -57,7 +57,7 @@ def test_only_arrays_that_stand_in_the_file_refer_to_it():
 @pytest.mark.parametrize("size", [(3, 3), (4, 2), (2, 5)])
 def test_explicit_padding_is_the_same_padding(size):
     """An odd number of rows or columns is padded with one more behind than before."""
-    from rc_keras.export.onnx_graph import _pad_explicitly, attribute
+    from rc_keras.export.formats.onnx.graph import _pad_explicitly, attribute
 
     generator = np.random.default_rng(0)
     kernel = generator.normal(size=(3, 2, *size)).astype("float32")

@@ -12,7 +12,7 @@ from support.trained import pretend_training
 
 import rc_keras.export  # noqa: F401
 from rc_keras.export import runtime
-from rc_keras.export.runtime import weight_cache
+from rc_keras.export.formats.tflite import weight_cache
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 for package in ("ai_edge_litert", "onnx", "onnxruntime", "tf2onnx"):

@@ -11,7 +11,7 @@ TOLERANCE = 1e-6  # of numbers of size 1: float32 divisions in another order
 
 
 def test_vectors_are_shared_if_type_and_bytes_are_the_same():
-    from rc_keras.export.tflite_packing import _SharingBuilder
+    from rc_keras.export.formats.tflite.packing import _SharingBuilder
 
     builder = _SharingBuilder(64)
     places = [builder.CreateNumpyVector(np.zeros(n, dtype)) for n, dtype in ((2, "int32"), (1, "int64"), (2, "int32"))]
@@ -21,7 +21,7 @@ def test_vectors_are_shared_if_type_and_bytes_are_the_same():
 
 
 def test_a_stored_kernel_is_recognized_by_every_number():
-    from rc_keras.export.tflite_file import _Constant
+    from rc_keras.export.formats.tflite.file import _Constant
 
     kernel = np.random.default_rng(0).normal(size=(4, 3, 3, 2)).astype("float32")
     scale = abs(kernel).max((1, 2, 3)) / 127
@@ -41,7 +41,7 @@ def test_a_stored_kernel_is_recognized_by_every_number():
 
 @pytest.mark.parametrize(("axis", "replaced"), [(-1, True), (1, False)])
 def test_only_vectors_along_the_channels_become_one_operator(axis, replaced):
-    from rc_keras.export.tflite_normalization import with_l2_normalization
+    from rc_keras.export.formats.tflite.normalization import with_l2_normalization
 
     image = keras.Input((4, 5, 3))
     model = keras.Model(image, keras.layers.UnitNormalization(axis=axis, name="unit")(image))

@@ -96,3 +96,10 @@ def test_names_in_the_readme_exist():
             assert hasattr(importlib.import_module(".".join(path)), last), dotted
     for link in re.findall(r"\]\(([^)]+)\)", README):
         assert link.startswith("http") or (ROOT / link).exists(), link
+
+
+def test_formats_are_those_of_the_registry():
+    pytest.importorskip("tensorflow")
+    from rc_keras.export.formats.registry import markdown_table
+
+    assert markdown_table() in README

@@ -7,8 +7,8 @@ import os
 import signal
 import sys
 
+from rc_keras.zoo.datasets.data import open_data
 from rc_keras.zoo.recipes import Recipe
-from rc_keras.zoo.recipes.data import open_data
 from rc_keras.zoo.strategy import make_strategy
 from rc_keras.zoo.training import run
 from rc_keras.zoo.training.determinism import make_deterministic

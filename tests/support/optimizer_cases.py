@@ -9,6 +9,7 @@ from pathlib import Path
 
 import keras
 import numpy as np
+
 from support.small import TASKS, small_data, small_model
 
 CLASSES = {

@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 import keras
+
 from support.tiny import TASKS, tiny_data, tiny_model
 
 

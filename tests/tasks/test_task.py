@@ -14,7 +14,8 @@ from support.folders import ROOT, TESTS, environment
 
 from rc_keras import losses, metrics
 from rc_keras.tasks import drawing
-from rc_keras.tasks.task import KINDS, Task, nyud, pascal_context
+from rc_keras.tasks.kinds import KINDS
+from rc_keras.tasks.task import Task, nyud, pascal_context
 
 CHANNELS = {
     "segmentation": 4,

@@ -20,7 +20,6 @@ from rc_keras.zoo.compare.figures import draw_comparison
 from rc_keras.zoo.compare.incremental import Chain, MeasuredStep, order_tasks, plan_chain, read_chain
 from rc_keras.zoo.compare.incremental_report import IncrementalReport, format_chains
 from rc_keras.zoo.compare.logged_process import last_line, run_logged
-from rc_keras.zoo.compare.measures import directions, measures_of
 from rc_keras.zoo.compare.presets import PRESETS, choose_methods
 from rc_keras.zoo.compare.report import Report
 from rc_keras.zoo.compare.runner import run_cells
@@ -28,9 +27,10 @@ from rc_keras.zoo.compare.scaling import measure_growth, write_growth
 from rc_keras.zoo.compare.seeds import parse_seeds
 from rc_keras.zoo.compare.summary import Pooled, Statistic, summarize
 from rc_keras.zoo.compare.table import format_table
+from rc_keras.zoo.datasets.data import open_data
 from rc_keras.zoo.evaluation.report import evaluate
+from rc_keras.zoo.measures import directions, measures_of
 from rc_keras.zoo.recipes import Recipe
-from rc_keras.zoo.recipes.data import open_data
 from rc_keras.zoo.recipes.recipe import FIELDS, format_field, parse_field
 from rc_keras.zoo.strategy import make_strategy
 from rc_keras.zoo.training import run
@@ -95,7 +95,7 @@ def pretend(cell, numbers, seconds=(5.0, 10.0), since=None):
         lines = [{**line, "since": s} for line, s in zip(lines, since, strict=True)]
     history = "".join(json.dumps(line) + "\n" for line in lines)
     (cell.folder / "history.jsonl").write_text(history)
-    metrics = {task: {MEASURES[task].metric: number, "other": 0.5} for task, number in numbers.items()}
+    metrics = {task: {MEASURES[task].key: number, "other": 0.5} for task, number in numbers.items()}
     details = {"dataset": "scenes", "seconds": 2.0}
     results = {"tasks": metrics, "classes": {}, "images": 8, "split": "validation", "details": details}
     write_json(cell.folder / "results.json", results)

@@ -15,6 +15,7 @@ import tensorflow as tf
 import tensorflow_datasets as tfds
 
 from rc_keras import Task
+from rc_keras.tasks import kinds
 from rc_keras.zoo.datasets.scenes import Builder as Scenes
 from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
 from rc_keras.zoo.preprocessing import (
@@ -274,6 +275,38 @@ def test_normals_keep_length_one_at_creases():
     _, moved = augmentation.rescale(np.zeros((4, 8, 3), "uint8"), {"normals": normals}, [TASKS[2]], 1.5)
     np.testing.assert_allclose(np.linalg.norm(moved["normals"], axis=-1), 1.0, atol=1e-6)
     assert np.any((moved["normals"].numpy()[..., 0] > 0.1) & (moved["normals"].numpy()[..., 1] > 0.1))
+
+
+class Offsets(kinds.Kind):
+    """Vectors to the right and down, of a length that halves when the image doubles; -1, -1 where unlabelled."""
+
+    name, values, ignore, channels = "offsets", "offsets", -1, 2
+    interpolation, divided_by_scale, mirror_factors = "bilinear", True, (-1.0, 1.0)
+
+    def make_loss(self, task):
+        raise NotImplementedError
+
+    make_metrics = make_loss
+
+
+def test_an_own_kind_moves_as_it_says(monkeypatch):
+    monkeypatch.setitem(kinds.KINDS, "offsets", Offsets())
+    tasks = [Task("offsets", 2, "offsets")]
+    label = np.full((4, 6, 2), (3.0, 5.0), "float32")
+    label[:, :2] = -1
+    image = np.zeros((4, 6, 3), "uint8")
+    _, labels = augmentation.standard_labels(image, {"offsets": tf.constant(label, tf.float64)}, tasks)
+    assert labels["offsets"].dtype == tf.float32
+    _, scaled = augmentation.rescale(image, labels, tasks, 2.0)
+    unknown = np.all(scaled["offsets"] == -1, axis=-1)
+    assert unknown[:, :4].all() and not unknown[:, 5:].any()
+    np.testing.assert_array_equal(scaled["offsets"][~unknown], np.full((np.sum(~unknown), 2), (1.5, 2.5)))
+    _, mirrored = augmentation.mirror(image, labels, tasks)
+    np.testing.assert_array_equal(mirrored["offsets"][:, 4:], np.full((4, 2, 2), -1))
+    np.testing.assert_array_equal(mirrored["offsets"][:, :4], np.full((4, 4, 2), (-3, 5)))
+    padded_image, padded, _ = augmentation.pad(image, labels, tasks, (4, 8))
+    np.testing.assert_array_equal(padded["offsets"][:, ::7], np.full((4, 2, 2), -1))
+    assert augmentation.crop(padded_image, padded, tasks, (0, 0), (2, 3))[1]["offsets"].shape == (2, 3, 2)
 
 
 @pytest.mark.parametrize("scale", [0.5, 0.75, 1.25, 2.0])

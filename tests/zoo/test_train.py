@@ -16,9 +16,9 @@ from support.folders import SUPPORT, environment
 
 from rc_keras.files.named_weights import named_variables
 from rc_keras.training.non_finite_loss import NonFiniteLossError
+from rc_keras.zoo.datasets.data import open_data
 from rc_keras.zoo.evaluation.report import evaluate
 from rc_keras.zoo.recipes import Recipe
-from rc_keras.zoo.recipes.data import open_data
 from rc_keras.zoo.strategy import make_strategy
 from rc_keras.zoo.training import checkpoints, run, run_folder
 from rc_keras.zoo.training.history import read_history

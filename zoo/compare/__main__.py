@@ -155,7 +155,7 @@ def _named_grid(recipe: Recipe, seeds: Mapping[str, Sequence[int]], out: pathlib
 
 
 def _tasks(recipe: Recipe) -> list[Task]:
-    from rc_keras.zoo.recipes.data import open_data
+    from rc_keras.zoo.datasets.data import open_data
 
     return open_data(recipe.dataset, MANUAL_DIR.value, DATA_DIR.value).select(recipe.tasks)
 

@@ -16,8 +16,8 @@ from absl import app, logging
 
 from rc_keras.files.whole_files import write_json
 from rc_keras.zoo.command_line import WORKDIR, prepared_data
+from rc_keras.zoo.datasets.data import Data
 from rc_keras.zoo.recipes import Recipe
-from rc_keras.zoo.recipes.data import Data
 
 FILE = "predictions.json"
 

@@ -7,12 +7,12 @@ from matplotlib import colormaps
 from matplotlib.axes import Axes
 
 from rc_keras.reports.diagrams import new_figure, save
+from rc_keras.zoo.chart_style import GREY, INK, OURS, SINGLE_TASK, tidy
+from rc_keras.zoo.compare.growth import TASK_COUNTS, Growth
 from rc_keras.zoo.compare.incremental import Chain
-from rc_keras.zoo.compare.measures import Measure
-from rc_keras.zoo.compare.scaling import TASK_COUNTS, Growth
 from rc_keras.zoo.compare.summary import BASELINE, Statistic, Summary
+from rc_keras.zoo.measures import Measure
 
-_OURS, _BASELINE, _OTHER, _INK = "#0b6e4f", "#c8553d", "#8a8f98", "#1c2024"
 _COLUMNS = 3
 
 
@@ -35,23 +35,23 @@ def draw_comparison(path: str | os.PathLike, summary: Summary, measures: Mapping
     axes.set_ylim(len(methods) - 0.4, -0.6)
     _plain(axes, "Δm [%], left is better")
     axes.locator_params(axis="x", nbins=6)
-    axes.axvline(0, color=_INK, lw=0.8)
+    axes.axvline(0, color=INK, lw=0.8)
     for row, method in enumerate(methods):
         if method in summary.delta_m:
             axes.barh(row, summary.delta_m[method].mean, height=0.62, color=_colour(method), alpha=0.85)
-            _whisker(axes, row, summary, summary.delta_m, method, 1.0, _INK)
+            _whisker(axes, row, summary, summary.delta_m, method, 1.0, INK)
         else:
             axes.annotate("none", (0, row), xytext=(3, 0), textcoords="offset points", fontsize=7, va="center")
     for axes, (task, measure) in zip(panels[1 : len(measures) + 1], measures.items(), strict=True):
         better = "left" if measure.lower_is_better else "right"
-        _plain(axes, f"{task}: {measure.title} [{measure.unit}], {better} is better")
+        _plain(axes, f"{task}: {measure.title}{measure.scale.in_brackets}, {better} is better")
         axes.margins(x=0.12)
         statistics = summary.tasks[task]
         if summary.baseline:
-            axes.axvline(measure.factor * summary.baseline[task], color=_BASELINE, lw=1, ls=":")
+            axes.axvline(measure.scale.factor * summary.baseline[task], color=SINGLE_TASK, lw=1, ls=":")
         for row, method in enumerate(methods):
-            axes.plot(measure.factor * statistics[method].mean, row, "D", ms=6, color=_colour(method))
-            _whisker(axes, row, summary, statistics, method, measure.factor, _colour(method))
+            axes.plot(measure.scale.factor * statistics[method].mean, row, "D", ms=6, color=_colour(method))
+            _whisker(axes, row, summary, statistics, method, measure.scale.factor, _colour(method))
     save(figure, path)
 
 
@@ -106,16 +106,15 @@ def draw_steps(
     panels = figure.subplots(len(orders), len(measures), squeeze=False)
     for line, order in zip(panels, orders, strict=True):
         for axes, (task, measure) in zip(line, measures.items(), strict=True):
-            better = "lower" if measure.lower_is_better else "higher"
-            _plain(axes, f"{task}: {measure.title} [{measure.unit}], {better} is better")
+            _plain(axes, f"{task}: {measure.title}{measure.scale.in_brackets}, {measure.better} is better")
             if baseline:
-                axes.axhline(measure.factor * baseline[task], color=_INK, lw=1, ls=":", label=BASELINE)
+                axes.axhline(measure.scale.factor * baseline[task], color=INK, lw=1, ls=":", label=BASELINE)
             for chain in chains:
                 if chain.order != order:
                     continue
                 points = [(k, step.numbers[task]) for k, step in enumerate(chain.steps, 1) if task in step.numbers]
                 steps = [step for step, _ in points]  # none where its own step is not taken yet
-                values = [measure.factor * value for _, value in points]
+                values = [measure.scale.factor * value for _, value in points]
                 axes.plot(steps, values, color=colours[chain.method], lw=1.8, marker="o", ms=4, label=chain.method)
             tasks = next(chain.tasks for chain in chains if chain.order == order)
             axes.set_xticks(range(1, len(tasks) + 1), [f"+{name}" for name in tasks], rotation=20, fontsize=8)
@@ -129,14 +128,12 @@ def draw_steps(
 
 def _plain(axes: Axes, title: str) -> None:
     axes.set_title(title, fontsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e6e6e3", lw=0.8)
-    axes.set_axisbelow(True)
+    tidy(axes)
     axes.tick_params(labelsize=8)
 
 
 def _colour(method: str) -> str:
-    return {"rcm": _OURS, BASELINE: _BASELINE}.get(method, _OTHER)
+    return {"rcm": OURS, BASELINE: SINGLE_TASK}.get(method, GREY)
 
 
 def _palette(methods: Iterable[str]) -> dict[str, str | Sequence[float]]:
@@ -158,4 +155,4 @@ def _whisker(
             bar.lines[2][0].set_linestyle("--")
     if len(statistic.values) > 1:
         values = [factor * value for value in statistic.values.values()]
-        axes.plot(values, [row] * len(values), ".", ms=5, color="white", mec=_INK, mew=0.7)
+        axes.plot(values, [row] * len(values), ".", ms=5, color="white", mec=INK, mew=0.7)

@@ -14,13 +14,12 @@ from rc_keras.methods import get_method
 from rc_keras.tasks.task import Task
 from rc_keras.zoo.compare import digest
 from rc_keras.zoo.compare.cells import Cell, CellError
-from rc_keras.zoo.compare.measures import Measure, directions
 from rc_keras.zoo.compare.runner import finished_cells
-from rc_keras.zoo.delta_m import delta_m
+from rc_keras.zoo.delta_m import delta_m, select_measures
+from rc_keras.zoo.measures import Measure, directions
 from rc_keras.zoo.recipes import Recipe
 
 ORDERS = ("low_to_high", "high_to_low")
-_LEVELS = ("edge", "normals", "depth", "saliency", "segmentation", "classification")  # of kinds, the lowest first
 
 
 @dataclasses.dataclass(frozen=True)
@@ -127,7 +126,7 @@ def _drop(
 
 def order_tasks(tasks: Iterable[Task], order: str) -> tuple[str, ...]:
     """Names of `Task`s from low to high level, such as edges to semantics, or exactly the reverse."""
-    levels = {task.name: _LEVELS.index(task.kind) for task in tasks}
+    levels = {task.name: task.definition.level for task in tasks}
     names = sorted(levels, key=levels.__getitem__)
     return tuple(names if order == "low_to_high" else reversed(names))
 
@@ -157,7 +156,6 @@ def read_chain(method: str, order: str, steps: Sequence[Step], measures: Mapping
     for step in steps:
         if step.folder not in finished:
             break
-        metrics = step.metrics()
-        numbers = {task: metrics[task][measures[task].metric] for task in metrics}
+        numbers = select_measures(step.metrics(), {task: measure.key for task, measure in measures.items()})
         measured.append(MeasuredStep(step.added, numbers, step.digests()))
     return Chain(method, order, tuple(step.added for step in steps), tuple(measured))

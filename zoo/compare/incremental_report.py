@@ -12,12 +12,12 @@ from rc_keras.methods import get_method
 from rc_keras.tasks.task import Task
 from rc_keras.zoo.compare.cells import Cell
 from rc_keras.zoo.compare.incremental import Chain, Step, read_chain
-from rc_keras.zoo.compare.markdown import table_lines
-from rc_keras.zoo.compare.measures import Measure, measures_of
+from rc_keras.zoo.compare.markdown import signed, table_lines
 from rc_keras.zoo.compare.origin import describe_origin
 from rc_keras.zoo.compare.report import read_scores
 from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.compare.summary import BASELINE
+from rc_keras.zoo.measures import Measure, measures_of
 from rc_keras.zoo.recipes import Recipe
 
 
@@ -121,11 +121,11 @@ def _forgetting(
     rows = []
     for chain in chains:
         lost, unchanged = chain.forgetting(measures), chain.unchanged()
-        cells = [chain.method, *(_signed(lost.get(task)) for task in tasks[:-1])]
+        cells = [chain.method, *(signed(lost.get(task)) for task in tasks[:-1])]
         moved = [task for task, same in unchanged.items() if not same]
         cells.append("—" if not unchanged else f"moved: {', '.join(moved)}" if moved else "same bits")
         drops = chain.delta_m(measures, baseline) if baseline else []
-        cells += [_signed(drop) for drop in [*drops, *[None] * (len(tasks) - len(drops))]]
+        cells += [signed(drop) for drop in [*drops, *[None] * (len(tasks) - len(drops))]]
         rows.append(cells)
     return table_lines(heads, rows)
 
@@ -138,10 +138,6 @@ def _metrics(chains: Sequence[Chain], measures: Mapping[str, Measure]) -> list[s
             numbers = [measures[task].show(step.numbers[task]) if task in step.numbers else "" for task in tasks]
             rows.append([chain.method, f"+{step.task}", *numbers])
     return table_lines(["method", "after", *(f"{task} {measures[task].heading}" for task in tasks)], rows)
-
-
-def _signed(percent: float | None) -> str:
-    return "—" if percent is None else f"{round(percent, 2) + 0.0:+.2f}"
 
 
 def _mean(scores: Sequence[Mapping[str, float]]) -> dict[str, float]:

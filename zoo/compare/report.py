@@ -9,12 +9,13 @@ from typing import Any
 from rc_keras.files.whole_files import write_json, write_whole
 from rc_keras.tasks.task import Task
 from rc_keras.zoo.compare.cells import Cell
-from rc_keras.zoo.compare.measures import Measure, directions, measures_of
 from rc_keras.zoo.compare.origin import describe_origin
 from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.compare.sizes import measure_size
 from rc_keras.zoo.compare.summary import Statistic, Summary, summarize
 from rc_keras.zoo.compare.table import format_table
+from rc_keras.zoo.delta_m import select_measures
+from rc_keras.zoo.measures import Measure, directions, measures_of
 from rc_keras.zoo.recipes import Recipe
 
 
@@ -33,6 +34,7 @@ class Report:
     ) -> None:
         self.out = pathlib.Path(out)
         self.recipe, self.tasks, self.cells = recipe, tasks, cells
+        self.measures = measures_of(tasks)
         self._sizes: dict[str, dict[str, Any]] = {}
 
     def write(self) -> str:
@@ -42,12 +44,11 @@ class Report:
             The table.
         """
         finished = finished_cells(self.cells)
-        measures = measures_of(self.tasks)
-        summary = summarize(read_scores(finished.values(), measures), directions(measures))
+        summary = summarize(read_scores(finished.values(), self.measures), directions(self.measures))
         for method in dict.fromkeys(cell.recipe.method for cell in finished.values()):
             if method not in self._sizes:
                 self._sizes[method] = measure_size(dataclasses.replace(self.recipe, method=method), self.tasks)
-        table = f"{format_table(summary, measures, self._sizes)}\n{describe_origin(self.recipe, self.cells)}"
+        table = f"{format_table(summary, self.measures, self._sizes)}\n{describe_origin(self.recipe, self.cells)}"
         self.out.mkdir(parents=True, exist_ok=True)
         content = self._content(finished, summary)
         write_json(self.out / "compare.json", content)
@@ -55,7 +56,7 @@ class Report:
         if finished:
             from rc_keras.zoo.compare.figures import draw_comparison
 
-            draw_comparison(self.out / "compare.png", summary, measures)
+            draw_comparison(self.out / "compare.png", summary, self.measures)
         return table
 
     def _content(self, finished: Mapping[str, Cell], summary: Summary) -> dict[str, Any]:
@@ -93,9 +94,10 @@ class Report:
 
 def read_scores(cells: Iterable[Cell], measures: Mapping[str, Measure]) -> dict[str, dict[int, dict[str, float]]]:
     """The numbers that methods are compared by, `{method: {seed: {task: number}}}`."""
+    keys = {task: measure.key for task, measure in measures.items()}
     scores: dict[str, dict[int, dict[str, float]]] = {}
     for cell in cells:
         metrics = cell.metrics()
-        numbers = {task: metrics[task][measure.metric] for task, measure in measures.items()}
+        numbers = select_measures({task: metrics[task] for task in measures}, keys)
         scores.setdefault(cell.recipe.method, {})[cell.recipe.seed] = numbers
     return scores

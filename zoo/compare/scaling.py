@@ -8,28 +8,11 @@ from collections.abc import Mapping
 import rc_keras
 from rc_keras.files.whole_files import write_json, write_whole
 from rc_keras.methods import DEFAULT_RANK
+from rc_keras.zoo.compare.growth import TASK_COUNTS, Growth
 from rc_keras.zoo.compare.markdown import table_lines
-from rc_keras.zoo.compare.sizes import build_untrained
 from rc_keras.zoo.compare.summary import BASELINE
 from rc_keras.zoo.recipes import Recipe
-
-TASK_COUNTS = (*range(1, 11), 100)
-
-
-@dataclasses.dataclass(frozen=True)
-class Growth:
-    """Parameters, or multiply-accumulates, for P tasks: N(P) = shared + P · per_task.
-
-    Attributes:
-        shared: what all tasks share.
-        per_task: what each adds.
-    """
-
-    shared: int
-    per_task: int
-
-    def __call__(self, tasks: int) -> int:
-        return self.shared + tasks * self.per_task
+from rc_keras.zoo.recipes.network import build_network
 
 
 def measure_growth(recipe: Recipe) -> dict[str, Growth]:
@@ -44,7 +27,7 @@ def measure_growth(recipe: Recipe) -> dict[str, Growth]:
         recipe's crop, unfolded.
     """
     first, second = (rc_keras.Task(name, 1, "edge") for name in ("first", "second"))
-    model = build_untrained(dataclasses.replace(recipe, seed=0), [first])
+    model = build_network(dataclasses.replace(recipe, seed=0), [first])
     one, macs_of_one = model.parameter_report(), model.mac_report().total
     model.add_task(second)
     two, macs_of_two = model.parameter_report(), model.mac_report().total

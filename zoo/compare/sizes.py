@@ -5,19 +5,7 @@ from typing import Any
 
 import rc_keras
 from rc_keras.zoo.recipes import Recipe
-
-
-def build_untrained(recipe: Recipe, tasks: Iterable[rc_keras.Task]) -> rc_keras.MultiTaskModel:
-    """The model of a recipe for some `Task`s, with random weights."""
-    return rc_keras.build(
-        tasks,
-        backbone=recipe.backbone,
-        decoder=rc_keras.decoders.DeepLabV3Plus(recipe.decoder_width, recipe.low_level_width),
-        output_stride=recipe.output_stride,
-        image_shape=(*recipe.crop, 3),
-        method=recipe.method,
-        seed=recipe.seed,
-    )
+from rc_keras.zoo.recipes.network import build_network
 
 
 def measure_size(recipe: Recipe, tasks: Iterable[rc_keras.Task]) -> dict[str, Any]:
@@ -31,7 +19,7 @@ def measure_size(recipe: Recipe, tasks: Iterable[rc_keras.Task]) -> dict[str, An
         `{"parameters": …, "shared": …, "tasks": {task: …}, "macs": …}`: parameters, moving statistics not counted, and
         multiply-accumulates for all tasks on one image, unfolded.
     """
-    model = build_untrained(recipe, tasks)
+    model = build_network(recipe, tasks)
     report = model.parameter_report()
     counts = {name: task.total for name, task in report.tasks.items()}
     shared = report.total - sum(counts.values())

@@ -3,9 +3,9 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from rc_keras.zoo.compare.markdown import table_lines
-from rc_keras.zoo.compare.measures import Measure
+from rc_keras.zoo.compare.markdown import signed, table_lines
 from rc_keras.zoo.compare.summary import BASELINE, CONFIDENCE, Pooled, Statistic, Summary
+from rc_keras.zoo.measures import Measure
 
 
 def format_table(summary: Summary, measures: Mapping[str, Measure], sizes: Mapping[str, Mapping[str, Any]]) -> str:
@@ -48,7 +48,7 @@ def _delta_m(summary: Summary, method: str) -> str:
     if method not in summary.delta_m:
         return "—"
     spread, borrowed = summary.spread(summary.delta_m, method)
-    mean = f"{round(summary.delta_m[method].mean, 2) + 0.0:+.2f}"  # never -0.00
+    mean = signed(summary.delta_m[method].mean)
     text = mean if spread is None else f"{mean} ± {spread:.2f}{'†' if borrowed else ''}"
     if method == BASELINE:
         return text

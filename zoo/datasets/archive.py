@@ -19,7 +19,7 @@ def find_root(dl_manager: tfds.download.DownloadManager, name: str) -> FilePath:
         Path of the folder.
 
     Raises:
-        FileNotFoundError: If neither is there, or the archive holds no such folder.
+        FileNotFoundError: if neither is there, or the archive holds no such folder.
     """
     folder = dl_manager.manual_dir / name
     if folder.is_dir():
@@ -48,8 +48,8 @@ def read_splits(folder: FilePath, names: Mapping[str, str]) -> dict[str, list[st
         `{split: [id, …]}`.
 
     Raises:
-        FileNotFoundError: If a list is missing.
-        ValueError: If a list is empty, an id is no plain name, or an image is listed twice.
+        FileNotFoundError: if a list is missing.
+        ValueError: if a list is empty, an id is no plain name, or an image is listed twice.
     """
     splits = {split: _read_ids(folder / f"{stem}.txt") for split, stem in names.items()}
     owned = set()

@@ -15,9 +15,6 @@ from rc_keras.zoo.datasets.file_path import FilePath
 if TYPE_CHECKING:
     from PIL import Image
 
-# An 8-bit pixel cannot say the zero vector, 127.5, so a short vector stands for "unknown".
-SHORTEST_NORMAL = 0.5
-
 _ORIENTATION = 0x0112
 
 
@@ -31,7 +28,7 @@ def read_image(path: FilePath) -> np.ndarray:
         uint8 array `(H, W, 3)`.
 
     Raises:
-        ValueError: If the file is damaged, is of another format or depth, or is to be turned before it is shown.
+        ValueError: if the file is damaged, is of another format or depth, or is to be turned before it is shown.
     """
     image = _open(path, ("JPEG", "PNG"))
     if image.mode not in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr"):
@@ -56,7 +53,7 @@ def read_rgb(path: FilePath) -> np.ndarray:
         uint8 array `(H, W, 3)`.
 
     Raises:
-        ValueError: If the file is damaged or not RGB.
+        ValueError: if the file is damaged or not RGB.
     """
     image = _open(path, ("JPEG", "PNG"))
     if image.mode != "RGB":
@@ -74,7 +71,7 @@ def read_png(path: FilePath) -> np.ndarray:
         Array `(H, W)`, uint8 or uint16.
 
     Raises:
-        ValueError: If the file is damaged or has several channels.
+        ValueError: if the file is damaged or has several channels.
     """
     image = _open(path, ("PNG",))
     with path.open("rb") as file:
@@ -97,7 +94,7 @@ def read_npy(path: FilePath) -> np.ndarray:
         Array `(H, W)` or `(H, W, channels)`.
 
     Raises:
-        ValueError: If the file is damaged, or holds Python objects (they are not unpickled).
+        ValueError: if the file is damaged, or holds Python objects (they are not unpickled).
     """
     try:
         with path.open("rb") as file:
@@ -121,7 +118,7 @@ def read_mat(path: FilePath, key: str, numbers: bool = True) -> np.ndarray:
         NumPy array.
 
     Raises:
-        ValueError: If the file is damaged or has no such variable.
+        ValueError: if the file is damaged or has no such variable.
     """
     import scipy.io
 
@@ -164,50 +161,37 @@ def check_values(path: FilePath, task: Task, label: np.ndarray) -> None:
         raise ValueError(f"`{path}`: {error}") from None
 
 
-def unit_normals(path: FilePath, task: Task, values: np.ndarray) -> np.ndarray:
-    """Unit vectors from a file's pixels or numbers.
+def decoded(path: FilePath, task: Task, values: np.ndarray, is_pixels: bool = False) -> np.ndarray:
+    """Labels from a file's pixels or numbers, checked.
 
     Args:
         path: the file, for the message.
-        task: `Task` of the normals.
-        values: array `(H, W, 3)`; uint8 pixels v with n = 2 v / 255 - 1, vectors shorter than 0.5 being unknown;
-            or floating-point vectors, zero where unknown.
+        task: `Task` of the labels.
+        values: array `(H, W)`, or `(H, W, channels)` where a label has several, coded as `Kind.decode` of the task's
+            kind says: normals as uint8 or floating-point vectors, zero where unknown, depth as metres.
+        is_pixels: see `Kind.decode`.
 
     Returns:
-        float32 array `(H, W, 3)`, of length 1, or (0, 0, 0) where unknown.
+        Array of the same shape, float32 where labels are continuous. What has unit length has length 1, or 0 where
+        unknown.
 
     Raises:
-        ValueError: If the type is another, a value is not finite, or the median length of the known vectors is off 1 by
-            more than 5 %: then they are decoded wrongly.
+        ValueError: if the file cannot mean labels, or shape, type or values are not what the task takes.
     """
-    if values.ndim != 3 or values.shape[-1] != 3:
-        raise ValueError(f"`{path}` must hold vectors (height, width, 3). Received: shape {values.shape}")
-    is_pixels = values.dtype == np.uint8
-    n = values.astype(np.float32) * np.float32(2 / 255) - 1 if is_pixels else _as_float32(values)
-    square = np.einsum("hwc,hwc->hw", n, n)[..., None]
-    unknown = square < SHORTEST_NORMAL**2 if is_pixels else square == 0
-    n = np.where(unknown, n.dtype.type(0), n)
-    check_values(path, task, n)
-    return n / np.sqrt(np.where(unknown, np.float32(1), square))
-
-
-def metres(path: FilePath, task: Task, values: np.ndarray) -> np.ndarray:
-    """Depth from a file's numbers.
-
-    Args:
-        path: the file, for the message.
-        task: `Task` of the depth.
-        values: array `(H, W)` of floating-point metres, 0 where unknown.
-
-    Returns:
-        float32 array `(H, W)`.
-
-    Raises:
-        ValueError: If the type or shape is another, or a value is NaN, infinite or negative.
-    """
-    values = _as_float32(values)
-    check_values(path, task, values)
-    return values
+    kind = task.definition
+    try:
+        labels = kind.decode(values, is_pixels)
+    except ValueError as error:
+        raise ValueError(f"`{path}` must {error}") from None
+    if kind.continuous:
+        labels = _as_float32(labels)
+    if not kind.unit_length:
+        check_values(path, task, labels)
+        return labels
+    square = np.einsum("...c,...c->...", labels, labels)[..., None]
+    labels = np.where(square == 0, labels.dtype.type(0), labels)
+    check_values(path, task, labels)
+    return labels / np.sqrt(np.where(square == 0, np.float32(1), square))
 
 
 def _as_float32(values: np.ndarray) -> np.ndarray:

@@ -28,7 +28,7 @@ def ordered_map(
         The results, first item first.
 
     Raises:
-        ValueError: If `workers` is below 1, at the first result asked for.
+        ValueError: if `workers` is below 1, at the first result asked for.
 
     Example:
 

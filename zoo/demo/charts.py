@@ -11,10 +11,9 @@ from matplotlib.figure import Figure
 from rc_keras.network.response_init import ResponseReport
 from rc_keras.reports.diagrams import new_figure, save
 from rc_keras.tasks.task import Task
+from rc_keras.zoo.chart_style import GREY, OURS, SINGLE_TASK, tidy
 from rc_keras.zoo.demo.results import TaskResult
 from rc_keras.zoo.demo.training import metric_key
-
-MULTI, SINGLE, GREY = "#0b6e4f", "#c8553d", "#8a8f98"
 
 
 def draw_curve(
@@ -23,17 +22,16 @@ def draw_curve(
     """Draws a task's metric on the validation images after each epoch."""
     figure, axes = _chart()
     entry = f"val_{metric_key(task)}"
-    metric = result.metric
+    measure, factor = result.measure, result.measure.scale.factor
     for name, colour, style, label in (
-        ("single", SINGLE, "--", "single-task network"),
-        ("multi", MULTI, "-", "multi-task model"),
+        ("single", SINGLE_TASK, "--", "single-task network"),
+        ("multi", OURS, "-", "multi-task model"),
     ):
-        values = metric.factor * np.array(histories[name][entry])
+        values = factor * np.array(histories[name][entry])
         epochs = np.arange(1, len(values) + 1)
         axes.plot(epochs, values, style, color=colour, lw=2, marker="o", ms=3.5, label=label)
-    axes.axhline(metric.factor * result.baseline, color=GREY, lw=1.5, ls=":", label=result.guess)
-    better = "higher" if metric.higher_is_better else "lower"
-    axes.set_title(f"{task.name}: {metric.name} [{metric.unit}], {better} is better")
+    axes.axhline(factor * result.baseline, color=GREY, lw=1.5, ls=":", label=result.guess)
+    axes.set_title(f"{task.name}: {measure.name}{measure.scale.in_brackets}, {measure.better} is better")
     axes.set_xlabel("epoch")
     axes.set_ylim(bottom=0)
     axes.xaxis.get_major_locator().set_params(integer=True)
@@ -63,8 +61,6 @@ def draw_energy(path: str | os.PathLike, responses: ResponseReport) -> None:
 def _chart() -> tuple[Figure, Axes]:
     figure = new_figure(5.2, 3.6)
     axes = figure.add_subplot()
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(color="#e6e6e3", lw=0.8)
-    axes.set_axisbelow(True)
+    tidy(axes)
     axes.title.set_fontsize(10.5)
     return figure, axes

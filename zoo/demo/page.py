@@ -10,11 +10,11 @@ import numpy as np
 from rc_keras.export.report import ExportReport
 from rc_keras.files.whole_files import write_whole
 from rc_keras.network.response_init import ENERGIES, ResponseReport
-from rc_keras.tasks import drawing
+from rc_keras.tasks.legend import Legend, Sample, Swatches
 from rc_keras.tasks.task import Task
 from rc_keras.zoo.demo.charts import draw_curve, draw_energy
 from rc_keras.zoo.demo.config import DemoConfig
-from rc_keras.zoo.demo.pictures import write_normals_key, write_pictures
+from rc_keras.zoo.demo.pictures import write_picture, write_pictures
 from rc_keras.zoo.demo.results import DemoResults
 from rc_keras.zoo.demo.style import STYLE
 
@@ -40,14 +40,17 @@ def write_page(
     pictures = out / "pictures"
     pictures.mkdir(exist_ok=True)
     depth_range = write_pictures(pictures, tasks, shown, answers)
-    write_normals_key(pictures / "normals-key.png")
+    legends = {task.name: task.definition.legend(task, depth_range) for task in tasks}
+    for name, legend in legends.items():
+        if isinstance(legend, Sample):
+            write_picture(pictures / f"{name}-key.png", legend.picture)
     for task, result in zip(tasks, results.tasks, strict=True):
         draw_curve(pictures / f"curve-{task.name}.png", task, result, results.histories)
     draw_energy(pictures / "energy.png", results.responses)
     results.export.plot(pictures / "sizes.png")
     sections = (
         _introduction(config, results),
-        _predictions(config, tasks, depth_range, len(shown["image"])),
+        _predictions(config, legends, len(shown["image"])),
         _table(config, results),
         _unchanged(config, results),
         _curves(tasks),
@@ -87,7 +90,7 @@ of its own; {escape(added)} was added later. All of it is in one LiteRT file, wh
 """
 
 
-def _predictions(config: DemoConfig, tasks: Sequence[Task], depth_range: tuple[float, float], count: int) -> str:
+def _predictions(config: DemoConfig, legends: Mapping[str, Legend], count: int) -> str:
     rooms = []
     for i in range(count):
         cells = [
@@ -95,53 +98,49 @@ def _predictions(config: DemoConfig, tasks: Sequence[Task], depth_range: tuple[f
             f'<img class="photo" src="pictures/{i}-image.png" alt="room {i + 1}" loading="lazy"></figure>',
             f'<p class="note soft">{config.size} × {config.size} pixels. Above the truth, below the prediction.</p>',
         ]
-        for task in tasks:
+        for name in legends:
             for kind, text in (("truth", "truth"), ("answer", "prediction")):
-                caption = f"{escape(task.name)}, {text}"
+                caption = f"{escape(name)}, {text}"
                 cells.append(
                     f"<figure><figcaption>{caption}</figcaption>"
-                    f'<img src="pictures/{i}-{task.name}-{kind}.png" alt="{caption}" loading="lazy"></figure>'
+                    f'<img src="pictures/{i}-{name}-{kind}.png" alt="{caption}" loading="lazy"></figure>'
                 )
         rooms.append(f'<div class="room">{"".join(cells)}</div>\n')
-    keys = "".join(f"<div><h3>{escape(task.name)}</h3>{_key(task, depth_range)}</div>" for task in tasks)
+    keys = "".join(f"<div><h3>{escape(name)}</h3>{_key(name, legend)}</div>" for name, legend in legends.items())
     return f"""<h2>What the file answers</h2>
 <p>Validation images: nothing was trained on them. LiteRT computed the predictions from <code>model.tflite</code>.</p>
 <div class="keys">{keys}</div>
 {"".join(rooms)}"""
 
 
-def _key(task: Task, depth_range: tuple[float, float]) -> str:
-    if task.kind == "segmentation":
+def _key(name: str, legend: Legend) -> str:
+    if isinstance(legend, Swatches):
         items = "".join(
-            f'<li><i style="background: rgb{tuple(map(int, colour))}"></i>{escape(name)}</li>'
-            for name, colour in zip(task.class_names or (), drawing.class_palette(task.channels), strict=True)
+            f'<li><i style="background: {_rgb(colour)}"></i>{escape(label)}</li>'
+            for label, colour in zip(legend.names, legend.colours, strict=True)
         )
         return f'<ul class="classes">{items}</ul>'
-    if task.kind == "normals":
+    if isinstance(legend, Sample):
         return (
-            '<div class="ball"><img src="pictures/normals-key.png" alt="a ball in the colours of its normals">'
-            "<span>A ball in the same colours: walls that face you are olive, floors purple.</span></div>"
+            f'<div class="ball"><img src="pictures/{name}-key.png" alt="{escape(legend.title)}">'
+            f"<span>{escape(legend.text)}</span></div>"
         )
-    if task.kind == "depth":
-        near, far = depth_range
-        stops = ", ".join(f"rgb{tuple(map(int, c))}" for c in drawing.DEPTH_COLOURS[::-17])
-        return _ramp(stops, f"{near:.1f} m", f"{far:.1f} m")
-    return _ramp("#000, #fff", "0", f"1, probability of {task.name}")
-
-
-def _ramp(stops: str, low: str, high: str) -> str:
+    stops = ", ".join(map(_rgb, legend.colours))
     return (
         f'<div class="ramp" style="background: linear-gradient(90deg, {stops})"></div>'
-        f'<div class="ends"><span>{escape(low)}</span><span>{escape(high)}</span></div>'
+        f'<div class="ends"><span>{escape(legend.low)}</span><span>{escape(legend.high)}</span></div>'
     )
+
+
+def _rgb(colour: np.ndarray) -> str:
+    return f"rgb{tuple(map(int, colour))}"
 
 
 def _table(config: DemoConfig, results: DemoResults) -> str:
     rows = []
     for task in results.tasks:
-        arrow = "↑" if task.metric.higher_is_better else "↓"
         rows.append(
-            f'<tr><td>{escape(task.name)}</td><td class="text">{task.metric.name} {arrow}</td>'
+            f'<tr><td>{escape(task.name)}</td><td class="text">{task.measure.name} {task.measure.arrow}</td>'
             f"<td>{task.show(task.baseline)}<br><small>{escape(task.guess)}</small></td><td>{task.show(task.single)}</td>"
             f"<td>{task.show(task.multi)}</td>{_difference(task.difference)}</tr>"
         )

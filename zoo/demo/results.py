@@ -1,31 +1,12 @@
 """What the demo found out, as numbers and as a table."""
 
 import dataclasses
-import typing
 from typing import Any
 
 from rc_keras.export.report import ExportReport
 from rc_keras.network.response_init import ResponseReport
 from rc_keras.reports.parameter_report import ParameterReport
-
-
-class Metric(typing.NamedTuple):
-    """How a metric is shown: a value times `factor`, in `unit`."""
-
-    name: str
-    unit: str
-    factor: float
-    decimals: int
-    higher_is_better: bool
-
-
-METRICS = {
-    "segmentation": Metric("mean IoU", "%", 100.0, 1, True),
-    "edge": Metric("max F", "%", 100.0, 1, True),
-    "saliency": Metric("max IoU", "%", 100.0, 1, True),
-    "normals": Metric("mean angle", "°", 1.0, 1, False),
-    "depth": Metric("RMSE", "m", 1.0, 3, False),
-}
+from rc_keras.zoo.measures import Measure, measures_of_kind
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,21 +29,21 @@ class TaskResult:
     multi: float
 
     @property
-    def metric(self) -> Metric:
-        return METRICS[self.kind]
+    def measure(self) -> Measure:
+        """The `Measure` that training watches."""
+        return measures_of_kind(self.kind)[0]
 
     @property
     def difference(self) -> float:
         """How much better the multi-task model is than the network of the task's own, %; negative: worse."""
         if self.single == 0.0:
             return 0.0
-        sign = 1.0 if self.metric.higher_is_better else -1.0
+        sign = -1.0 if self.measure.lower_is_better else 1.0
         return sign * 100.0 * (self.multi - self.single) / self.single
 
     def show(self, value: float) -> str:
-        """A value of the metric with its unit."""
-        space = "" if self.metric.unit == "°" else " "
-        return f"{value * self.metric.factor:.{self.metric.decimals}f}{space}{self.metric.unit}"
+        """A value of the metric with its unit, and one decimal less than tables of whole trainings."""
+        return self.measure.show_with_unit(value, self.measure.scale.decimals - 1)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,7 +90,7 @@ class DemoResults:
         """Plain data for JSON."""
         return {
             "tasks": [
-                {**dataclasses.asdict(task), "metric": task.metric.name, "difference_percent": task.difference}
+                {**dataclasses.asdict(task), "metric": task.measure.name, "difference_percent": task.difference}
                 for task in self.tasks
             ],
             "mean_difference_percent": self.mean_difference,
@@ -124,11 +105,10 @@ class DemoResults:
     def __str__(self) -> str:
         lines = [f"{'':<10}{'metric':<14}{'no image':>12}{'single-task':>14}{'multi-task':>14}{'difference':>13}"]
         for task in self.tasks:
+            metric = f"{task.measure.name} {task.measure.arrow}"
             values = task.show(task.baseline), task.show(task.single), task.show(task.multi)
-            arrow = "↑" if task.metric.higher_is_better else "↓"
             lines.append(
-                f"{task.name:<10}{f'{task.metric.name} {arrow}':<14}{values[0]:>12}{values[1]:>14}{values[2]:>14}"
-                f"{task.difference:>+11.1f} %"
+                f"{task.name:<10}{metric:<14}{values[0]:>12}{values[1]:>14}{values[2]:>14}{task.difference:>+11.1f} %"
             )
         totals = self.single_parameters.total, self.parameters.total
         saved = 100.0 * (totals[1] - totals[0]) / totals[0]

@@ -11,6 +11,7 @@ import numpy as np
 from rc_keras.base.names import unknown_name
 from rc_keras.files.whole_files import write_json
 from rc_keras.reports.diagrams import new_figure
+from rc_keras.zoo.datasets.data import Data
 from rc_keras.zoo.diagnostics.conflict_figure import draw_conflict
 from rc_keras.zoo.diagnostics.gradient_conflict import gradient_conflict
 from rc_keras.zoo.diagnostics.representation_similarity import representation_similarity
@@ -19,7 +20,6 @@ from rc_keras.zoo.diagnostics.similarity_figure import draw_similarity
 from rc_keras.zoo.diagnostics.spectra_figure import draw_spectra
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import evaluation_stream
-from rc_keras.zoo.recipes.data import Data
 
 DIAGNOSTICS = ("representation", "gradients", "responses")
 

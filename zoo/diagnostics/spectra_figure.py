@@ -6,9 +6,9 @@ import numpy as np
 
 from rc_keras.network.response_init import ResponseReport
 from rc_keras.reports.diagrams import new_figure, save
+from rc_keras.zoo.chart_style import GREY
 
 _ENERGY = 0.99
-_GREY = "#8a8f98"
 
 
 def draw_spectra(report: ResponseReport, path: str | os.PathLike) -> None:
@@ -37,7 +37,7 @@ def draw_spectra(report: ResponseReport, path: str | os.PathLike) -> None:
     for layer, colour in zip(layers, colours, strict=True):
         share = np.concatenate([[0.0], report.cumulative_energy(layer)])
         curves.plot(np.linspace(0, 100, share.size), 100 * share, color=colour, lw=1.6)
-    curves.axhline(100 * _ENERGY, color=_GREY, lw=1, ls=":")
+    curves.axhline(100 * _ENERGY, color=GREY, lw=1, ls=":")
     curves.set_xlabel("leading responses [% of the layer]")
     curves.set_ylabel("cumulative energy [%]")
     curves.set_xlim(0, 100)

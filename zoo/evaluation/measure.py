@@ -12,6 +12,7 @@ from rc_keras.metrics import SegmentationScores
 from rc_keras.metrics.boundaries import BoundaryScores
 from rc_keras.model import MultiTaskModel
 from rc_keras.tasks.task import Task
+from rc_keras.zoo.datasets.data import Data
 from rc_keras.zoo.evaluation.machine import describe_machine
 from rc_keras.zoo.evaluation.predictions import write_predictions
 from rc_keras.zoo.evaluation.results import Results
@@ -19,7 +20,6 @@ from rc_keras.zoo.evaluation_metrics import evaluation_metrics
 from rc_keras.zoo.preprocessing import crop_back, is_padded
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import evaluation_stream, measured_pairs, preprocessing
-from rc_keras.zoo.recipes.data import Data
 from rc_keras.zoo.strategy import Strategy
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def measure(
         if strategy.num_replicas > 1:
             model = keras.saving.load_model(path)
         for task in selected:
-            if task.kind == "edge":
+            if task.definition.lines:
                 scores[task.name] |= _boundary_scores(model, task, batches, recipe.edge_tolerance, suppress)
         if pictures is not None:
             _draw(model, selected, batches, pictures)

@@ -5,10 +5,10 @@ import pathlib
 from collections.abc import Sequence
 
 from rc_keras.files.whole_files import write_whole
+from rc_keras.zoo.datasets.data import Data
 from rc_keras.zoo.evaluation.measure import measure
 from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.recipes import Recipe
-from rc_keras.zoo.recipes.data import Data
 from rc_keras.zoo.strategy import Strategy
 
 

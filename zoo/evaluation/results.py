@@ -5,20 +5,7 @@ import os
 from typing import Any
 
 from rc_keras.files.whole_files import write_json
-
-# How a metric is shown: factor, unit, decimals. Depth has four, for it is a few tenths of a metre.
-_SHARE, _DEGREES, _METRES, _PLAIN = (100, "%", 2), (1, "°", 2), (1, "m", 4), (1, "", 4)
-_SHOWN = {
-    "mean_angle": _DEGREES,
-    "median_angle": _DEGREES,
-    "rmse_angle": _DEGREES,
-    "rmse": _METRES,
-    "rmse_per_image": _METRES,
-    "log_rmse": _PLAIN,
-    "log_rmse_median": _PLAIN,
-    "abs_rel": _PLAIN,
-}
-_LOWER_IS_BETTER = frozenset(_SHOWN)
+from rc_keras.zoo.measures import measure_of_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,14 +34,7 @@ class Results:
         """A table with a line for each metric."""
         lines = [f"{self.images} images of `{self.split}`.", "", "| task | metric | value |", "| --- | --- | ---: |"]
         for task, metrics in self.tasks.items():
-            for name, value in metrics.items():
-                arrow = "" if name.endswith("threshold") else " ↓" if name in _LOWER_IS_BETTER else " ↑"
-                lines.append(f"| {task} | {name}{arrow} | {_show(name, value)} |")
+            for key, value in metrics.items():
+                measure = measure_of_key(key)
+                lines.append(f"| {task} | {f'{key} {measure.arrow}'.rstrip()} | {measure.show_with_unit(value)} |")
         return "\n".join(lines) + "\n"
-
-
-def _show(name: str, value: float) -> str:
-    factor, unit, decimals = _SHOWN.get(name, _SHARE)
-    if name.endswith("threshold"):
-        factor, unit, decimals = 1, "", 3
-    return f"{factor * value:.{decimals}f}{' ' if unit not in ('', '°') else ''}{unit}"

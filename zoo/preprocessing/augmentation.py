@@ -1,7 +1,7 @@
 """What happens to an image happens to its labels.
 
 The published protocol, in this order: random scale, centred padding to the crop where the image is smaller, random
-crop, mirroring. The kind of a task says how its labels move:
+crop, mirroring. The kind of a task says how its labels move (attributes of `rc_keras.tasks.kinds.Kind`):
 
 | kind | scale | padding | mirrored |
 | --- | --- | --- | --- |
@@ -35,7 +35,7 @@ _SCALE, _TOP, _LEFT, _FLIP = range(4)
 
 
 def standard_labels(image: tf.Tensor, labels: Labels, tasks: Iterable[Task]) -> tuple[tf.Tensor, Labels]:
-    """Labels in the types they keep: three axes, float32 normals and depth, integers that can hold `Task.ignore`.
+    """Labels in the types they keep: three axes, float32 if continuous, else integers that can hold `Task.ignore`.
 
     Raises:
         tf.errors.InvalidArgumentError: in the pipeline, if a label is not as large as its image.
@@ -45,7 +45,7 @@ def standard_labels(image: tf.Tensor, labels: Labels, tasks: Iterable[Task]) -> 
     def convert(task: Task, label: tf.Tensor) -> tf.Tensor:
         if label.shape.rank == 2:
             label = label[..., None]
-        if task.kind in ("normals", "depth"):
+        if task.definition.continuous:
             label = tf.cast(label, tf.float32)
         elif label.dtype.is_bool:
             label = tf.cast(label, tf.uint8)
@@ -64,7 +64,7 @@ def resize(image: tf.Tensor, labels: Labels, tasks: Iterable[Task], size: tuple[
     """Brings image (mean over areas) and labels to a size: edges as lines (see `_resize_lines`), others nearest."""
 
     def move(task: Task, label: tf.Tensor) -> tf.Tensor:
-        if task.kind == "edge":
+        if task.definition.lines:
             return _resize_lines(label, size)
         return tf.image.resize(label, size, method="nearest")
 
@@ -78,12 +78,16 @@ def rescale(image: tf.Tensor, labels: Labels, tasks: Iterable[Task], scale: tf.T
     size = tf.maximum(size, 1)
 
     def move(task: Task, label: tf.Tensor) -> tf.Tensor:
-        if task.kind == "normals":
-            label = _resize_known(label, size)
-            return tf.math.divide_no_nan(label, tf.norm(label, axis=-1, keepdims=True))
-        if task.kind == "depth":
-            return _resize_known(label, size) / tf.cast(scale, tf.float32)
-        return tf.image.resize(label, size, method="nearest")
+        kind = task.definition
+        if kind.interpolation == "bilinear":
+            moved = _resize_known(label, size, task.ignore)
+        else:
+            moved = tf.image.resize(label, size, method="nearest")
+        if kind.unit_length:
+            moved = tf.math.divide_no_nan(moved, tf.norm(moved, axis=-1, keepdims=True))
+        if kind.divided_by_scale:
+            moved = _where_known(moved / tf.cast(scale, tf.float32), moved, task.ignore)
+        return moved
 
     return _to_uint8(tf.image.resize(image, size)), _map_labels(move, labels, tasks)
 
@@ -116,7 +120,7 @@ def crop(
 
     def cut(task: Task | None, pixels: tf.Tensor) -> tf.Tensor:
         part = pixels[top : top + size[0], left : left + size[1]]
-        return tf.ensure_shape(part, (*size, 3 if task is None or task.kind == "normals" else 1))
+        return tf.ensure_shape(part, (*size, 3 if task is None else task.definition.label_channels(task)))
 
     return cut(None, image), _map_labels(cut, labels, tasks)
 
@@ -125,8 +129,8 @@ def mirror(image: tf.Tensor, labels: Labels, tasks: Iterable[Task]) -> tuple[tf.
     """Swaps left and right."""
 
     def turn(task: Task, label: tf.Tensor) -> tf.Tensor:
-        label = label[:, ::-1]
-        return label * tf.constant([-1.0, 1.0, 1.0]) if task.kind == "normals" else label
+        label, factors = label[:, ::-1], task.definition.mirror_factors
+        return _where_known(label * tf.constant(factors), label, task.ignore) if factors else label
 
     return image[:, ::-1], _map_labels(turn, labels, tasks)
 
@@ -186,18 +190,26 @@ def _draw(seed: tf.Tensor, purpose: int, count: int | tf.Tensor) -> tf.Tensor:
 
 
 def _map_labels(function: Callable[[Task, tf.Tensor], tf.Tensor], labels: Labels, tasks: Iterable[Task]) -> Labels:
-    """Applies `function(task, label)` to every label but classes, which have no pixels."""
+    """Applies `function(task, label)` to every label but those of whole images, which have no pixels."""
     return {
-        task.name: labels[task.name] if task.kind == "classification" else function(task, labels[task.name])
-        for task in tasks
+        task.name: function(task, labels[task.name]) if task.definition.dense else labels[task.name] for task in tasks
     }
 
 
-def _resize_known(label: tf.Tensor, size: tf.Tensor) -> tf.Tensor:
-    """Bilinear, where every pixel that takes part is known, i.e. not zero; zero elsewhere."""
-    known = tf.cast(tf.reduce_any(label != 0, axis=-1, keepdims=True), tf.float32)
-    known = tf.image.resize(known, size)
-    return tf.where(known > 1 - 1e-5, tf.image.resize(label, size), 0.0)
+def _is_known(label: tf.Tensor, ignore: int) -> tf.Tensor:
+    """Whether a pixel has a label, `(height, width, 1)`."""
+    return tf.reduce_any(label != tf.cast(ignore, label.dtype), axis=-1, keepdims=True)
+
+
+def _where_known(changed: tf.Tensor, label: tf.Tensor, ignore: int) -> tf.Tensor:
+    """A label multiplied by something, but for pixels that have none."""
+    return changed if ignore == 0 else tf.where(_is_known(label, ignore), changed, label)
+
+
+def _resize_known(label: tf.Tensor, size: tf.Tensor, ignore: int) -> tf.Tensor:
+    """Bilinear, where every pixel that takes part is known; `ignore` elsewhere."""
+    known = tf.image.resize(tf.cast(_is_known(label, ignore), tf.float32), size)
+    return tf.where(known > 1 - 1e-5, tf.image.resize(label, size), tf.cast(ignore, tf.float32))
 
 
 def _resize_lines(label: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:

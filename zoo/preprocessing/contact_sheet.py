@@ -50,7 +50,7 @@ def write_contact_sheet(
 
 
 def _with_pixels(tasks: Iterable[Task]) -> list[Task]:
-    return [task for task in tasks if task.kind != "classification"]
+    return [task for task in tasks if task.definition.dense]
 
 
 def _draw(tasks: Iterable[Task], image: np.ndarray, labels: Mapping[str, np.ndarray]) -> list[np.ndarray]:

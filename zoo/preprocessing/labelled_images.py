@@ -104,15 +104,16 @@ def _check_features(features: tfds.features.FeaturesDict, tasks: list[Task]) -> 
 
 
 def _check_feature(task: Task, feature: tfds.features.FeatureConnector) -> None:
-    shape, dtype = feature.shape, np.dtype(feature.np_dtype)
-    channels = 3 if task.kind == "normals" else 1
-    if task.kind == "classification":
-        expected, right = "one class id an example", shape == ()
-    else:
+    shape, dtype, kind = feature.shape, np.dtype(feature.np_dtype), task.definition
+    channels = kind.label_channels(task)
+    if kind.dense:
         expected = f"of shape (height, width, {channels})"
         right = (len(shape) == 3 and shape[2] in (channels, None)) or (len(shape) == 2 and channels == 1)
+    elif kind.of_classes:
+        expected, right = "one class id an example", shape == ()
+    else:
+        expected, right = f"of shape ({channels},)", shape == (channels,) or (shape == () and channels == 1)
     if not right:
         raise ValueError(f"`{task.name}` labels ({task.kind}) must be {expected}. Received: a feature of shape {shape}")
-    if task.kind in ("normals", "depth") and not np.issubdtype(dtype, np.floating):
-        unit = "unit vectors" if task.kind == "normals" else "metres"
-        raise ValueError(f"`{task.name}` labels ({task.kind}) must be floating-point {unit}. Received: {dtype}")
+    if kind.continuous and not np.issubdtype(dtype, np.floating):
+        raise ValueError(f"`{task.name}` labels ({task.kind}) must be floating-point {kind.values}. Received: {dtype}")

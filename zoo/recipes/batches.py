@@ -7,8 +7,8 @@ import tensorflow as tf
 
 from rc_keras.methods import get_method
 from rc_keras.tasks.task import Task
+from rc_keras.zoo.datasets.data import Data
 from rc_keras.zoo.preprocessing import Preprocessing, evaluation_batches, training_batches, training_ids
-from rc_keras.zoo.recipes.data import Data
 from rc_keras.zoo.recipes.recipe import Recipe
 
 

@@ -11,6 +11,7 @@ import numpy as np
 import rc_keras
 from rc_keras.methods import get_method
 from rc_keras.training.non_finite_loss import StopAtNonFiniteLoss
+from rc_keras.zoo.datasets.data import Data
 from rc_keras.zoo.preprocessing import check_sizes, write_contact_sheet
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import (
@@ -21,7 +22,7 @@ from rc_keras.zoo.recipes.batches import (
     response_images,
     training_stream,
 )
-from rc_keras.zoo.recipes.data import Data
+from rc_keras.zoo.recipes.network import build_network
 from rc_keras.zoo.strategy import Strategy
 from rc_keras.zoo.training import run_folder
 from rc_keras.zoo.training.checkpoints import Checkpoints, SaveCheckpoints
@@ -106,17 +107,7 @@ def make_model(recipe: Recipe, data: Data) -> rc_keras.MultiTaskModel:
                 model.add_task(task)
         model.trainable_tasks = recipe.tasks
     else:
-        model = rc_keras.build(
-            tasks,
-            backbone=recipe.backbone,
-            decoder=rc_keras.decoders.DeepLabV3Plus(recipe.decoder_width, recipe.low_level_width),
-            output_stride=recipe.output_stride,
-            image_shape=image_shape,
-            weights=recipe.weights,
-            method=recipe.method,
-            response_images=response_images(recipe, data),
-            seed=recipe.seed,
-        )
+        model = build_network(recipe, tasks, recipe.weights, response_images(recipe, data))
     schedule = keras.optimizers.schedules.PolynomialDecay(
         recipe.learning_rate, recipe.steps, end_learning_rate=0.0, power=recipe.power
     )

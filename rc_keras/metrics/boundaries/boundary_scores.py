@@ -41,10 +41,10 @@ class BoundaryScores:
     Benchmarks that store predictions as 8-bit images quantise them first: pass `round(255 p) / 255` to do as they do.
 
     Args:
-        max_distance: Tolerance as a fraction of the image diagonal: 0.0075 on PASCAL-Context, 0.011 on NYUD.
-        suppress: Whether to suppress non-maxima before thresholding, as the stock seism reader does.
-        thresholds: Increasing numbers in 0..1; default the 101 of HED: 0.001, 0.01, 0.02, …, 0.99, 0.999.
-        workers: Processes to count in; by default as many as cores; 0 or 1: this one.
+        max_distance: tolerance as a fraction of the image diagonal: 0.0075 on PASCAL-Context, 0.011 on NYUD.
+        suppress: whether to suppress non-maxima before thresholding, as the stock seism reader does.
+        thresholds: increasing numbers in 0..1; default the 101 of HED: 0.001, 0.01, 0.02, …, 0.99, 0.999.
+        workers: processes to count in; by default as many as cores; 0 or 1: this one.
 
     Example:
         >>> with BoundaryScores(max_distance=0.011) as scores:

@@ -22,9 +22,9 @@ def boundary_counts(
     Args:
         label: `(H, W)` integers, 1 on boundaries, 0 elsewhere, 255 on ignored pixels.
         probability: `(H, W)` float64, 0..1.
-        thresholds: Increasing, a pixel is predicted when its value is greater.
-        max_distance: Tolerance as a fraction of the diagonal of the image.
-        suppress: Whether to suppress non-maxima first.
+        thresholds: increasing, a pixel is predicted when its value is greater.
+        max_distance: tolerance as a fraction of the diagonal of the image.
+        suppress: whether to suppress non-maxima first.
 
     Returns:
         `(len(thresholds), 4)` int64: matched predicted, predicted, matched true, true pixels.

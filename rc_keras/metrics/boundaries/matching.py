@@ -24,7 +24,7 @@ def match_boundaries(predicted: ArrayLike, truth: ArrayLike, max_distance_pixels
 
     Args:
         predicted, truth: `(H, W)` maps, true or nonzero on the boundaries.
-        max_distance_pixels: Tolerance in pixels, not negative.
+        max_distance_pixels: tolerance in pixels, not negative.
 
     Returns:
         The number of matched pairs.
@@ -49,7 +49,7 @@ class BoundaryMatching:
 
     Args:
         truth: `(H, W)` map, true or nonzero on the boundaries.
-        max_distance_pixels: Tolerance in pixels, not negative.
+        max_distance_pixels: tolerance in pixels, not negative.
     """
 
     def __init__(self, truth: ArrayLike, max_distance_pixels: float) -> None:

@@ -20,7 +20,7 @@ class WorkerProcess:
     """Counts boundary pixels in a process of its own.
 
     Args:
-        thresholds, max_distance, suppress: See `boundary_counts`.
+        thresholds, max_distance, suppress: see `boundary_counts`.
     """
 
     def __init__(self, thresholds: Sequence[float], max_distance: float, suppress: bool) -> None:

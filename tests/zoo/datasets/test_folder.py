@@ -11,6 +11,7 @@ import tensorflow_datasets as tfds
 from PIL import Image
 
 import rc_keras
+from rc_keras.tasks import kinds
 from rc_keras.zoo.datasets.folder import Builder
 
 SIZE = (12, 16)
@@ -145,6 +146,44 @@ def test_black_normals_are_unknown(root):
     assert (examples(prepare(root))["a"]["normals"][:2] == 0).all()
 
 
+class Colour(kinds.Kind):
+    """Red, green and blue in 0..1, -1 where unlabelled; pixels are in 0..255, and pure black is unlabelled."""
+
+    name, values, ignore, channels = "colour", "shares", -1, 3
+
+    def make_loss(self, task):
+        raise NotImplementedError
+
+    make_metrics = make_loss
+
+    def decode(self, values, is_pixels):
+        if not is_pixels:
+            return values
+        if values.max() < 2:
+            raise ValueError("hold 0..255. Received: 0..1")
+        return np.where(np.any(values, axis=-1, keepdims=True), values / np.float32(255), np.float32(-1))
+
+
+def test_an_own_kind_is_read_as_it_says(root, monkeypatch):
+    monkeypatch.setitem(kinds.KINDS, "colour", Colour())
+    add_task(root, "albedo", "colour", channels=3)
+    pixels = np.full((*SIZE, 3), (255, 51, 0), "uint8")
+    pixels[:2] = 0
+    for stem in STEMS:
+        save_png(root / "albedo" / f"{stem}.png", pixels)
+    (root / "albedo" / "a.png").unlink()
+    save_npy(root / "albedo" / "a.npy", np.full((*SIZE, 3), 0.25))
+    builder = prepare(root)
+    assert builder.tasks[0].kind == "colour"
+    train = examples(builder)
+    np.testing.assert_array_equal(train["a"]["albedo"], np.full((*SIZE, 3), 0.25, "float32"), strict=True)
+    np.testing.assert_array_equal(train["d.2"]["albedo"][:2], np.full((2, SIZE[1], 3), -1, "float32"))
+    np.testing.assert_allclose(train["d.2"]["albedo"][2, 0], (1, 0.2, 0), atol=FLOAT_TOLERANCE)
+    save_png(root / "albedo" / "b.png", np.ones((*SIZE, 3), "uint8"))
+    with pytest.raises(ValueError, match="b.png` must hold 0..255. Received: 0..1"):
+        prepare(root)
+
+
 @pytest.mark.parametrize(
     ("channels", "ignore", "dtype"), [(256, -1, "int32"), (300, 65535, "uint16"), (70000, -1, "int32"), (9, 9, "uint8")]
 )
@@ -270,7 +309,7 @@ def test_a_pickled_builder_finds_its_data(root):
 
 
 def test_recipes_open_it(root):
-    data = pytest.importorskip("rc_keras.zoo.recipes.data")
+    data = pytest.importorskip("rc_keras.zoo.datasets.data")
     opened = data.open_data("folder", str(root), root.parent / "prepared")
     opened.prepare()
     assert sorted(opened.tasks) == ["depth", "edge", "normals", "saliency", "semseg"]

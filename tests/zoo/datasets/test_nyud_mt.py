@@ -13,9 +13,9 @@ from support.tiny import SIZE, tiny_model
 
 import rc_keras
 from rc_keras.zoo.datasets import nyud_mt
+from rc_keras.zoo.datasets.data import Data
 from rc_keras.zoo.evaluation.measure import measure
 from rc_keras.zoo.recipes.batches import evaluation_stream
-from rc_keras.zoo.recipes.data import Data
 from rc_keras.zoo.recipes.recipe import Recipe
 from rc_keras.zoo.strategy import make_strategy
 

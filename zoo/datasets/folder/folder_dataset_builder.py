@@ -25,8 +25,8 @@ class Builder(tfds.core.GeneratorBasedBuilder):
         data_dir: where TFDS keeps the prepared data; its own folder by default.
 
     Raises:
-        FileNotFoundError: If a folder, list or file is missing.
-        ValueError: If a name, a list or `tasks.json` is wrong. Files are opened when the data is prepared.
+        FileNotFoundError: if a folder, list or file is missing.
+        ValueError: if a name, a list or `tasks.json` is wrong. Files are opened when the data is prepared.
 
     Example:
 
@@ -95,7 +95,7 @@ class Builder(tfds.core.GeneratorBasedBuilder):
 def _make_feature(task: Task) -> tfds.features.FeatureConnector:
     dtype = stored_dtype(task)
     if dtype == np.uint8:
-        coloured = task.kind == "segmentation"
+        coloured = task.definition.of_classes
         return tfds.features.Image(shape=(None, None, 1), encoding_format="png", use_colormap=coloured)
-    channels = 3 if task.kind == "normals" else 1
+    channels = task.definition.label_channels(task)
     return tfds.features.Tensor(shape=(None, None, channels), dtype=dtype, encoding="zlib")

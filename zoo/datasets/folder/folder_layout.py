@@ -31,8 +31,8 @@ class FolderLayout:
         fingerprint: 16 hex digits that change when a file or a task does.
 
     Raises:
-        FileNotFoundError: If the folder, its images, a split list or a label is missing.
-        ValueError: If a name, a list or `tasks.json` is wrong.
+        FileNotFoundError: if the folder, its images, a split list or a label is missing.
+        ValueError: if a name, a list or `tasks.json` is wrong.
     """
 
     def __init__(self, root: str | os.PathLike) -> None:

@@ -9,12 +9,10 @@ from rc_keras.tasks.task import Task
 from rc_keras.zoo.datasets import label_checks
 from rc_keras.zoo.datasets.ordered_map import ordered_map
 
-BINARY_KINDS = ("edge", "saliency")
-
 
 def stored_dtype(task: Task) -> type[np.generic]:
     """The smallest of uint8, uint16 and int32 that holds a task's labels and its `ignore`; float32 for numbers."""
-    if task.kind in ("normals", "depth"):
+    if task.definition.continuous:
         return np.float32
     highest = max(task.channels - 1, 1, task.ignore)
     if task.ignore >= 0:
@@ -25,7 +23,7 @@ def stored_dtype(task: Task) -> type[np.generic]:
 
 
 def find_foreground(task: Task, paths: Iterable[pathlib.Path]) -> int:
-    """The value that says "yes" in the labels of an edge or saliency task: 1, or 255 if no file holds a 1.
+    """The value that says "yes" in the labels of a binary task: 1, or 255 if no file holds a 1.
 
     Args:
         task: the task.
@@ -34,7 +32,7 @@ def find_foreground(task: Task, paths: Iterable[pathlib.Path]) -> int:
     Returns:
         1 or 255; 1 for the other kinds.
     """
-    if task.kind not in BINARY_KINDS:
+    if not task.definition.binary:
         return 1
     return 1 if any(ordered_map(lambda path: np.any(_read_numbers(path) == 1), paths)) else 255
 
@@ -46,45 +44,32 @@ def read_label(path: pathlib.Path, task: Task, size: Sequence[int], foreground: 
         path: the file, `.png` or `.npy`.
         task: its task.
         size: (height, width) of its image.
-        foreground: of edge and saliency labels, see `find_foreground`.
+        foreground: of labels of binary kinds, see `find_foreground`.
 
     Returns:
-        Array of `stored_dtype(task)`, (height, width, 1), or (height, width, 3) for normals.
+        Array of `stored_dtype(task)`, (height, width, channels): 1 but for continuous labels of several.
 
     Raises:
-        ValueError: If the file is damaged, or its size, type or values are wrong.
+        ValueError: if the file is damaged, or its size, type or values are wrong.
     """
+    kind = task.definition
     is_pixels = path.suffix.lower() == ".png"
-    if task.kind == "normals":
-        values = label_checks.read_rgb(path) if is_pixels else label_checks.read_npy(path)
-        label_checks.check_size(path, values, size)
-        if is_pixels:
-            # Black is no direction, but what many tools leave where there is none.
-            values = np.where(np.any(values, axis=-1, keepdims=True), values, np.uint8(128))
-        return label_checks.unit_normals(path, task, values)
-    values = _read_numbers(path)
+    values = _read_rgb(path) if kind.label_channels(task) == 3 else _read_numbers(path)
     label_checks.check_size(path, values, size)
-    if task.kind == "depth":
-        values = label_checks.metres(path, task, _in_metres(path, values) if is_pixels else values)
-    elif task.kind in BINARY_KINDS:
+    if kind.binary:
         values = _binary(path, task, values, foreground)
     else:
-        if values.dtype.kind == "f":
-            raise ValueError(f"`{path}` must hold integer class ids. Received: dtype {values.dtype}")
-        label_checks.check_values(path, task, values)
-    return values.astype(stored_dtype(task))[..., None]
+        values = label_checks.decoded(path, task, values, is_pixels)
+    values = values.astype(stored_dtype(task))
+    return values if kind.label_channels(task) > 1 else values[..., None]
+
+
+def _read_rgb(path: pathlib.Path) -> np.ndarray:
+    return label_checks.read_rgb(path) if path.suffix.lower() == ".png" else label_checks.read_npy(path)
 
 
 def _read_numbers(path: pathlib.Path) -> np.ndarray:
     return label_checks.read_png(path) if path.suffix.lower() == ".png" else label_checks.read_npy(path)
-
-
-def _in_metres(path: pathlib.Path, millimetres: np.ndarray) -> np.ndarray:
-    if millimetres.dtype != np.uint16:
-        raise ValueError(
-            f"`{path}` must be a PNG of 16 bits in millimetres, or a floating-point `.npy` in metres. Received: 8 bits"
-        )
-    return millimetres.astype(np.float32) / 1000
 
 
 def _binary(path: pathlib.Path, task: Task, values: np.ndarray, foreground: int) -> np.ndarray:

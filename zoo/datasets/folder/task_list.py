@@ -7,8 +7,7 @@ from typing import Any
 
 import rc_keras
 from rc_keras.base.names import unknown_name
-
-KINDS = ("segmentation", "edge", "saliency", "normals", "depth")
+from rc_keras.tasks import kinds
 
 _KEYS = ("name", "channels", "kind", "ignore", "loss_weight", "class_names")
 # Features and folders that are there already.
@@ -26,7 +25,7 @@ def read_tasks(root: pathlib.Path, folders: Sequence[str]) -> list[rc_keras.Task
         List of `Task`, in the order of `folders`.
 
     Raises:
-        ValueError: If an entry is wrong, has no folder, or a folder is neither an entry nor in the catalogue.
+        ValueError: if an entry is wrong, has no folder, or a folder is neither an entry nor in the catalogue.
     """
     path = root / "tasks.json"
     entries = _read_entries(path)
@@ -45,7 +44,7 @@ def _find(path: pathlib.Path, name: str) -> rc_keras.Task:
         entry = {"name": name, "channels": 2, "kind": "segmentation", "class_names": ["other", name]}
         raise ValueError(
             f"{unknown_name('folder of labels', name, catalogue)} Another name needs an entry in `{path}`, like "
-            f"{json.dumps([entry])}, with `kind` one of {list(KINDS)}."
+            f"{json.dumps([entry])}, with `kind` one of {kinds.names_where('dense')}."
         )
     return rc_keras.Task.get(name)
 
@@ -76,17 +75,17 @@ def _make_task(path: pathlib.Path, entry: dict[str, Any]) -> rc_keras.Task:
             f"An entry of `{path}` must have `name`, `channels` and `kind`, and may have {list(_KEYS[3:])}. "
             f"Received: {entry!r}"
         )
-    if entry["kind"] == "classification":
-        raise ValueError(
-            f"An entry of `{path}` must be of a kind that labels pixels, one of {list(KINDS)}; classification is not "
-            f"read from folders. Received: {entry!r}"
-        )
     if entry["name"] in _RESERVED:
         raise ValueError(f"An entry of `{path}` must not be named {', '.join(_RESERVED)}. Received: {entry!r}")
     try:
         task = rc_keras.Task(**entry)
     except ValueError as error:
         raise ValueError(f"`{path}`: {error}") from None
+    if not task.definition.dense:
+        raise ValueError(
+            f"An entry of `{path}` must be of a kind that labels pixels, one of {kinds.names_where('dense')}; "
+            f"{task.kind} is not read from folders. Received: {entry!r}"
+        )
     if not -(2**31) <= task.ignore < 2**31 or task.channels > 2**31:
         raise ValueError(f"The labels of an entry of `{path}` must fit 32 bits. Received: {entry!r}")
     return task

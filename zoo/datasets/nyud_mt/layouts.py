@@ -17,8 +17,8 @@ def find_layout(root: FilePath) -> dict[str, str]:
         `RCM` or `NUMPY`.
 
     Raises:
-        FileNotFoundError: If a folder is missing, or `edge` holds files of neither layout.
-        ValueError: If `edge` holds files of both.
+        FileNotFoundError: if a folder is missing, or `edge` holds files of neither layout.
+        ValueError: if `edge` holds files of both.
     """
     for folder in RCM:
         if not (root / folder).is_dir():

@@ -127,10 +127,10 @@ def _read_normals(path: FilePath, size: Sequence[int]) -> FilePath | np.ndarray:
     is_array = path.suffix == ".npy"
     values = label_checks.read_npy(path) if is_array else label_checks.read_rgb(path)
     label_checks.check_size(path, values, size)
-    n = label_checks.unit_normals(path, TASKS["normals"], values)
+    n = label_checks.decoded(path, TASKS["normals"], values)
     return np.round((n + 1) * 127.5).astype(np.uint8) if is_array else path
 
 
 def _read_depth(path: FilePath, size: Sequence[int]) -> np.ndarray:
     depth = _read_numbers(path, "depth", size)
-    return label_checks.metres(path, TASKS["depth"], depth)[..., None]
+    return label_checks.decoded(path, TASKS["depth"], depth)[..., None]

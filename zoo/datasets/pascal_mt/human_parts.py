@@ -37,7 +37,7 @@ def read_human_parts(path: FilePath, size: Sequence[int]) -> np.ndarray:
         6 lower leg; 255 everywhere if no part of a person is annotated.
 
     Raises:
-        ValueError: If the file is damaged, not of this structure, has an unknown part, or a mask of
+        ValueError: if the file is damaged, not of this structure, has an unknown part, or a mask of
             another size than the image.
     """
     anno = read_mat(path, "anno", numbers=False)

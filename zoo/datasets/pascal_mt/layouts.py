@@ -35,8 +35,8 @@ def find_layout(root: FilePath) -> Layout:
         `RCM` or `ASTMT`.
 
     Raises:
-        FileNotFoundError: If there is no such folder, or another of the layout is missing.
-        ValueError: If there are both.
+        FileNotFoundError: if there is no such folder, or another of the layout is missing.
+        ValueError: if there are both.
     """
     found = [layout for layout in (RCM, ASTMT) if (root / layout["normals"][0][0]).is_dir()]
     if not found:
@@ -62,7 +62,7 @@ def find_files(root: FilePath, layout: Layout, split: str, ids: Sequence[str]) -
         Dictionary id -> dictionary of paths, with the layout's keys.
 
     Raises:
-        FileNotFoundError: If a file is missing; says which, and how many more of its kind.
+        FileNotFoundError: if a file is missing; says which, and how many more of its kind.
     """
     files: dict[str, dict[str, FilePath]] = {image_id: {} for image_id in ids}
     for kind, (folders, suffix) in layout.items():

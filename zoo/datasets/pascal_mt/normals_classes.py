@@ -20,7 +20,7 @@ def normals_classes(root: FilePath) -> list[int]:
         Sorted list of ids in the variable `LabelMap`.
 
     Raises:
-        ValueError: If one of the two files is not {name: id}.
+        ValueError: if one of the two files is not {name: id}.
     """
     paths = [root / "json" / f"{name}_classes.json" for name in ("nyu", "context")]
     if not all(path.exists() for path in paths):

@@ -12,11 +12,11 @@ from rc_keras.zoo.datasets.file_path import FilePath
 from rc_keras.zoo.datasets.label_checks import (
     check_size,
     check_values,
+    decoded,
     read_image,
     read_mat,
     read_png,
     read_rgb,
-    unit_normals,
 )
 from rc_keras.zoo.datasets.nyud_mt.normal_map import NormalMap
 from rc_keras.zoo.datasets.ordered_map import ordered_map
@@ -128,7 +128,7 @@ def _read_normals(path: FilePath, valid: np.ndarray) -> np.ndarray:
     pixels = read_rgb(path)
     check_size(path, pixels, valid.shape)
     pixels = np.where(valid[..., None], pixels, np.uint8(UNKNOWN))
-    unit_normals(path, TASKS["normals"], pixels)
+    decoded(path, TASKS["normals"], pixels)
     return pixels
 
 

@@ -6,8 +6,9 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rc_keras.zoo.datasets.scenes import furniture
+from rc_keras.zoo.datasets.scenes import furniture, living_things
 from rc_keras.zoo.datasets.scenes.classes import CLASSES
+from rc_keras.zoo.datasets.scenes.shapes import turn
 from rc_keras.zoo.datasets.scenes.solids import Solid
 from rc_keras.zoo.datasets.scenes.texture import Surfaces, sample_surfaces
 
@@ -167,16 +168,16 @@ _STANDING = {
     "table": furniture.table,
     "chair": furniture.chair,
     "lamp": furniture.floor_lamp,
-    "plant": furniture.plant,
-    "person": furniture.person,
-    "dog": furniture.dog,
+    "plant": living_things.plant,
+    "person": living_things.person,
+    "dog": living_things.dog,
     "box": furniture.carton,
     "ball": furniture.toy_ball,
 }
 _AT_WALL = {"sofa": furniture.sofa, "shelf": furniture.shelf}
 _ON_TABLE = {
     "lamp": furniture.table_lamp,
-    "plant": furniture.small_plant,
+    "plant": living_things.small_plant,
     "box": lambda rng: furniture.carton(rng, 0.26),
     "ball": lambda rng: furniture.toy_ball(rng, 0.13),
 }
@@ -250,7 +251,7 @@ def _hang(rng: np.random.Generator, size: np.ndarray, floor: _Floor) -> list[_Ob
 
 
 def _moved(solids: Sequence[Solid], angle: float, offset: Sequence[float]) -> list[Solid]:
-    rotation, shift = furniture.turn(angle), np.array(offset, float)
+    rotation, shift = turn(angle), np.array(offset, float)
     return [solid.moved(rotation, shift) for solid in solids]
 
 

@@ -1,0 +1,45 @@
+"""What folding gives, and formats are given."""
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from rc_keras.export.folding.direct_conv2d import DirectConv2D
+
+
+@dataclasses.dataclass(frozen=True)
+class FoldedNetwork:
+    """All that a format is given: the folded tasks, and what is to become of them.
+
+    Attributes:
+        models: `{task: functional keras.Model}` from image to answer, float32.
+        bank: `{name: DirectConv2D}`, the layers that the models share.
+        kernels: `{name: array}`, the kernels of the bank as they stand in the unfolded model.
+        precision: `"float32"`, or one of the format's `quantizers`.
+        image_shape: `(height, width, channels)` of the input, `None` where free.
+        batch_size: of the input; `None`: any.
+        calibration: `{task: images}` for a precision that needs them, see `check_representative_data`.
+        description: what the file says about itself, see `rc_keras.export.formats.metadata`.
+        verbose: whether progress is printed.
+    """
+
+    models: dict[str, keras.Model]
+    bank: dict[str, DirectConv2D]
+    kernels: dict[str, np.ndarray]
+    precision: str
+    image_shape: tuple[int | None, ...]
+    batch_size: int | None
+    calibration: dict[str, list[np.ndarray]]
+    description: dict[str, Any]
+    verbose: bool
+
+    def calibration_images(self, name: str) -> Iterator[np.ndarray]:
+        """The images to calibrate a task on, one by one, float32; prints how far they are."""
+        images = self.calibration[name]
+        for index, image in enumerate(images):
+            if self.verbose and index % max(len(images) // 4, 1) == 0:
+                print(f"{name} {index}/{len(images)}", end=" ", flush=True)
+            yield image.astype("float32")

@@ -1,0 +1,1 @@
+"""The export formats: a folder each, an entry each in `rc_keras.export.formats.registry`."""

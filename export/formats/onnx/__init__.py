@@ -1,0 +1,1 @@
+"""ONNX: a folder with a graph for each task, and the weights beside them."""

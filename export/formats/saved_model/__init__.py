@@ -1,0 +1,1 @@
+"""SavedModel, TensorFlow's own format: a folder."""

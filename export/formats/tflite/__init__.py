@@ -1,0 +1,1 @@
+"""LiteRT: one `.tflite` file."""

@@ -1,0 +1,32 @@
+"""Second stage: every task becomes the plain network that it amounts to."""
+
+import keras
+
+from rc_keras.export.folding.direct_conv2d import DirectConv2D
+from rc_keras.export.folding.endpoint import endpoint
+from rc_keras.export.folding.fold import fold, resized
+from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.stages.check import Request
+
+
+def fold_tasks(request: Request) -> FoldedNetwork:
+    """Folds the tasks of a request, on one bank."""
+    options = request.options
+    bank: dict[str, DirectConv2D] = {}
+    models = {}
+    for name, task in request.tasks.items():
+        branch = resized(request.model.branch(name), request.image_shape)
+        folded = fold(branch, bank, merged=options.mode == "merged")
+        models[name] = endpoint(folded, task, options.segmentation, options.resolution)
+    convolutions = request.model.bank.convolutions
+    return FoldedNetwork(
+        models=models,
+        bank=bank,
+        kernels={name: keras.ops.convert_to_numpy(convolutions[name].kernel) for name in bank},
+        precision=options.precision,
+        image_shape=request.image_shape,
+        batch_size=options.batch_size,
+        calibration=request.calibration,
+        description=request.description,
+        verbose=options.verbose,
+    )
