@@ -133,11 +133,11 @@ class ConcatConv2D(Conv2D):
         flat = ops.reshape(x, (-1, h * w, channels))
         by_row = ops.reshape(ops.transpose(kernel, (0, 2, 1, 3)), (rows, channels, columns * filters))
         products = [ops.reshape(ops.matmul(flat, by_row[i]), (-1, h, w * columns * filters)) for i in range(rows)]
-        vertical = ops.convert_to_tensor(_stretch(h, height, rows).astype("float32"), dtype=x.dtype)
+        vertical = ops.convert_to_tensor(_stretch(h, height, rows), dtype=x.dtype)
         stretched = ops.matmul(vertical[None], ops.concatenate(products, axis=1))
         # A row of the small map holds the taps of a pixel side by side, so Q has them there too.
         horizontal = _stretch(w, width, columns).reshape(width, columns, w).swapaxes(1, 2).reshape(width, w * columns)
-        horizontal = ops.convert_to_tensor(horizontal.astype("float32"), dtype=x.dtype)
+        horizontal = ops.convert_to_tensor(horizontal, dtype=x.dtype)
         return ops.matmul(horizontal[None, None], ops.reshape(stretched, (-1, height, w * columns, filters)))
 
     def compute_output_shape(self, inputs_shape: Any) -> Shape:
