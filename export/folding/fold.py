@@ -10,12 +10,12 @@ import numpy as np
 from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Tensor
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
-from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, Conv2D
+from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D
 from rc_keras.layers.batch_normalization import scale_and_offset
 from rc_keras.network.bank import copy_weights
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
-_LINEAR = (*_CONVOLUTIONS, keras.layers.DepthwiseConv2D, keras.layers.Dense)
+_LINEAR = (*_CONVOLUTIONS, ConcatConv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
 _FACTORS = ("Multiply", "Divide", "TrueDivide")  # operations of Keras, as `x / 255` leaves them in a model
 _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 

@@ -6,12 +6,14 @@ from typing import Any
 import keras
 
 from rc_keras.base.seeds import derive_seed
-from rc_keras.layers import BatchNormalization, Conv2D, ResizeTo
+from rc_keras.layers import BatchNormalization, ConcatConv2D, Conv2D, ResizeTo
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
 class DeepLabV3Plus:
     """DeepLabv3+ (Chen et al., ECCV 2018): atrous spatial pyramid pooling, a low-level skip, two 3x3 convolutions.
+
+    What is pooled or small is convolved before it is resized, with the same result; see `ConcatConv2D`.
 
     Convolutions start from a normal distribution with standard deviation 0.01, the bias of the head from a uniform one
     in ±1/√width, both drawn by name.
@@ -43,15 +45,17 @@ class DeepLabV3Plus:
         def normal(name: str) -> keras.initializers.RandomNormal:
             return keras.initializers.RandomNormal(stddev=0.01, seed=derive_seed(seed, prefix, name))
 
-        def conv(x: keras.KerasTensor, filters: int, size: int, name: str, rate: int = 1) -> keras.KerasTensor:
-            x = Conv2D(
+        def conv(
+            x: keras.KerasTensor | list[keras.KerasTensor], filters: int, size: int, name: str, **options: int
+        ) -> keras.KerasTensor:
+            x = (ConcatConv2D if isinstance(x, list) else Conv2D)(
                 filters,
                 size,
                 padding="same",
-                dilation_rate=rate,
                 use_bias=False,
                 kernel_initializer=normal(name),
                 name=f"{prefix}{name}_conv",
+                **options,
             )(x)
             x = BatchNormalization(momentum=0.9, epsilon=1e-5, name=f"{prefix}{name}_norm")(x)
             return keras.layers.ReLU(name=f"{prefix}{name}_relu")(x)
@@ -59,16 +63,12 @@ class DeepLabV3Plus:
         low_level, high_level = features["low_level"], features["high_level"]
         pyramid = [conv(high_level, self.width, 1, "aspp_1x1")]
         for rate in self.rates:
-            pyramid.append(conv(high_level, self.width, 3, f"aspp_rate{rate}", rate))
+            pyramid.append(conv(high_level, self.width, 3, f"aspp_rate{rate}", dilation_rate=rate))
         pooled = keras.layers.GlobalAveragePooling2D(keepdims=True, name=f"{prefix}aspp_pool")(high_level)
-        pooled = conv(pooled, self.width, 1, "aspp_pooled")
-        pyramid.append(ResizeTo(name=f"{prefix}aspp_pooled_resize")(pooled, high_level))
-        x = keras.layers.Concatenate(name=f"{prefix}aspp_concat")(pyramid)
-        x = conv(x, self.width, 1, "aspp_out")
-        x = ResizeTo(name=f"{prefix}resize")(x, low_level)
+        pyramid.append(conv(pooled, self.width, 1, "aspp_pooled"))
+        x = conv(pyramid, self.width, 1, "aspp_out")
         low_level = conv(low_level, self.low_level_width, 1, "low_level")
-        x = keras.layers.Concatenate(name=f"{prefix}concat")([x, low_level])
-        x = conv(x, self.width, 3, "fuse1")
+        x = conv([x, low_level], self.width, 3, "fuse1", reference=1)
         x = conv(x, self.width, 3, "fuse2")
         bound = self.width**-0.5
         x = Conv2D(

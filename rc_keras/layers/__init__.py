@@ -5,6 +5,7 @@ from rc_keras.layers.bank_conv2d import BankConv2D
 from rc_keras.layers.batch_normalization import BatchNormalization
 from rc_keras.layers.bias import Bias
 from rc_keras.layers.channel_modulation import ChannelModulation
+from rc_keras.layers.concat_conv2d import ConcatConv2D
 from rc_keras.layers.conv2d import Conv2D
 from rc_keras.layers.low_rank_modulator import LowRankModulator
 from rc_keras.layers.modulator import Modulator
@@ -19,6 +20,7 @@ __all__ = [
     "BatchNormalization",
     "Bias",
     "ChannelModulation",
+    "ConcatConv2D",
     "Conv2D",
     "LowRankModulator",
     "Modulator",

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.layers import Adapter, BankConv2D
+from rc_keras.layers import Adapter, BankConv2D, ConcatConv2D
 from rc_keras.network.graft import SEPARATOR
 
 _KERNELS = (
@@ -97,6 +97,8 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
         role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
         if isinstance(layer, Adapter):
             counts["modulators"] += layer.macs(_positions(outputs))
+        elif isinstance(layer, ConcatConv2D):
+            counts[role] += layer.macs([tuple(x.shape) for x in args[0]])
         elif isinstance(layer, _KERNELS):
             transposed = isinstance(layer, keras.layers.Conv2DTranspose)
             positions = _positions(args[0] if transposed else outputs)

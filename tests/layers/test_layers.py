@@ -11,6 +11,7 @@ from rc_keras.layers import (
     BatchNormalization,
     Bias,
     ChannelModulation,
+    ConcatConv2D,
     Conv2D,
     LowRankModulator,
     Modulator,
@@ -59,6 +60,20 @@ CASES = {
         {"filters": 6, "kernel_size": 3, "padding": "same", "dilation_rate": 2},
         [(2, 8, 8, 4)],
         ["kernel", "bias"],
+        [],
+    ),
+    "concat_conv2d": (
+        ConcatConv2D,
+        {"filters": 6, "kernel_size": (3, 3), "reference": 1},
+        [[(2, 4, 4, 8), (2, 16, 16, 4)]],
+        ["kernel", "bias"],
+        [],
+    ),
+    "concat_conv2d_pooled": (
+        ConcatConv2D,
+        {"filters": 6, "kernel_size": (1, 1), "use_bias": False},
+        [[(2, 8, 8, 4), (2, 1, 1, 4)]],
+        ["kernel"],
         [],
     ),
     "norm": (

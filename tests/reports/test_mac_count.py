@@ -50,9 +50,13 @@ def test_resnet18_at_512():
     head = 256 * 128**2
     assert (macs.convolutions - downsampling) / 1e9 == pytest.approx(15.72, abs=PUBLISHED)
     assert macs.modulators / 1e9 == pytest.approx(2.15, abs=PUBLISHED)
-    assert (macs.decoder - head) / 1e9 == pytest.approx(25.28, abs=PUBLISHED)
+    # Published with plain convolutions of the concatenations. Here 256 channels are convolved at 32x32 before they are
+    # stretched to 128x128, by matrices along either axis, and 256 pooled channels as one pixel.
+    plain = 9 * 256 * 256 * 128**2 + 256 * 256 * 32**2
+    executed = 9 * 256 * 256 * 32**2 + 256 * 3 * 32 * (128 * 3 * 32 + 128**2) + 256 * 256
+    assert (macs.decoder - head + plain - executed) / 1e9 == pytest.approx(25.28, abs=PUBLISHED)
     assert macs.total == macs.convolutions + macs.modulators + macs.decoder
-    assert "43.352" in str(model.mac_report((512, 512, 3)))
+    assert f"{macs.total / 1e9:.3f}" in str(model.mac_report((512, 512, 3)))
     with pytest.raises(ValueError, match="must hold no None"):
         model.mac_report()
 

@@ -6,19 +6,24 @@ import keras
 import numpy as np
 
 
+def of_shapes(function, shapes):
+    """What a function makes of each shape; an argument that is a list of maps has a list of shapes."""
+    return [of_shapes(function, each) if isinstance(each, list) else function(each) for each in shapes]
+
+
 def check_layer(layer_class, arguments, input_shapes, trainable, frozen, tmp_path):
     """Checks the contract of a layer.
 
     Args:
         layer_class, arguments: how to make the layer.
-        input_shapes: shapes of its call arguments, with the batch axis.
+        input_shapes: shapes of its call arguments, with the batch axis; see `of_shapes`.
         trainable: names of its trainable weights.
         frozen: names of its other weights.
         tmp_path: folder for the saved model.
     """
     keras.utils.set_random_seed(0)
     generator = np.random.default_rng(0)
-    inputs = [generator.normal(size=shape).astype("float32") for shape in input_shapes]
+    inputs = of_shapes(lambda shape: generator.normal(size=shape).astype("float32"), input_shapes)
 
     # Configuration
     layer = layer_class(**arguments)
@@ -29,7 +34,7 @@ def check_layer(layer_class, arguments, input_shapes, trainable, frozen, tmp_pat
 
     # Symbolic and eager call
     eager = layer(*inputs)
-    symbolic = layer_class.from_config(config)(*[keras.KerasTensor(shape) for shape in input_shapes])
+    symbolic = layer_class.from_config(config)(*of_shapes(keras.KerasTensor, input_shapes))
     assert tuple(symbolic.shape) == tuple(eager.shape)
     assert tuple(layer.compute_output_shape(*input_shapes)) == tuple(eager.shape)
 
@@ -39,7 +44,7 @@ def check_layer(layer_class, arguments, input_shapes, trainable, frozen, tmp_pat
 
     # One step of training
     def model_of(**extra):
-        tensors = [keras.Input(shape[1:], batch_size=shape[0]) for shape in input_shapes]
+        tensors = of_shapes(lambda shape: keras.Input(shape[1:], batch_size=shape[0]), input_shapes)
         outputs = layer_class.from_config({**config, **extra})(*tensors)
         outputs = keras.layers.Conv2D(1, 1, dtype="float32")(outputs)
         return keras.Model(tensors, outputs)
