@@ -93,11 +93,13 @@ class ConcatConv2D(Conv2D):
         """
         if tuple(own) == (1, 1) and self.kernel_size == (1, 1):
             return tuple(size) != (1, 1)
-        if None in own or None in size or tuple(own) == tuple(size):
+        known_own = [n for n in own if n is not None]
+        known_size = [n for n in size if n is not None]
+        if len(known_own) + len(known_size) < 4 or known_own == known_size:
             return False
-        if any(a > b for a, b in zip(own, size, strict=True)):
+        if any(a > b for a, b in zip(known_own, known_size, strict=True)):
             return False
-        return self._small_macs(own, size, channels) < self._plain_macs(size, channels)
+        return self._small_macs(known_own, known_size, channels) < self._plain_macs(known_size, channels)
 
     def macs(self, inputs_shape: Sequence[Shape]) -> int:
         """Multiply-accumulates for one image, of what is computed for inputs of these shapes."""
