@@ -3,7 +3,7 @@
 import keras
 import numpy as np
 import pytest
-from support.tiny import SIZE, TASKS, assert_same_bits, state, tiny_data, tiny_model
+from support.tiny import SIZE, TASKS, arrays, assert_same_bits, state, tiny_data, tiny_model
 
 import rc_keras
 from rc_keras import decoders
@@ -43,6 +43,17 @@ def test_a_new_decoder_has_a_name_and_trains_and_is_saved(monkeypatch, tmp_path)
     model.load_task(tmp_path / "edge.rctask")
     assert_same_bits(state(model.branch("edge")), trained)
     assert isinstance(model.decoder("edge"), LinearDecoder)
+
+
+@pytest.mark.parametrize("name", decoders.DECODERS)
+def test_every_decoder_with_a_name_trains_and_is_saved(name, tmp_path):
+    model = tiny_model(TASKS[:2], decoder=name)
+    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    images, labels = tiny_data(4)
+    model.fit(images, {name: labels[name] for name in model.tasks}, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same_bits(arrays(loaded.predict(images, verbose=0)), arrays(model.predict(images, verbose=0)))
 
 
 def head(image, features, channels, prefix, name="head"):

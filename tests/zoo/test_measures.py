@@ -16,11 +16,9 @@ from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.evaluation_metrics import evaluation_metrics
 from rc_keras.zoo.measures import MEASURES, METRES, Measure, measures_of, measures_of_kind
 
-CHANNELS = {"segmentation": 3, "classification": 3, "normals": 3}
-
 
 def task_of(kind, **options):
-    return Task("own", CHANNELS.get(kind, 1), kind, **options)
+    return Task("own", KINDS[kind].channels or 3, kind, **options)
 
 
 def keys_of(made):

@@ -18,7 +18,7 @@ class Recipe:
     """A run, saved beside its results as `recipe.json`. Every field is a flag of `rc_keras.zoo.train`.
 
     Attributes:
-        dataset: `"nyud_mt"`, `"pascal_mt"`, `"scenes/<configuration>"` or `"folder"`.
+        dataset: key of `rc_keras.zoo.datasets.data.DATASETS`, and maybe a configuration, as in `"scenes/tiny"`.
         tasks: names of the tasks to train.
         crop: `(height, width)` of training images; evaluation images are padded to it, and must fit in it.
         steps: optimizer steps of the whole run; the learning rate reaches 0 at the last.
@@ -26,7 +26,7 @@ class Recipe:
         validate_every: steps between evaluations with the training metrics; a multiple of `checkpoint_every`, or 0:
             only at the end.
         method: key of `rc_keras.methods.METHODS`, or `"low_rank(4)"` and the like.
-        backbone: `"resnet18"` or `"resnet34"`.
+        backbone: key of `rc_keras.backbones.BACKBONES`.
         weights: `"imagenet"`, a file, or `None`: random.
         output_stride: of the backbone: 8, 16 or 32.
         decoder_width: channels of the DeepLabv3+ decoder.
