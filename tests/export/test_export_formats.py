@@ -72,6 +72,14 @@ def test_files_from_elsewhere_are_told_what_is_read(tmp_path):
     assert all(format.looks in str(error.value) for format in REGISTRY.values())
 
 
+@on_tensorflow
+def test_a_saved_model_beside_graphs_is_a_saved_model(tmp_path):
+    for name in ("saved_model.pb", "edge.onnx"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="must be a folder that rc_keras.export.saved_model wrote"):
+        load(tmp_path)
+
+
 def test_every_option_is_described_once_in_its_order():
     described = [line.split(":")[0].strip() for line in ExportOptions.__doc__.splitlines() if line[:9].strip()]
     assert [name for name in described if name in OPTIONS] == list(OPTIONS)
