@@ -164,3 +164,14 @@ def test_what_cannot_be_registered():
         kinds.register(Nameless())
     with pytest.raises(TypeError, match="abstract"):
         kinds.Kind()
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"unit_length": True}, {"zero_is_unlabelled": True}, {"unit_length": True, "zero_is_unlabelled": True}],
+)
+def test_attributes_that_contradict_each_other_are_refused(attributes):
+    contradictory = type("Contradictory", (Keypoints,), {"name": "contradictory", "ignore": -1, **attributes})
+    with pytest.raises(ValueError, match="`ignore = 0` with `zero_is_unlabelled`.*ignore=-1 of 'contradictory'"):
+        kinds.register(contradictory())
+    assert "contradictory" not in kinds.KINDS

@@ -16,6 +16,7 @@ from support.kind_check import valid_labels
 from rc_keras import losses, metrics
 from rc_keras.tasks import drawing
 from rc_keras.tasks.kinds import KINDS
+from rc_keras.tasks.labels import find_labelled
 from rc_keras.tasks.task import Task, nyud, pascal_context
 
 CHANNELS = {name: kind.channels or 4 for name, kind in KINDS.items()}
@@ -427,3 +428,8 @@ def test_same_on_other_backends(backend, names):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_a_normal_along_an_axis_is_a_label():
+    normals = np.array([[[0, 0, 1], [0, 0, 0], [-0.6, 0, 0.8]]], "float32")
+    assert find_labelled(Task("normals", 3, "normals"), normals).tolist() == [[True, False, True]]
