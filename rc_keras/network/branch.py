@@ -17,7 +17,12 @@ ROLES = ("shared", "modulators", "gains", "convolutions", "norms", "decoder", "h
 
 
 def make_branch(
-    bank: FilterBank, task: Task, decoder: Decoder, seed: int, dtype_policy: keras.DTypePolicy
+    bank: FilterBank,
+    task: Task,
+    decoder: Decoder,
+    seed: int,
+    dtype_policy: keras.DTypePolicy,
+    is_new: bool = True,
 ) -> keras.Model:
     """Builds one task's functional model on the shared bank.
 
@@ -27,6 +32,7 @@ def make_branch(
         decoder: the `decoders.Decoder`. Tasks that are not dense get a `PooledHead` instead.
         seed: base of what is random in the branch.
         dtype_policy: the `keras.DTypePolicy` of the decoder, whatever the global one is by now.
+        is_new: whether the decoder must be as `decoders.Decoder` says; one that a file was saved with may be older.
 
     Returns:
         A functional `keras.Model` named for the task, `(batch, height, width, channels)` images in 0..255 to the raw
@@ -41,7 +47,7 @@ def make_branch(
     current = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:
-        raw = decode(decoder, encoder, task.channels, f"{prefix}decoder_", seed, pooled=not kind.dense)
+        raw = decode(decoder, encoder, task.channels, f"{prefix}decoder_", seed, pooled=not kind.dense, check=is_new)
     finally:
         keras.config.set_dtype_policy(current)
     output = kind.make_output_layer(f"{prefix}output")

@@ -125,7 +125,8 @@ class MultiTaskNetwork(HookedModel):
             decoder = next(iter(self._held.decoders.values()), "deeplabv3plus")
         made = decoders.get(decoder)
         with self._scope():
-            branch = make_branch(self.bank, task, made, self.seed, self.dtype_policy)
+            is_new = not isinstance(decoder, dict)
+            branch = make_branch(self.bank, task, made, self.seed, self.dtype_policy, is_new)
         self._put_task(task, made, branch)
 
     def _put_task(self, task: Task, decoder: Callable[..., keras.KerasTensor], branch: keras.Model) -> None:

@@ -66,7 +66,7 @@ def load(model: MultiTaskNetwork, path: str | os.PathLike, overwrite: bool = Fal
     decoder = decoders.get(decoder)
     if task.name in model.tasks and not overwrite:
         raise ValueError(f"{path} must hold a new task, or be loaded with overwrite=True. Received: {task.name!r}")
-    branch = make_branch(model.bank, task, decoder, model.seed, model.dtype_policy)
+    branch = make_branch(model.bank, task, decoder, model.seed, model.dtype_policy, is_new=False)
     assign_named(named_variables(_own_layers(branch), strip=task.name + SEPARATOR), tensors, path)
     return task, decoder, branch
 

@@ -287,7 +287,7 @@ def spoilt(kind, value, dtype=None):
         ("segmentation", spoilt("segmentation", -1, "int32"), "class ids in 0 … 3.*values -1"),
         ("segmentation", spoilt("segmentation", 1.5, "float32"), "whole class ids.*values 1.5"),
         ("segmentation", spoilt("segmentation", np.nan, "float32"), "finite.*1 values of NaN"),
-        ("classification", spoilt("classification", 5), "class ids in 0 … 4, or -1.*values 5"),
+        ("classification", spoilt("classification", 5), "class ids in 0 … 3, or -1.*values 5"),
         ("edge", spoilt("edge", 2), "0, 1, or 255 to be ignored.*values 2"),
         ("saliency", spoilt("saliency", 0.5, "float32"), "0, 1, or 255.*values 0.5"),
         ("normals", spoilt("normals", 0, "uint8"), "floating-point unit vec.*dtype uint8"),
