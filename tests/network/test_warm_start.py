@@ -180,7 +180,7 @@ def test_the_nearest_task_is_the_one_whose_features_say_most(nearest):
 
 @pytest.fixture
 def short_search(monkeypatch):
-    monkeypatch.setattr(nearest_task, "_TURNS", 4)
+    monkeypatch.setattr(nearest_task, "_TURNS", 2)
 
 
 def test_the_search_leaves_no_trace(short_search):

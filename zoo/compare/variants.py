@@ -37,7 +37,8 @@ class Variant:
             seed: of the run.
             kind: class of the cell.
         """
-        tasks, donated = self.tasks or recipe.tasks, ()
+        tasks = self.tasks or recipe.tasks
+        donated: tuple[str, ...] = ()
         values = dict(self.fields)
         if self.donor is not None:
             donor = self.donor.cell(folder, recipe, seed)
