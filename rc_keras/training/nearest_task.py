@@ -125,7 +125,7 @@ class _HeadFit:
         losses, rate = [], 0.0
         for turn in range(_TURNS):
             images, labels, weights = batches[turn % len(batches)]
-            features = self._features.predict_on_batch(images)
+            features = self._features.predict_on_batch(images)[: len(images)]  # of several replicas each answers
             if not turn:
                 means = np.mean(np.abs(features), axis=tuple(range(np.ndim(features) - 1)), dtype="float64")
                 rate = _STEP / (1.0 + float(np.sum(means)))

@@ -290,3 +290,29 @@ print("all well")
 def test_on_other_backends(backend):
     result = run(["-c", PROGRAM], backend)
     assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
+
+
+ON_TWO_REPLICAS = """
+import tensorflow as tf
+
+(cpu,) = tf.config.list_physical_devices("CPU")
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+import numpy as np
+from support.tiny import TASKS, tiny_data, tiny_model
+
+found = []
+for strategy in (tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"]), tf.distribute.get_strategy()):
+    with strategy.scope():
+        model = tiny_model(TASKS[:2])
+    found.append(model.add_task(TASKS[3], init_from="nearest", data=tiny_data(8)))
+for name, loss in found[0].losses.items():
+    np.testing.assert_allclose(loss, found[1].losses[name], rtol=1e-3)
+print("all well")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="tf.distribute")
+def test_on_two_replicas():
+    result = run(["-c", ON_TWO_REPLICAS], "tensorflow")
+    assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
