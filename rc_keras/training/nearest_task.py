@@ -108,7 +108,7 @@ class _HeadFit:
         behind = keras.Model([head.input, image], branch.output)
         inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in behind.inputs]
         self._rest = keras.Model(inputs, behind(inputs, training=False))
-        for layer in own_layers(branch).values():
+        for layer in own_layers(branch).values():  # also those that a decoder has behind its head
             layer.trainable = layer is head
         # Compiling for some hundred small steps takes longer than it saves, but on JAX.
         compiles = keras.backend.backend() == "jax"

@@ -213,6 +213,14 @@ def test_the_loss_is_that_of_the_best_head():
     assert 0.5 - ROUNDING < found.losses["semseg"] < NEARLY_BEST * 0.5
 
 
+def test_equal_features_have_equal_losses(short_search):
+    """Each head starts afresh, whatever was fitted before it."""
+    model = moved()
+    model.add_task(PARTS, init_from="semseg")
+    losses = model.add_task(DEPTH, init_from="nearest", data=tiny_data(8)).losses
+    assert losses["parts"] == losses["semseg"] != losses["edge"]
+
+
 def test_every_form_of_data_is_read_from_the_front(short_search):
     images, labels = tiny_data(8)
     expected = moved().add_task(DEPTH, init_from="nearest", data=(images, labels))
