@@ -116,11 +116,14 @@ class MultiTaskNetwork(HookedModel):
             raise unknown_name("task", name, self._held.tasks)
         return name
 
+    def _check_new(self, task: Task) -> None:
+        if task.name in self._held.tasks:
+            raise ValueError(f"Task names must be unique. Received: {task.name!r}, which the model already has")
+
     def _new_task(
         self, task: Task, decoder: str | dict[str, Any] | Callable[..., keras.KerasTensor] | None = None
     ) -> None:
-        if task.name in self._held.tasks:
-            raise ValueError(f"Task names must be unique. Received: {task.name!r}, which the model already has")
+        self._check_new(task)
         if decoder is None:
             decoder = next(iter(self._held.decoders.values()), "deeplabv3plus")
         made = decoders.get(decoder)
