@@ -27,6 +27,7 @@ def build(
     bank: str | os.PathLike | FilterBank | None = None,
     preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None,
     seed: int | None = None,
+    response_energy: float | None = None,
 ) -> MultiTaskModel:
     """Builds a multi-task model: on a frozen filter bank, or by another method.
 
@@ -49,11 +50,14 @@ def build(
         method: a key of `rc_keras.methods.METHODS`, or `"low_rank(4)"` and the like; see `rc_keras.methods.Method`.
         response_images: images for response initialization, see `rc_keras.network.response_init`; `None`: the data-free
             form.
-        bank: a `FilterBank`, or the path of a saved one. It brings the pretrained weights, so `weights` and
-            `response_images` must be `None`.
+        bank: a `FilterBank`, or the path of a saved one. It brings the pretrained weights, and how many responses it
+            keeps, so `weights`, `response_images` and `response_energy` must be `None`.
         preprocess: a layer or function from pixels in 0..255 to what a model given as `backbone` expects. The named
             backbones normalize by themselves.
         seed: integer; everything random derives from it and from the names of task and layer. `None`: drawn.
+        response_energy: the share of the responses' energy that the bank keeps, above 0 and at most 1, for methods with
+            response initialization: fewer multiply-accumulates, and smaller modulators, for a pretrained function that
+            is kept up to the energy. See `FilterBank`. `None`: all responses.
 
     Returns:
         A `MultiTaskModel`.
@@ -67,7 +71,8 @@ def build(
     _check_image_shape(image_shape)
     seed = fresh_seed() if seed is None else seed
     if bank is not None:
-        for name, value in (("weights", weights), ("response_images", response_images)):
+        brought = {"weights": weights, "response_images": response_images, "response_energy": response_energy}
+        for name, value in brought.items():
             if value is not None:
                 raise ValueError(
                     f"`{name}` must be None with `bank`, which brings the weights. Received: {name}={value!r}"
@@ -83,7 +88,7 @@ def build(
     if weights is not None:
         pretrained.load_weights(backbone, weights)
     if bank is None:
-        bank = FilterBank(backbone, method, response_images)
+        bank = FilterBank(backbone, method, response_images, response_energy)
     elif isinstance(bank, (str, os.PathLike)):
         bank = FilterBank.load(bank, backbone)
     else:

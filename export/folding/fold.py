@@ -1,7 +1,6 @@
 """Folding: one task's branch without norms and without the reparameterization of its modulators."""
 
-import collections
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -13,6 +12,7 @@ from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D
 from rc_keras.layers.batch_normalization import scale_and_offset
 from rc_keras.network.bank import copy_weights
+from rc_keras.network.chains import chains
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
 _LINEAR = (*_CONVOLUTIONS, ConcatConv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
@@ -31,8 +31,9 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
         s = γ / √(σ² + ε)        W ← s W        b ← s (b − μ) + β
 
     in float64, rounded to float32 at the end. A bank kernel is never touched, so tasks go on sharing it; unless
-    `merged`, where bank convolution and modulator become one plain convolution of the task, `W = W_t W_s`. Norms that
-    do not stand alone behind one linear layer, and bank convolutions in groups, stay as they are.
+    `merged`, where bank convolution and modulator become one plain convolution of the task, `W = W_t W_s`, if that is
+    not dearer than the two, as it is with few responses of a truncated bank. Norms that do not stand alone behind one
+    linear layer, and bank convolutions in groups, stay as they are.
 
     Other adapters become their `linear_map` too, and stay where they have none. What scales the channels of a bank
     convolution alone, channel modulation or a norm, becomes a depthwise 1x1 convolution: converters multiply a plain
@@ -61,7 +62,7 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
             kernel = as_float64(kernels[layer.name].kernel)
             kernel = kernel @ matrix if matrix.ndim == 2 else kernel * matrix
             weights[layer.name] = _folded_weights(kernel, offset, norms.get(layer.name))
-            return _direct(kernels[layer.name], use_bias=True, name=layer.name)
+            return _direct(kernels[layer.name], use_bias=True, filters=kernel.shape[-1], name=layer.name)
         if isinstance(layer, BankConv2D):
             if layer.name not in bank:
                 bank[layer.name] = _direct(layer, use_bias=False)
@@ -198,7 +199,7 @@ def _linear_maps(branch: keras.Model) -> LinearMaps:
 def _foldable_norms(branch: keras.Model, maps: LinearMaps) -> dict[str, keras.layers.BatchNormalization]:
     """`{name of a linear layer: the norm that alone uses its output}`."""
     norms = {}
-    for linear, norm in _chains(branch):
+    for linear, norm in chains(branch):
         if not _is_norm(norm) or not (_takes_in_norms(linear) or getattr(linear, "name", None) in maps):
             continue
         if getattr(linear, "activation", keras.activations.linear) is keras.activations.linear:
@@ -210,40 +211,25 @@ def _diagonals(branch: keras.Model, maps: LinearMaps, norms: Mapping[str, keras.
     """Names of the layers that become a factor and an offset for each channel; one that only shifts needs a norm."""
     ranks = {name: matrix.ndim for name, (matrix, _) in maps.items()}
     names = {name for name, rank in ranks.items() if rank == 1 or (rank == 0 and name in norms)}
-    return names | {norm.name for bank, norm in _chains(branch) if isinstance(bank, BankConv2D) and _is_norm(norm)}
+    return names | {norm.name for bank, norm in chains(branch) if isinstance(bank, BankConv2D) and _is_norm(norm)}
 
 
 def _mergeable_kernels(branch: keras.Model, maps: LinearMaps) -> dict[str, BankConv2D]:
-    """`{name of an adapter or norm: the bank convolution, without groups, that it alone uses}`."""
+    """`{name of an adapter or norm: the bank convolution, without groups, that it alone uses}`.
+
+    One with so few responses that it is cheaper with its matrix apart, as in a truncated bank, stays as it is.
+    """
     return {
         adapter.name: convolution
-        for convolution, adapter in _chains(branch)
+        for convolution, adapter in chains(branch)
         if isinstance(convolution, BankConv2D)
         and convolution.groups == 1
         and (getattr(adapter, "name", None) in maps or _is_norm(adapter))
+        and not _is_cheaper_apart(convolution, adapter.output.shape[-1])
     }
 
 
-def _chains(branch: keras.Model) -> Iterator[tuple[keras.Operation, keras.Operation]]:
-    """Pairs of layers of which the second takes nothing but the output of the first, and nothing else takes that.
-
-    The links between layers are read from the configuration of the model, their public form.
-    """
-    config = branch.get_config()
-    calls = {layer["name"]: layer["inbound_nodes"] for layer in config["layers"]}
-    sources = {name: list(_sources(nodes)) for name, nodes in calls.items()}
-    uses = collections.Counter(source for names in sources.values() for source in names)
-    uses.update(name for name in keras.tree.flatten(config["output_layers"]) if isinstance(name, str))
-    layers = {layer.name: layer for layer in branch.layers}
-    for name, nodes in calls.items():
-        if len(sources[name]) == 1 and uses[sources[name][0]] == 1 and not any(nodes[0]["kwargs"].values()):
-            yield layers.get(sources[name][0]), layers.get(name)
-
-
-def _sources(config: Any) -> Iterator[str]:
-    """Names of the layers whose outputs a serialized call takes."""
-    if isinstance(config, dict) and config.get("class_name") == "__keras_tensor__":
-        yield config["config"]["keras_history"][0]
-    elif isinstance(config, (dict, list, tuple)):
-        for part in config.values() if isinstance(config, dict) else config:
-            yield from _sources(part)
+def _is_cheaper_apart(convolution: BankConv2D, channels: int) -> bool:
+    """Whether kernel and matrix one after the other need fewer products than the kernel they amount to."""
+    inputs, rank = int(np.prod(convolution.kernel.shape[:3])), convolution.filters
+    return rank * (inputs + channels) < inputs * channels

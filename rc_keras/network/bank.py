@@ -1,6 +1,8 @@
 """The filter bank: the frozen kernels all tasks share, and the pretrained network each task starts from."""
 
+import json
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -10,8 +12,8 @@ from rc_keras.files import safetensors_file
 from rc_keras.files.named_weights import assign_named, named_arrays, named_variables
 from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, Conv2D
 from rc_keras.methods import Method, get_method
-from rc_keras.network import response_init
-from rc_keras.network.adapters import adapter_size, make_adapters
+from rc_keras.network import response_init, truncation
+from rc_keras.network.adapters import adapter_of, adapter_size, make_adapters
 from rc_keras.network.residual_blocks import with_squeeze_excite
 
 BANK_FORMAT = "rc_keras.bank.1"
@@ -37,6 +39,10 @@ class FilterBank:
         method: name of the method, a key of `rc_keras.methods.METHODS`.
         response_images: images for RI, see `response_init.response_statistics`. `None`: the data-free form, the
             eigenbasis of `W W^T`, as if the inputs of every kernel were white.
+        response_energy: the share of the responses' variance to keep, above 0 and at most 1, for methods with RI.
+            Each convolution then has its leading responses alone, and modulators are `rank x c_out`; what takes in
+            more convolutions, see `truncation.leading_responses`. The pretrained function is kept up to the energy.
+            `None` and 1: all responses.
 
     Attributes:
         method: the `Method`.
@@ -46,17 +52,33 @@ class FilterBank:
             bank that was loaded.
     """
 
-    def __init__(self, backbone: keras.Model, method: str | Method = "rcm", response_images: Any = None) -> None:
+    def __init__(
+        self,
+        backbone: keras.Model,
+        method: str | Method = "rcm",
+        response_images: Any = None,
+        response_energy: float | None = None,
+    ) -> None:
         self.method = get_method(method)
         if response_images is not None and not self.method.response_init:
             raise ValueError(
                 f"`response_images` must be None for method {self.method.name!r}, which does not use response "
                 "initialization."
             )
-        self.template = _make_template(backbone, self.method)
+        truncation.check_energy(response_energy, self.method)
         self.response_report = None
-        if self.method.response_init:
-            self.response_report = response_init.rotate(self.template, self.method, response_images)
+        energy = 1 if response_energy is None else response_energy
+        self.template = _make_template(backbone, self.method, _all_filters(backbone) if energy < 1 else None)
+        if not self.method.response_init:
+            return
+        self.response_report, means = response_init.rotate(self.template, self.method, response_images)
+        if energy < 1:
+            wide, report = self.template, self.response_report
+            kept = truncation.leading_responses(wide, self.method, report, energy)
+            self.template = _make_template(backbone, self.method, {name: found.rank for name, found in kept.items()})
+            truncation.keep_leading(wide, self.template, self.method, means)
+            spectra = {name: report.spectra[name] for name in kept}
+            self.response_report = response_init.ResponseReport(report.images, spectra, kept)
 
     @classmethod
     def from_template(cls, template: keras.Model, method: str | Method) -> "FilterBank":
@@ -67,13 +89,23 @@ class FilterBank:
 
     def for_backbone(self, backbone: keras.Model) -> "FilterBank":
         """The same bank in new layers, for a network of the same weights but another input size or output stride."""
-        template = _make_template(backbone, self.method)
+        template = _make_template(backbone, self.method, self.ranks)
         assign_named(named_variables(template.layers), named_arrays(self.template.layers), "the bank")
         return self.from_template(template, self.method)
 
     @property
     def convolutions(self) -> dict[str, BankConv2D]:
         return {layer.name: layer for layer in self.template.layers if isinstance(layer, BankConv2D)}
+
+    @property
+    def ranks(self) -> dict[str, int] | None:
+        """`{name: number of responses}` of a truncated bank; `None` where all are kept."""
+        if not self.method.response_init:
+            return None
+        ranks = {name: layer.filters for name, layer in self.convolutions.items()}
+        adapters = {name: adapter_of(self.template, name, self.method) for name in ranks}
+        shapes = {name: a.compute_output_shape((None, None, None, ranks[name])) for name, a in adapters.items()}
+        return None if all(ranks[name] == shape[-1] for name, shape in shapes.items()) else ranks
 
     @property
     def size(self) -> int:
@@ -98,6 +130,8 @@ class FilterBank:
     def to_bytes(self) -> bytes:
         """The content of the file that `save` writes."""
         metadata = {"fingerprint": self.fingerprint, "method": self.method.name}
+        if self.ranks is not None:
+            metadata["ranks"] = json.dumps(self.ranks)
         return safetensors_file.to_bytes(BANK_FORMAT, named_arrays(self.template.layers), metadata)
 
     @classmethod
@@ -115,7 +149,8 @@ class FilterBank:
         """
         tensors, metadata = safetensors_file.read(path, SUFFIX, BANK_FORMAT)
         method = get_method(metadata["method"])
-        template = _make_template(backbone, method)
+        ranks = json.loads(metadata["ranks"]) if "ranks" in metadata else None
+        template = _make_template(backbone, method, ranks)
         assign_named(named_variables(template.layers), tensors, os.fspath(path))
         return cls.from_template(template, method)
 
@@ -126,14 +161,26 @@ def is_shared(layer: keras.Operation, method: Method) -> bool:
     Raises:
         ValueError: if the layer is a convolution with channels first.
     """
-    if not method.shares_kernels or type(layer) not in (keras.layers.Conv2D, Conv2D):
+    return method.shares_kernels and _is_convolution(layer) and adapter_size(method, layer) < _size(layer)
+
+
+def _is_convolution(layer: keras.Operation) -> bool:
+    if type(layer) not in (keras.layers.Conv2D, Conv2D):
         return False  # a subclass may compute something else with its kernel
     if layer.data_format != "channels_last":
         raise ValueError(
             f"Convolutions must have data_format='channels_last'. Received: layer {layer.name!r} with "
             f"data_format={layer.data_format!r}."
         )
-    return adapter_size(method, layer) < int(np.prod(layer.kernel.shape))
+    return True
+
+
+def _size(convolution: keras.layers.Conv2D) -> int:
+    return int(np.prod(convolution.kernel.shape))
+
+
+def _all_filters(network: keras.Model) -> dict[str, int]:
+    return {layer.name: layer.filters for layer in network.layers if _is_convolution(layer)}
 
 
 def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operation:
@@ -151,7 +198,8 @@ def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operati
     return faster.get(type(layer), type(layer)).from_config(config)
 
 
-def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
+def _make_template(backbone: keras.Model, method: Method, ranks: Mapping[str, int] | None = None) -> keras.Model:
+    """The template of a network; with `ranks` they say which convolutions are shared, and with how many responses."""
     if not isinstance(backbone, keras.Model) or isinstance(backbone, keras.Sequential) or not backbone.inputs:
         raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone!r}")
     if len(backbone.inputs) != 1 or len(backbone.inputs[0].shape) != 4:
@@ -165,14 +213,18 @@ def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
                 "`backbone` must not have a layer named 'output' or 'decoder_…', names that each task's branch uses. "
                 f"Received: layer {layer.name!r}"
             )
+    if ranks is None:
+        ranks = {layer.name: layer.filters for layer in backbone.layers if is_shared(layer, method)}
+    else:
+        _check_ranks(ranks, backbone)
     originals = {}  # name of a bank convolution: the layer it stands for
 
     def clone(layer: keras.Operation) -> keras.Operation:
-        if not is_shared(layer, method):
+        if layer.name not in ranks:
             return copy_layer(layer)
         originals[layer.name] = layer
         return BankConv2D(
-            layer.filters,
+            ranks[layer.name],
             layer.kernel_size,
             strides=layer.strides,
             padding=layer.padding,
@@ -203,13 +255,24 @@ def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
         )
     for layer in backbone.layers:
         if layer.name in originals:
-            copy_variable(layer.kernel, template.get_layer(layer.name).kernel)
+            kernel = keras.ops.convert_to_numpy(layer.kernel)[..., : ranks[layer.name]]
+            template.get_layer(layer.name).kernel.assign(kernel)
             if layer.use_bias:
                 biased = (a for a in adapters[layer.name] if isinstance(a, Adapter) and a.use_bias)
                 copy_variable(layer.bias, next(biased).bias)
         elif layer.weights:
             copy_weights(layer, template.get_layer(layer.name))
     return with_squeeze_excite(template) if method.squeeze_excite else template
+
+
+def _check_ranks(ranks: Any, network: keras.Model) -> None:
+    filters = _all_filters(network)
+    for name, rank in ranks.items():
+        if not isinstance(rank, int) or not 1 <= rank <= filters.get(name, 0):
+            raise ValueError(
+                "`backbone` must hold the convolutions of the bank, with at least as many filters as it has responses. "
+                f"Received: {network.name!r} with {filters.get(name, 0)} filters of {name!r} for rank={rank!r}"
+            )
 
 
 def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
