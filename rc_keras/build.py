@@ -18,7 +18,7 @@ from rc_keras.tasks.task import Task
 def build(
     tasks: Iterable[str | Task],
     backbone: str | keras.Model = "resnet18",
-    decoder: str | decoders.Decoder = "deeplabv3plus",
+    decoder: str | decoders.Decoder | None = None,
     output_stride: int = 16,
     image_shape: Sequence[int | None] = (512, 512, 3),
     weights: str | os.PathLike | None = None,
@@ -43,7 +43,7 @@ def build(
         backbone: a key of `rc_keras.backbones.BACKBONES`, such as `"resnet18"`, or a functional `keras.Model` with its
             weights, which is copied.
         decoder: `"deeplabv3plus"`, an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`, or one of your own, see
-            `rc_keras.decoders.Decoder`.
+            `rc_keras.decoders.Decoder`. `None`: that of the bank, if it holds one, else `"deeplabv3plus"`.
         output_stride: 8, 16 or 32, of a backbone given by name; a model keeps its own.
         image_shape: `(height, width, 3)`; height and width may be `None`.
         weights: `"imagenet"`, or a file, see `rc_keras.pretrained.load_weights`; `None`: random, or as the model has.
@@ -51,7 +51,8 @@ def build(
         response_images: images for response initialization, see `rc_keras.network.response_init`; `None`: the data-free
             form.
         bank: a `FilterBank`, or the path of a saved one. It brings the pretrained weights, and how many responses it
-            keeps, so `weights`, `response_images` and `response_energy` must be `None`.
+            keeps, so `weights`, `response_images` and `response_energy` must be `None`. One made by
+            `FilterBank.from_task` brings the decoder too.
         preprocess: a layer or function from pixels in 0..255 to what a model given as `backbone` expects. The named
             backbones normalize by themselves.
         seed: integer; everything random derives from it and from the names of task and layer. `None`: drawn.
@@ -67,7 +68,7 @@ def build(
     """
     method = get_method(method)
     tasks = _check_tasks(tasks)
-    decoder = decoders.get(decoder)
+    decoder = None if decoder is None else decoders.get(decoder)
     _check_image_shape(image_shape)
     seed = fresh_seed() if seed is None else seed
     if bank is not None:

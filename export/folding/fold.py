@@ -8,11 +8,12 @@ import numpy as np
 
 from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Tensor
+from rc_keras.export.folding.concat_parts import call_parts
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
-from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D
+from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D
 from rc_keras.layers.batch_normalization import scale_and_offset
-from rc_keras.network.bank import copy_weights
 from rc_keras.network.chains import chains
+from rc_keras.network.copies import copy_weights
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
 _LINEAR = (*_CONVOLUTIONS, ConcatConv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
@@ -52,7 +53,8 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
     diagonals = _diagonals(branch, maps, norms)
     kernels = _mergeable_kernels(branch, maps) if merged else {}
     absorbed = {norm.name for norm in norms.values()} | {layer.name for layer in kernels.values()}
-    weights = {}  # name of a layer of the copy: how it gets its weights
+    lists: dict[str, Any] = {}  # name of a convolution of several maps: these
+    weights: dict[str, list[Any]] = {}  # name of a layer of the copy: how it gets its weights
 
     def clone(layer: keras.Operation) -> keras.Operation:
         if layer.name in absorbed:
@@ -62,7 +64,9 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
             kernel = as_float64(kernels[layer.name].kernel)
             kernel = kernel @ matrix if matrix.ndim == 2 else kernel * matrix
             weights[layer.name] = _folded_weights(kernel, offset, norms.get(layer.name))
-            return _direct(kernels[layer.name], use_bias=True, filters=kernel.shape[-1], name=layer.name)
+            return _merged(kernels[layer.name], kernel.shape[-1], layer.name)
+        if isinstance(layer, BankConcatConv2D):
+            return layer  # called as its parts
         if isinstance(layer, BankConv2D):
             if layer.name not in bank:
                 bank[layer.name] = _direct(layer, use_bias=False)
@@ -90,8 +94,15 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
         return copy_in_float32(layer, use_bias=True)
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Tensor:
+        if layer.name in absorbed and isinstance(layer, BankConcatConv2D):
+            lists[layer.name] = args[0]  # for what it is merged with; a call answers one tensor
+            return args[0][layer.reference]
         if layer.name in absorbed:
             return args[0]
+        if layer.name in kernels and kernels[layer.name].name in lists:
+            return layer(lists[kernels[layer.name].name])
+        if isinstance(layer, BankConcatConv2D):
+            return call_parts(layer, args[0], bank, weights)
         if layer.name in diagonals:
             return layer(args[0])  # without the mask that a norm takes
         if type(layer).__name__ in _FACTORS and not isinstance(layer, keras.Layer):
@@ -164,6 +175,13 @@ def _direct(
         dtype="float32",
         name=name or layer.name,
     )
+
+
+def _merged(convolution: BankConv2D, filters: int, name: str) -> keras.layers.Conv2D:
+    if isinstance(convolution, BankConcatConv2D):
+        reference = convolution.reference
+        return ConcatConv2D(filters, convolution.kernel_size, reference=reference, dtype="float32", name=name)
+    return _direct(convolution, use_bias=True, filters=filters, name=name)
 
 
 def _is_norm(layer: keras.Operation) -> bool:
