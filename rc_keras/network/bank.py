@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
@@ -18,6 +18,9 @@ from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.donor import PREFIX, Donor, with_features
 from rc_keras.network.plain_network import plain_network
 from rc_keras.network.template import all_filters, make_template
+
+if TYPE_CHECKING:
+    from rc_keras.network.multi_task_network import MultiTaskNetwork
 
 BANK_FORMAT = "rc_keras.bank.1"
 SUFFIX = ".safetensors"
@@ -73,7 +76,7 @@ class FilterBank:
     @classmethod
     def from_task(
         cls,
-        model: Any,
+        model: "MultiTaskNetwork",
         task: str,
         response_images: Any = None,
         response_energy: float | None = None,

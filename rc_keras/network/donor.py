@@ -77,6 +77,8 @@ class Donor:
         try:
             config = json.loads(text)
             check_holds_no_code(config, path)
+            if not isinstance(config["task"], str) or not isinstance(config["channels"], int):
+                raise ValueError(f"Received: task={config['task']!r}, channels={config['channels']!r}")
             return cls.from_config(config)
         except (KeyError, RecursionError, TypeError, ValueError) as error:
             raise ValueError(f"{path} must say which decoder it holds. It cannot be read: {error}") from error

@@ -112,6 +112,8 @@ def _bank_form(layer: Conv2D, rank: int) -> BankConv2D:
 
 
 def _check_ranks(ranks: Any, network: keras.Model, method: Method) -> None:
+    if not isinstance(ranks, Mapping):
+        raise ValueError(f"The ranks of a bank must be {{name: number of responses}}. Received: {ranks!r}")
     filters = all_filters(network, method)
     for name, rank in ranks.items():
         if not isinstance(rank, int) or not 1 <= rank <= filters.get(name, 0):

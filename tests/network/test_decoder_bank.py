@@ -1,5 +1,7 @@
 """Banks of a whole trained network: what a task starts from, what it shares, and everything a model does on one."""
 
+import json
+
 import keras
 import numpy as np
 import pytest
@@ -20,8 +22,10 @@ from support.trained import pretend_training
 
 import rc_keras
 from rc_keras import FilterBank
+from rc_keras.files import safetensors_file
 from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, ConcatConv2D
 from rc_keras.methods import METHODS
+from rc_keras.network.bank import BANK_FORMAT, SUFFIX
 from rc_keras.network.donor import with_features
 from rc_keras.network.plain_network import plain_network
 
@@ -160,6 +164,36 @@ def test_the_decoder_is_the_banks(bank):
     model = on(bank)
     model.add_task("depth")
     assert model.trainable_tasks == ["depth"]
+
+
+def test_a_donor_that_trained_its_encoder_with_others(images):
+    model = pretend_training(tiny_model(TASKS[:2], method="multi_task"))
+    bank = FilterBank.from_task(model, "semseg")
+    assert_close(predict(on(bank), images)["semseg"], predict(model, images)["semseg"])
+
+
+def test_a_spoiled_file(bank, tmp_path):
+    path = tmp_path / "bank.safetensors"
+    tensors, metadata = safetensors_file.read(_saved(bank, path), SUFFIX, BANK_FORMAT)
+    code = json.dumps({"task": "a", "channels": 1, "decoder": {"class_name": "__lambda__", "config": {"value": "x"}}})
+    for key, text in (
+        ("donor", "{}"),
+        ("donor", "["),
+        ("donor", code),
+        ("donor", json.dumps({**json.loads(metadata["donor"]), "channels": "5"})),
+        ("ranks", "[]"),
+        ("ranks", json.dumps({"low_conv": -1})),
+        ("ranks", json.dumps({"absent": 8})),
+    ):
+        spoiled = safetensors_file.to_bytes(BANK_FORMAT, tensors, {**metadata, key: text})
+        path.write_bytes(spoiled)
+        with pytest.raises(ValueError, match="must say which decoder it holds" if key == "donor" else "must"):
+            FilterBank.load(path, micro_backbone())
+
+
+def _saved(bank, path):
+    bank.save(path)
+    return path
 
 
 def test_refused_donors(donor, images):
