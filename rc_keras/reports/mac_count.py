@@ -28,7 +28,7 @@ class TaskMacs:
 
     Attributes:
         convolutions: of the encoder, those of the bank too.
-        modulators: of the adapters behind the bank; most of them fold away for deployment.
+        modulators: of the adapters behind the bank, in a decoder too; most of them fold away for deployment.
         decoder: with the head.
     """
 
