@@ -36,6 +36,10 @@ class FoldedNetwork:
     description: dict[str, Any]
     verbose: bool
 
+    def users(self, convolution: str) -> list[str]:
+        """Names of the tasks that use a convolution of the bank: that of a decoder is not one of a classifier's."""
+        return [name for name, model in self.models.items() if convolution in {layer.name for layer in model.layers}]
+
     def calibration_images(self, name: str) -> Iterator[np.ndarray]:
         """The images to calibrate a task on, one by one, float32; prints how far they are."""
         images = self.calibration[name]

@@ -1,7 +1,6 @@
 """Second stage: every task becomes the plain network that it amounts to."""
 
-import keras
-
+from rc_keras.export.folding.concat_parts import bank_kernels
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import fold, resized
@@ -22,7 +21,7 @@ def fold_tasks(request: Request) -> FoldedNetwork:
     return FoldedNetwork(
         models=models,
         bank=bank,
-        kernels={name: keras.ops.convert_to_numpy(convolutions[name].kernel) for name in bank},
+        kernels=bank_kernels(convolutions.values(), bank),
         precision=options.precision,
         image_shape=request.image_shape,
         batch_size=options.batch_size,

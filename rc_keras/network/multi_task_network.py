@@ -16,6 +16,7 @@ from rc_keras.base.names import unknown_name
 from rc_keras.files.named_weights import assign_named, named_variables
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.branch import frozen_layers, make_branch
+from rc_keras.network.donor import Donor
 from rc_keras.network.graft import is_trained_by_all
 from rc_keras.network.image_spec import check_image_spec
 from rc_keras.tasks.task import Task
@@ -124,9 +125,11 @@ class MultiTaskNetwork(HookedModel):
         self, task: Task, decoder: str | dict[str, Any] | Callable[..., keras.KerasTensor] | None = None
     ) -> None:
         self._check_new(task)
-        if decoder is None:
-            decoder = next(iter(self._held.decoders.values()), "deeplabv3plus")
-        made = decoders.get(decoder)
+        if self.bank.donor is not None:
+            made = self.bank.donor.check_decoder(decoder)
+        else:
+            first = next(iter(self._held.decoders.values()), "deeplabv3plus")
+            made = decoders.get(first if decoder is None else decoder)
         with self._scope():
             is_new = not isinstance(decoder, dict)
             branch = make_branch(self.bank, task, made, self.seed, self.dtype_policy, is_new)
@@ -232,7 +235,9 @@ class MultiTaskNetwork(HookedModel):
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
+        donor = self.bank.donor
         return {
+            **({} if donor is None else {"donor": donor.get_config()}),
             "name": self.name,
             "seed": self.seed,
             "method": self.bank.method.name,
@@ -248,7 +253,8 @@ class MultiTaskNetwork(HookedModel):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         deserialize = keras.saving.deserialize_keras_object
-        bank = FilterBank.from_template(deserialize(config["template"]), config["method"])
+        donor = Donor.from_config(config["donor"]) if "donor" in config else None
+        bank = FilterBank.from_template(deserialize(config["template"]), config["method"], donor)
         model = cls(bank, seed=config["seed"], name=config["name"], dtype=deserialize(config["dtype"]))
         for task, decoder in zip(config["tasks"], config["decoders"], strict=True):
             model._new_task(deserialize(task), decoder)

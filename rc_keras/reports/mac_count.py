@@ -8,8 +8,10 @@ from typing import Any
 import keras
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.layers import Adapter, BankConv2D, ConcatConv2D
-from rc_keras.network.graft import SEPARATOR
+from rc_keras.layers import Adapter, BankConv2D
+from rc_keras.layers.concat_convolution import ConcatConvolution
+from rc_keras.network.copies import SEPARATOR
+from rc_keras.network.donor import PREFIX
 
 _KERNELS = (
     BankConv2D,
@@ -26,7 +28,7 @@ class TaskMacs:
 
     Attributes:
         convolutions: of the encoder, those of the bank too.
-        modulators: of the adapters behind the bank; most of them fold away for deployment.
+        modulators: of the adapters behind the bank, in a decoder too; most of them fold away for deployment.
         decoder: with the head.
     """
 
@@ -94,10 +96,11 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
-        role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
+        name = layer.name.removeprefix(f"{branch.name}{SEPARATOR}")
+        role = "decoder" if name.startswith(PREFIX) else "convolutions"
         if isinstance(layer, Adapter):
             counts["modulators"] += layer.macs(_positions(outputs))
-        elif isinstance(layer, ConcatConv2D):
+        elif isinstance(layer, ConcatConvolution):
             counts[role] += layer.macs([tuple(x.shape) for x in args[0]])
         elif isinstance(layer, _KERNELS):
             transposed = isinstance(layer, keras.layers.Conv2DTranspose)

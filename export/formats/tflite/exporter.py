@@ -86,7 +86,7 @@ class LiteRT(Format):
         yield Written(
             run=lambda name, image: interpreter.get_signature_runner(name)(image=image)[name],
             operators=file.operators,
-            stored_once=sum(file.count_kernel(kernel) == 1 for kernel in network.kernels.values()),
+            stored_once=sum(file.count_kernel(k, network.users(name)) == 1 for name, k in network.kernels.items()),
             file_bytes=file.bytes,
             update_bytes=dict.fromkeys(network.models, file.bytes),
             notes=("A .tflite file is one whole: any update ships all of it.",),
