@@ -160,10 +160,11 @@ def _direct(
     layer: keras.layers.Conv2D,
     use_bias: bool,
     activation: Any = None,
+    filters: int | None = None,
     name: str | None = None,
 ) -> DirectConv2D:
     return DirectConv2D(
-        layer.filters,
+        filters or layer.filters,
         layer.kernel_size,
         strides=layer.strides,
         padding=layer.padding,

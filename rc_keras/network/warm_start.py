@@ -7,9 +7,8 @@ import keras
 
 from rc_keras import decoders
 from rc_keras.base.names import unknown_name
-from rc_keras.network.bank import copy_weights
 from rc_keras.network.branch import make_branch
-from rc_keras.network.graft import SEPARATOR
+from rc_keras.network.copies import SEPARATOR, copy_weights
 from rc_keras.network.multi_task_network import MultiTaskNetwork
 from rc_keras.tasks.task import Task
 
