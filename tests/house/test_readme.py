@@ -19,7 +19,7 @@ def blocks(language):
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the program exports")
 def test_program_prints_what_the_readme_shows(tmp_path):
-    (program,) = blocks("python")
+    program = blocks("python")[0]
     (printed,) = blocks("text")
     environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path / "data")}
     result = subprocess.run(
