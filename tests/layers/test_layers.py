@@ -8,6 +8,7 @@ from support.layer_check import check_layer
 import rc_keras
 from rc_keras.base import convolution, gradients
 from rc_keras.layers import (
+    BankConcatConv2D,
     BankConv2D,
     BatchNormalization,
     Bias,
@@ -38,6 +39,13 @@ CASES = {
         BankConv2D,
         {"filters": 6, "kernel_size": (3, 3), "padding": "same", "dilation_rate": (2, 2)},
         [(2, 8, 8, 4)],
+        [],
+        ["kernel"],
+    ),
+    "bank_concat": (
+        BankConcatConv2D,
+        {"filters": 6, "kernel_size": (3, 3), "reference": 1},
+        [[(2, 4, 4, 8), (2, 16, 16, 4)]],
         [],
         ["kernel"],
     ),
