@@ -13,7 +13,7 @@ from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D
 from rc_keras.layers.batch_normalization import scale_and_offset
 from rc_keras.network.chains import chains
-from rc_keras.network.copies import copy_weights
+from rc_keras.network.copies import copy_weights, geometry
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
 _LINEAR = (*_CONVOLUTIONS, ConcatConv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
@@ -165,11 +165,7 @@ def _direct(
 ) -> DirectConv2D:
     return DirectConv2D(
         filters or layer.filters,
-        layer.kernel_size,
-        strides=layer.strides,
-        padding=layer.padding,
-        dilation_rate=layer.dilation_rate,
-        groups=layer.groups,
+        **geometry(layer),
         activation=activation,
         use_bias=use_bias,
         dtype="float32",

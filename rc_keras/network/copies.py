@@ -1,5 +1,7 @@
 """Copies of layers and weights."""
 
+from typing import Any
+
 import keras
 
 from rc_keras.layers import BatchNormalization, Conv2D
@@ -20,6 +22,12 @@ def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operati
     if name is not None:
         config["name"] = name
     return faster.get(type(layer), type(layer)).from_config(config)
+
+
+def geometry(convolution: keras.layers.Layer) -> dict[str, Any]:
+    """Arguments of a 2D convolution that say where its kernel lies; all forms of one convolution have them in common."""
+    names = ("kernel_size", "strides", "padding", "dilation_rate", "groups")
+    return {name: getattr(convolution, name) for name in names}
 
 
 def copy_weights(source: keras.Layer, target: keras.Layer) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 from rc_keras.base.float64 import as_float64
 from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, ConcatConv2D, Conv2D
 from rc_keras.network.chains import chains
-from rc_keras.network.copies import copy_layer, copy_weights
+from rc_keras.network.copies import copy_layer, copy_weights, geometry
 
 
 def plain_network(branch: keras.Model, prefix: str) -> keras.Model:
@@ -98,12 +98,4 @@ def _plain_form(layer: BankConv2D, filters: int, use_bias: bool) -> Conv2D:
     settings = {"use_bias": use_bias, "dtype": layer.dtype_policy, "name": layer.name}
     if isinstance(layer, BankConcatConv2D):
         return ConcatConv2D(filters, layer.kernel_size, reference=layer.reference, **settings)
-    return Conv2D(
-        filters,
-        layer.kernel_size,
-        strides=layer.strides,
-        padding=layer.padding,
-        dilation_rate=layer.dilation_rate,
-        groups=layer.groups,
-        **settings,
-    )
+    return Conv2D(filters, **geometry(layer), **settings)

@@ -9,7 +9,7 @@ import numpy as np
 from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, ConcatConv2D, Conv2D
 from rc_keras.methods import Method
 from rc_keras.network.adapters import adapter_size, make_adapters
-from rc_keras.network.copies import copy_layer, copy_variable, copy_weights
+from rc_keras.network.copies import copy_layer, copy_variable, copy_weights, geometry
 from rc_keras.network.donor import HEAD
 from rc_keras.network.residual_blocks import with_squeeze_excite
 
@@ -99,16 +99,7 @@ def _bank_form(layer: Conv2D, rank: int) -> BankConv2D:
     if isinstance(layer, ConcatConv2D):
         settings = {"reference": layer.reference, "dtype": layer.dtype_policy, "name": layer.name}
         return BankConcatConv2D(rank, layer.kernel_size, **settings)
-    return BankConv2D(
-        rank,
-        layer.kernel_size,
-        strides=layer.strides,
-        padding=layer.padding,
-        dilation_rate=layer.dilation_rate,
-        groups=layer.groups,
-        dtype=layer.dtype_policy,
-        name=layer.name,
-    )
+    return BankConv2D(rank, **geometry(layer), dtype=layer.dtype_policy, name=layer.name)
 
 
 def _check_ranks(ranks: Any, network: keras.Model, method: Method) -> None:
