@@ -25,7 +25,7 @@ def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operati
 
 
 def geometry(convolution: keras.layers.Layer) -> dict[str, Any]:
-    """Arguments of a 2D convolution that say where its kernel lies; all forms of one convolution have them in common."""
+    """Arguments of a 2D convolution that say where its kernel lies; every form of one convolution has the same."""
     names = ("kernel_size", "strides", "padding", "dilation_rate", "groups")
     return {name: getattr(convolution, name) for name in names}
 
