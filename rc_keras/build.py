@@ -27,6 +27,7 @@ def build(
     bank: str | os.PathLike | FilterBank | None = None,
     preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None,
     seed: int | None = None,
+    shared_stages: int | str = 0,
 ) -> MultiTaskModel:
     """Builds a multi-task model: on a frozen filter bank, or by another method.
 
@@ -54,6 +55,9 @@ def build(
         preprocess: a layer or function from pixels in 0..255 to what a model given as `backbone` expects. The named
             backbones normalize by themselves.
         seed: integer; everything random derives from it and from the names of task and layer. `None`: drawn.
+        shared_stages: the stem and so many stages of the backbone stay frozen, norms included, without anything of a
+            task's own, and are computed once for all tasks; 0: none. Or the name of the last layer of them. A stage is
+            as `rc_keras.network.shared_stages` says.
 
     Returns:
         A `MultiTaskModel`.
@@ -83,13 +87,18 @@ def build(
     if weights is not None:
         pretrained.load_weights(backbone, weights)
     if bank is None:
-        bank = FilterBank(backbone, method, response_images)
+        bank = FilterBank(backbone, method, response_images, shared_stages)
     elif isinstance(bank, (str, os.PathLike)):
         bank = FilterBank.load(bank, backbone)
     else:
         bank = bank.for_backbone(backbone)
     if bank.method != method:
         raise ValueError(f"`bank` must be made with method {method.name!r}. Received: method {bank.method.name!r}")
+    if bank.shared_stages != shared_stages:
+        raise ValueError(
+            f"`bank` must be made with shared_stages={shared_stages!r}. "
+            f"Received: shared_stages={bank.shared_stages!r}"
+        )
     model = MultiTaskModel(bank, seed=seed)
     for task in tasks:
         model.add_task(task, decoder)

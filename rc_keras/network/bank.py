@@ -1,5 +1,7 @@
 """The filter bank: the frozen kernels all tasks share, and the pretrained network each task starts from."""
 
+import functools
+import json
 import os
 from typing import Any
 
@@ -8,11 +10,13 @@ import numpy as np
 
 from rc_keras.files import safetensors_file
 from rc_keras.files.named_weights import assign_named, named_arrays, named_variables
-from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, Conv2D
+from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, Conv2D, Frozen
 from rc_keras.methods import Method, get_method
 from rc_keras.network import response_init
 from rc_keras.network.adapters import adapter_size, make_adapters
+from rc_keras.network.common_part import common_part
 from rc_keras.network.residual_blocks import with_squeeze_excite
+from rc_keras.network.shared_stages import shared_layers
 
 BANK_FORMAT = "rc_keras.bank.1"
 SUFFIX = ".safetensors"
@@ -29,6 +33,9 @@ class FilterBank:
 
     With the methods that train a shared encoder the bank holds no kernels, and the template is that encoder.
 
+    The stem and the first stages can be shared as a whole: there the template has the plain layers, each as a `Frozen`
+    one, without anything of a task's own.
+
     With response initialization (RI; RCM section 3.3) the kernels are rotated into the eigenbasis U of their responses,
     strongest response first: `W_s = U^T W`, and modulators start as `W_t = U`.
 
@@ -37,54 +44,81 @@ class FilterBank:
         method: name of the method, a key of `rc_keras.methods.METHODS`.
         response_images: images for RI, see `response_init.response_statistics`. `None`: the data-free form, the
             eigenbasis of `W W^T`, as if the inputs of every kernel were white.
+        shared_stages: how many stages are shared as a whole, or the name of their last layer, see
+            `shared_stages.shared_layers`; 0: none.
 
     Attributes:
         method: the `Method`.
+        shared_stages: as given.
         template: the functional `keras.Model` described above.
         convolutions: `{name: BankConv2D}`.
         response_report: `response_init.ResponseReport` of a bank that was made here; `None` without RI, and for a
             bank that was loaded.
     """
 
-    def __init__(self, backbone: keras.Model, method: str | Method = "rcm", response_images: Any = None) -> None:
-        self.method = get_method(method)
+    def __init__(
+        self,
+        backbone: keras.Model,
+        method: str | Method = "rcm",
+        response_images: Any = None,
+        shared_stages: int | str = 0,
+    ) -> None:
+        self.method, self.shared_stages = get_method(method), shared_stages
         if response_images is not None and not self.method.response_init:
             raise ValueError(
                 f"`response_images` must be None for method {self.method.name!r}, which does not use response "
                 "initialization."
             )
-        self.template = _make_template(backbone, self.method)
+        self.template = _make_template(backbone, self.method, shared_stages)
         self.response_report = None
         if self.method.response_init:
             self.response_report = response_init.rotate(self.template, self.method, response_images)
 
     @classmethod
-    def from_template(cls, template: keras.Model, method: str | Method) -> "FilterBank":
+    def from_template(
+        cls, template: keras.Model, method: str | Method, shared_stages: int | str = 0
+    ) -> "FilterBank":
         """A bank around an existing template, whose weights may still be loaded."""
         bank = cls.__new__(cls)
         bank.method, bank.template, bank.response_report = get_method(method), template, None
+        bank.shared_stages = shared_stages
         return bank
 
     def for_backbone(self, backbone: keras.Model) -> "FilterBank":
         """The same bank in new layers, for a network of the same weights but another input size or output stride."""
-        template = _make_template(backbone, self.method)
+        template = _make_template(backbone, self.method, self.shared_stages)
         assign_named(named_variables(template.layers), named_arrays(self.template.layers), "the bank")
-        return self.from_template(template, self.method)
+        return self.from_template(template, self.method, self.shared_stages)
 
     @property
     def convolutions(self) -> dict[str, BankConv2D]:
         return {layer.name: layer for layer in self.template.layers if isinstance(layer, BankConv2D)}
 
     @property
+    def frozen_layers(self) -> list[Frozen]:
+        """The layers of the stages that are shared as a whole."""
+        return [layer for layer in self.template.layers if isinstance(layer, Frozen)]
+
+    @functools.cached_property
+    def common_part(self) -> keras.Model | None:
+        """See `common_part.common_part`; `None` also where tasks train an encoder in common."""
+        return None if self.method.shared_encoder is not None else common_part(self.template)
+
+    @property
     def size(self) -> int:
-        """Number of shared weights."""
-        return sum(int(np.prod(layer.kernel.shape)) for layer in self.convolutions.values())
+        """Number of shared weights; moving statistics are not counted."""
+        shared = [layer.kernel for layer in self.convolutions.values()]
+        shared += [w for layer in self.frozen_layers for w in layer.weights if not w.name.startswith("moving_")]
+        return sum(int(np.prod(w.shape)) for w in shared)
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the sorted names, shapes, dtypes and bytes of the shared kernels, 64 hexadecimal digits."""
+        """sha256 over the sorted names, shapes, dtypes and bytes of what tasks share, 64 hexadecimal digits.
+
+        That is the kernels, and all weights of the stages that are shared as a whole.
+        """
         kernels = {name: keras.ops.convert_to_numpy(layer.kernel) for name, layer in self.convolutions.items()}
-        return safetensors_file.digest(kernels)
+        return safetensors_file.digest(kernels | named_arrays(self.frozen_layers))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the bank, and what new tasks start from, to one `.safetensors` file.
@@ -98,6 +132,8 @@ class FilterBank:
     def to_bytes(self) -> bytes:
         """The content of the file that `save` writes."""
         metadata = {"fingerprint": self.fingerprint, "method": self.method.name}
+        if self.shared_stages:
+            metadata["shared_stages"] = json.dumps(self.shared_stages)
         return safetensors_file.to_bytes(BANK_FORMAT, named_arrays(self.template.layers), metadata)
 
     @classmethod
@@ -115,9 +151,10 @@ class FilterBank:
         """
         tensors, metadata = safetensors_file.read(path, SUFFIX, BANK_FORMAT)
         method = get_method(metadata["method"])
-        template = _make_template(backbone, method)
+        shared_stages = json.loads(metadata.get("shared_stages") or "0")
+        template = _make_template(backbone, method, shared_stages)
         assign_named(named_variables(template.layers), tensors, os.fspath(path))
-        return cls.from_template(template, method)
+        return cls.from_template(template, method, shared_stages)
 
 
 def is_shared(layer: keras.Operation, method: Method) -> bool:
@@ -151,7 +188,7 @@ def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operati
     return faster.get(type(layer), type(layer)).from_config(config)
 
 
-def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
+def _make_template(backbone: keras.Model, method: Method, shared_stages: int | str = 0) -> keras.Model:
     if not isinstance(backbone, keras.Model) or isinstance(backbone, keras.Sequential) or not backbone.inputs:
         raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone!r}")
     if len(backbone.inputs) != 1 or len(backbone.inputs[0].shape) != 4:
@@ -165,10 +202,18 @@ def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
                 "`backbone` must not have a layer named 'output' or 'decoder_…', names that each task's branch uses. "
                 f"Received: layer {layer.name!r}"
             )
+    if shared_stages != 0 and not method.shares_kernels:
+        raise ValueError(
+            f"`shared_stages` must be 0 with method {method.name!r}, which has no frozen bank. "
+            f"Received: shared_stages={shared_stages!r}"
+        )
+    frozen = shared_layers(backbone, shared_stages)
     originals = {}  # name of a bank convolution: the layer it stands for
 
     def clone(layer: keras.Operation) -> keras.Operation:
-        if not is_shared(layer, method):
+        if layer.name in frozen and layer.variables:
+            return Frozen(copy_layer(layer))
+        if layer.name in frozen or not is_shared(layer, method):
             return copy_layer(layer)
         originals[layer.name] = layer
         return BankConv2D(
@@ -196,7 +241,7 @@ def _make_template(backbone: keras.Model, method: Method) -> keras.Model:
         return outputs
 
     template = keras.models.clone_model(backbone, clone_function=clone, call_function=call)
-    if method.shares_kernels and not originals:
+    if method.shares_kernels and not originals and not frozen:
         raise ValueError(
             f"`backbone` must hold convolutions larger than what a task adds to them for method {method.name!r}. "
             f"Received: {backbone.name!r} without any (models nested in it are not looked into)"
