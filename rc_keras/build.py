@@ -96,8 +96,7 @@ def build(
         raise ValueError(f"`bank` must be made with method {method.name!r}. Received: method {bank.method.name!r}")
     if bank.shared_stages != shared_stages:
         raise ValueError(
-            f"`bank` must be made with shared_stages={shared_stages!r}. "
-            f"Received: shared_stages={bank.shared_stages!r}"
+            f"`bank` must be made with shared_stages={shared_stages!r}. Received: shared_stages={bank.shared_stages!r}"
         )
     model = MultiTaskModel(bank, seed=seed)
     for task in tasks:

@@ -10,7 +10,7 @@ import numpy as np
 from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Tensor
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
-from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D
+from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D, Frozen
 from rc_keras.layers.batch_normalization import scale_and_offset
 from rc_keras.network.bank import copy_weights
 
@@ -22,7 +22,7 @@ _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 LinearMaps: TypeAlias = Mapping[str, tuple[np.ndarray, np.ndarray]]  # see `Adapter.linear_map`
 
 
-def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: bool = False) -> keras.Model:
+def fold(branch: keras.Model, bank: MutableMapping[str, keras.Operation], merged: bool = False) -> keras.Model:
     """Makes the network that a trained branch amounts to.
 
     The weights of a modulator with NFF become its matrix, `w_r = g_r v_r / ||v_r||` (RCM, equation 5). A batch norm
@@ -40,12 +40,15 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
 
     Args:
         branch: a task's functional `keras.Model`, in any precision.
-        bank: `{name: DirectConv2D}`, the convolutions that folded branches share; those it lacks are added.
+        bank: `{name: layer}`, what folded branches share; what it lacks is added. Bank convolutions are `DirectConv2D`;
+            `Frozen` layers are folded among themselves like any others.
         merged: whether to merge bank and modulators.
 
     Returns:
         A functional `keras.Model` in float32 with the input and output of `branch`. Matrices are 1x1 `DirectConv2D`.
     """
+    frozen = {layer.name for layer in branch.layers if isinstance(layer, Frozen)}
+    branch = _unwrapped(branch)
     maps = _linear_maps(branch)
     norms = _foldable_norms(branch, maps)
     diagonals = _diagonals(branch, maps, norms)
@@ -56,6 +59,14 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
     def clone(layer: keras.Operation) -> keras.Operation:
         if layer.name in absorbed:
             return layer  # never called
+        if layer.name in bank:
+            return bank[layer.name]
+        made = make(layer)
+        if isinstance(layer, BankConv2D) or layer.name in frozen:
+            bank[layer.name] = made
+        return made
+
+    def make(layer: keras.Operation) -> keras.Operation:
         if layer.name in kernels:
             matrix, offset = maps.get(layer.name) or scale_and_offset(layer)
             kernel = as_float64(kernels[layer.name].kernel)
@@ -63,10 +74,8 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
             weights[layer.name] = _folded_weights(kernel, offset, norms.get(layer.name))
             return _direct(kernels[layer.name], use_bias=True, name=layer.name)
         if isinstance(layer, BankConv2D):
-            if layer.name not in bank:
-                bank[layer.name] = _direct(layer, use_bias=False)
-                weights[layer.name] = [layer.kernel]
-            return bank[layer.name]
+            weights[layer.name] = [layer.kernel]
+            return _direct(layer, use_bias=False)
         if isinstance(layer, keras.layers.Rescaling):
             return copy_in_float32(layer, scale=_per_channel(layer.scale, layer.output.shape[-1]).tolist())
         if layer.name in diagonals:
@@ -111,10 +120,20 @@ def in_float32(branch: keras.Model) -> keras.Model:
     layers = [layer for layer in branch.layers if hasattr(layer, "compute_dtype")]
     if all(layer.compute_dtype == "float32" for layer in layers):
         return branch
+    branch = _unwrapped(branch)
     copy = keras.models.clone_model(branch, clone_function=copy_in_float32)
     for layer in layers:
         copy_weights(layer, copy.get_layer(layer.name))
     return copy
+
+
+def _unwrapped(branch: keras.Model) -> keras.Model:
+    """The branch with plain layers instead of `Frozen` ones; itself if it has none."""
+    if not any(isinstance(layer, Frozen) for layer in branch.layers):
+        return branch
+    return keras.models.clone_model(
+        branch, clone_function=lambda layer: layer.layer if isinstance(layer, Frozen) else layer
+    )
 
 
 def copy_in_float32(layer: keras.Operation, **changes: Any) -> keras.Operation:

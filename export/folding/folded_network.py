@@ -7,8 +7,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from rc_keras.export.folding.direct_conv2d import DirectConv2D
-
 
 @dataclasses.dataclass(frozen=True)
 class FoldedNetwork:
@@ -16,8 +14,9 @@ class FoldedNetwork:
 
     Attributes:
         models: `{task: functional keras.Model}` from image to answer, float32.
-        bank: `{name: DirectConv2D}`, the layers that the models share.
-        kernels: `{name: array}`, the kernels of the bank as they stand in the unfolded model.
+        bank: `{name: layer}`, the layers that the models share.
+        kernels: `{name: array}`, the kernels of its convolutions, those that adapters stand behind as they stand in the
+            unfolded model.
         precision: `"float32"`, or one of the format's `quantizers`.
         image_shape: `(height, width, channels)` of the input, `None` where free.
         batch_size: of the input; `None`: any.
@@ -27,7 +26,7 @@ class FoldedNetwork:
     """
 
     models: dict[str, keras.Model]
-    bank: dict[str, DirectConv2D]
+    bank: dict[str, keras.Operation]
     kernels: dict[str, np.ndarray]
     precision: str
     image_shape: tuple[int | None, ...]

@@ -12,7 +12,7 @@ from rc_keras.export.stages.check import Request
 def fold_tasks(request: Request) -> FoldedNetwork:
     """Folds the tasks of a request, on one bank."""
     options = request.options
-    bank: dict[str, DirectConv2D] = {}
+    bank: dict[str, keras.Operation] = {}
     models = {}
     for name, task in request.tasks.items():
         branch = resized(request.model.branch(name), request.image_shape)
@@ -22,7 +22,11 @@ def fold_tasks(request: Request) -> FoldedNetwork:
     return FoldedNetwork(
         models=models,
         bank=bank,
-        kernels={name: keras.ops.convert_to_numpy(convolutions[name].kernel) for name in bank},
+        kernels={
+            name: keras.ops.convert_to_numpy(convolutions.get(name, layer).kernel)
+            for name, layer in bank.items()
+            if isinstance(layer, DirectConv2D)
+        },
         precision=options.precision,
         image_shape=request.image_shape,
         batch_size=options.batch_size,

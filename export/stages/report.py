@@ -39,7 +39,7 @@ def make_report(
         mode=request.options.mode,
         tasks=tasks,
         bank_bytes=ideal_bytes(folded.bank.values(), folded.precision),
-        bank_kernels=len(folded.bank),
+        bank_kernels=len(folded.kernels),
         bank_kernels_stored_once=written.stored_once,
         bank_fingerprint=request.model.bank.fingerprint,
         file_bytes=written.file_bytes,

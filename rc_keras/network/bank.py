@@ -75,9 +75,7 @@ class FilterBank:
             self.response_report = response_init.rotate(self.template, self.method, response_images)
 
     @classmethod
-    def from_template(
-        cls, template: keras.Model, method: str | Method, shared_stages: int | str = 0
-    ) -> "FilterBank":
+    def from_template(cls, template: keras.Model, method: str | Method, shared_stages: int | str = 0) -> "FilterBank":
         """A bank around an existing template, whose weights may still be loaded."""
         bank = cls.__new__(cls)
         bank.method, bank.template, bank.response_report = get_method(method), template, None

@@ -85,9 +85,7 @@ class Split:
             name: keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
             for name, tensor in self.inputs.items()
         }
-        named = keras.models.clone_model(
-            rest, input_tensors=list(inputs.values()), clone_function=lambda layer: layer
-        )
+        named = keras.models.clone_model(rest, input_tensors=list(inputs.values()), clone_function=lambda layer: layer)
         return keras.Model(inputs, named.output, name=self._name)
 
 

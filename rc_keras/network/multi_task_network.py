@@ -89,7 +89,10 @@ class MultiTaskNetwork(HookedModel):
             What every `own_part` takes.
         """
         common = self.bank.common_part
-        return images if common is None else {IMAGE: images, **common(images, training=False)}
+        if common is None:
+            return images
+        images = ops.convert_to_tensor(images)
+        return {IMAGE: images, **common(images, training=False)}
 
     def own_part(self, name: str) -> keras.Model:
         """The branch of a task without what all branches compute alike, on the same layers."""

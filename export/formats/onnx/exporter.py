@@ -144,7 +144,7 @@ class ONNX(Format):
 def _write(network: FoldedNetwork, graphs: Mapping[str, "ModelProto"], files: str) -> None:
     """Writes the weights, then the graphs that refer to them."""
     description = network.description
-    kernels = {name: keras.ops.convert_to_numpy(layer.kernel) for name, layer in network.bank.items()}
+    kernels = {name: keras.ops.convert_to_numpy(network.bank[name].kernel) for name in network.kernels}
     bank, places = lay_out(_bank_arrays(kernels, network.precision))
     if bank:
         _write_file(files, BANK, bank)
