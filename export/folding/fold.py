@@ -131,8 +131,12 @@ def _unwrapped(branch: keras.Model) -> keras.Model:
     """The branch with plain layers instead of `Frozen` ones; itself if it has none."""
     if not any(isinstance(layer, Frozen) for layer in branch.layers):
         return branch
+
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Tensor:
+        return layer(*args, **{name: value for name, value in kwargs.items() if name != "mask" or value is not None})
+
     return keras.models.clone_model(
-        branch, clone_function=lambda layer: layer.layer if isinstance(layer, Frozen) else layer
+        branch, clone_function=lambda layer: layer.layer if isinstance(layer, Frozen) else layer, call_function=call
     )
 
 

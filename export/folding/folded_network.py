@@ -20,9 +20,12 @@ class FoldedNetwork:
         precision: `"float32"`, or one of the format's `quantizers`.
         image_shape: `(height, width, channels)` of the input, `None` where free.
         batch_size: of the input; `None`: any.
-        calibration: `{task: images}` for a precision that needs them, see `check_representative_data`.
+        calibration: `{task: images}` for a precision that needs them, see `check_representative_data`; where `joint`,
+            also those of all tasks, as `"all"`.
         description: what the file says about itself, see `rc_keras.export.formats.metadata`.
         verbose: whether progress is printed.
+        joint: whether there is to be a network of all tasks besides, see `joint.joint_model`.
+        encoder: names of the layers of the bank's template, without that of a task.
     """
 
     models: dict[str, keras.Model]
@@ -34,6 +37,8 @@ class FoldedNetwork:
     calibration: dict[str, list[np.ndarray]]
     description: dict[str, Any]
     verbose: bool
+    joint: bool
+    encoder: frozenset[str]
 
     def calibration_images(self, name: str) -> Iterator[np.ndarray]:
         """The images to calibrate a task on, one by one, float32; prints how far they are."""

@@ -10,8 +10,9 @@ from rc_keras.export.comparison import TOLERANCES, compare
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import in_float32, resized
 from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.folding.joint import ALL
 from rc_keras.export.formats.format import Written
-from rc_keras.export.report import TaskReport
+from rc_keras.export.report import ExportError, JointReport, TaskReport
 from rc_keras.export.stages.check import Request
 from rc_keras.tasks.task import Task
 
@@ -68,6 +69,35 @@ def compare_task(request: Request, folded: FoldedNetwork, written: Written, name
         operators=written.operators.get(name, {}),
         metric=_metric(task, request.labels[name], answers, class_ids) if measured else None,
     )
+
+
+def compare_joint(request: Request, folded: FoldedNetwork, written: Written) -> JointReport | None:
+    """Compares the signature or graph of all tasks with theirs, on the images of the first task.
+
+    Returns:
+        The `JointReport`; `None` where there is none.
+
+    Raises:
+        ExportError: if an answer is another one.
+    """
+    if written.run_all is None:
+        return None
+    images = next(iter(request.images.values()))
+    together = [written.run_all(image) for image in images]
+    largest = 0.0
+    for name, task in request.tasks.items():
+        answers = iter(together)
+        comparison = compare(
+            lambda image, name=name: written.run(name, image),
+            lambda image, name=name, answers=answers: next(answers)[name],
+            images,
+            classes=task.definition.of_classes,
+        )
+        class_ids = task.definition.is_class_map and request.options.segmentation == "class_ids"
+        if not comparison.passes(TOLERANCES[folded.precision], class_ids):
+            raise ExportError(f"The signature {ALL!r} must answer what that of {name!r} does; the file was discarded.")
+        largest = max(largest, comparison.relative)
+    return JointReport(largest, written.joint_bytes, written.operators[ALL])
 
 
 def ideal_bytes(layers: Iterable[keras.Operation], precision: str) -> int:

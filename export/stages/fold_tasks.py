@@ -1,11 +1,13 @@
 """Second stage: every task becomes the plain network that it amounts to."""
 
 import keras
+import numpy as np
 
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import fold, resized
 from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.folding.joint import ALL
 from rc_keras.export.stages.check import Request
 
 
@@ -30,7 +32,17 @@ def fold_tasks(request: Request) -> FoldedNetwork:
         precision=options.precision,
         image_shape=request.image_shape,
         batch_size=options.batch_size,
-        calibration=request.calibration,
+        calibration=request.calibration | _of_all(request),
         description=request.description,
         verbose=options.verbose,
+        joint=options.joint,
+        encoder=frozenset(layer.name for layer in request.model.bank.template.layers),
     )
+
+
+def _of_all(request: Request) -> dict[str, list[np.ndarray]]:
+    """The images to calibrate the network of all tasks on: those of every task, each once."""
+    if not request.options.joint or not request.calibration:
+        return {}
+    images = {id(image): image for images in request.calibration.values() for image in images}
+    return {ALL: list(images.values())}

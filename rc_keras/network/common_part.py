@@ -8,7 +8,6 @@ import keras
 
 from rc_keras.layers import BankConv2D, Frozen
 
-
 IMAGE = "image"
 
 

@@ -8,13 +8,14 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import flatbuffers
 import numpy as np
 
 from rc_keras.export.formats import file_digest
 from rc_keras.export.formats.metadata import NAME
 
 if TYPE_CHECKING:
-    from ai_edge_litert.schema_py_generated import OperatorCodeT
+    from ai_edge_litert.schema_py_generated import ModelT, OperatorCodeT
 
 
 class TFLiteFile:
@@ -25,6 +26,7 @@ class TFLiteFile:
 
     Attributes:
         bytes: size of the file.
+        own_bytes: `{signature: bytes}` of its graph, with the arrays that no other signature uses.
         operators: `{signature: {operator: count}}`. Operators that are not TFLite's own go by their custom name.
         metadata: what the exporter said about the file, see `metadata`; `None` in files from elsewhere.
         whole: whether every bit is as the exporter wrote it.
@@ -92,6 +94,7 @@ class TFLiteFile:
                     constant = _Constant(tensor.buffer, data.view(types[tensor.type]).reshape(tensor.shape), scale)
                     constants[constant.values.shape].append(constant)
             self._constants[key] = constants
+        self.own_bytes = _own_bytes(model)
         entries = {
             entry.name.decode(): model.buffers[entry.buffer].data.tobytes()
             for entry in model.metadata or []
@@ -99,6 +102,20 @@ class TFLiteFile:
         }
         self.metadata = json.loads(entries[NAME]) if NAME in entries else None
         self.whole = file_digest.is_whole(content, entries.get(file_digest.NAME, b""))
+
+
+def _own_bytes(model: "ModelT") -> dict[str, int]:
+    """The size of each signature's subgraph, written by itself, and of the buffers that it alone uses."""
+    buffers = [{tensor.buffer for tensor in subgraph.tensors} for subgraph in model.subgraphs]
+    users = collections.Counter(buffer for used in buffers for buffer in used)
+    sizes = {}
+    for signature in model.signatureDefs or []:
+        index = signature.subgraphIndex
+        builder = flatbuffers.Builder()
+        builder.Finish(model.subgraphs[index].Pack(builder))
+        own = [model.buffers[buffer].data for buffer in buffers[index] if users[buffer] == 1]
+        sizes[signature.signatureKey.decode()] = len(builder.Output()) + sum(d.nbytes for d in own if d is not None)
+    return sizes
 
 
 @dataclasses.dataclass(frozen=True)
