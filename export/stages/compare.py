@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rc_keras.export.comparison import TOLERANCES, compare
+from rc_keras.export.comparison import TOLERANCES, Comparison, compare
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import in_float32, resized
 from rc_keras.export.folding.folded_network import FoldedNetwork
@@ -86,18 +86,22 @@ def compare_joint(request: Request, folded: FoldedNetwork, written: Written) -> 
     together = [written.run_all(image) for image in images]
     largest = 0.0
     for name, task in request.tasks.items():
-        answers = iter(together)
-        comparison = compare(
-            lambda image, name=name: written.run(name, image),
-            lambda image, name=name, answers=answers: next(answers)[name],
-            images,
-            classes=task.definition.of_classes,
-        )
+        comparison = _compare_answers(written, name, images, [answers[name] for answers in together], task)
         class_ids = task.definition.is_class_map and request.options.segmentation == "class_ids"
         if not comparison.passes(TOLERANCES[folded.precision], class_ids):
             raise ExportError(f"The signature {ALL!r} must answer what that of {name!r} does; the file was discarded.")
         largest = max(largest, comparison.relative)
     return JointReport(largest, written.joint_bytes, written.operators[ALL])
+
+
+def _compare_answers(
+    written: Written, name: str, images: Iterable[np.ndarray], answers: Iterable[np.ndarray], task: Task
+) -> Comparison:
+    """Compares answers of a task to images with those of its own signature or graph."""
+    left = iter(answers)
+    return compare(
+        lambda image: written.run(name, image), lambda image: next(left), images, classes=task.definition.of_classes
+    )
 
 
 def ideal_bytes(layers: Iterable[keras.Operation], precision: str) -> int:

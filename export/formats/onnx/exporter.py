@@ -159,7 +159,7 @@ def _write(network: FoldedNetwork, graphs: Mapping[str, "ModelProto"], files: st
     bank, places = lay_out(_bank_arrays(kernels, network.precision))
     if bank:
         _write_file(files, BANK, bank)
-    stored = {}  # the tasks' own, by the names of their files
+    stored: dict[str, tuple[bytes, dict[str, tuple[int, int]]]] = {}  # the tasks' own, by the names of their files
     for name, graph in graphs.items():  # that of all tasks is the last
         refer(graph, BANK, bank, places)
         if name == ALL:

@@ -75,7 +75,7 @@ def refer_by_content(
         model: the `onnx.ModelProto`.
         files: `{name of a file: (content, places)}`, the latter from `lay_out`.
     """
-    known = {}
+    known: dict[bytes, tuple[str, tuple[int, int]]] = {}
     for file, (content, places) in files.items():
         for place in places.values():
             known.setdefault(content[place[0] : sum(place)], (file, place))
