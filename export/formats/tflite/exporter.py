@@ -14,7 +14,7 @@ from rc_keras.export.folding.joint import ALL
 from rc_keras.export.formats import file_digest
 from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import NAME, to_json
-from rc_keras.export.formats.tflite.file import TFLiteFile
+from rc_keras.export.formats.tflite.file import TFLiteFile, signature_bytes
 from rc_keras.export.formats.tflite.normalization import with_l2_normalization
 from rc_keras.export.formats.tflite.packing import repack
 from rc_keras.export.formats.tflite.runtime import LiteRTNetwork
@@ -96,7 +96,7 @@ class LiteRT(Format):
             update_bytes=dict.fromkeys(network.models, file.bytes),
             notes=("A .tflite file is one whole: any update ships all of it.",),
             run_all=(lambda image: interpreter.get_signature_runner(ALL)(image=image)) if network.joint else None,
-            joint_bytes=file.own_bytes[ALL] if network.joint else 0,
+            joint_bytes=signature_bytes(path, ALL) if network.joint else 0,
         )
 
     def recognizes(self, path: pathlib.Path) -> bool:

@@ -15,7 +15,7 @@ from rc_keras.export.formats import file_digest
 from rc_keras.export.formats.metadata import NAME
 
 if TYPE_CHECKING:
-    from ai_edge_litert.schema_py_generated import ModelT, OperatorCodeT
+    from ai_edge_litert.schema_py_generated import OperatorCodeT
 
 
 class TFLiteFile:
@@ -26,7 +26,6 @@ class TFLiteFile:
 
     Attributes:
         bytes: size of the file.
-        own_bytes: `{signature: bytes}` of its graph, with the arrays that no other signature uses.
         operators: `{signature: {operator: count}}`. Operators that are not TFLite's own go by their custom name.
         metadata: what the exporter said about the file, see `metadata`; `None` in files from elsewhere.
         whole: whether every bit is as the exporter wrote it.
@@ -94,7 +93,6 @@ class TFLiteFile:
                     constant = _Constant(tensor.buffer, data.view(types[tensor.type]).reshape(tensor.shape), scale)
                     constants[constant.values.shape].append(constant)
             self._constants[key] = constants
-        self.own_bytes = _own_bytes(model)
         entries = {
             entry.name.decode(): model.buffers[entry.buffer].data.tobytes()
             for entry in model.metadata or []
@@ -104,18 +102,21 @@ class TFLiteFile:
         self.whole = file_digest.is_whole(content, entries.get(file_digest.NAME, b""))
 
 
-def _own_bytes(model: "ModelT") -> dict[str, int]:
-    """The size of each signature's subgraph, written by itself, and of the buffers that it alone uses."""
-    buffers = [{tensor.buffer for tensor in subgraph.tensors} for subgraph in model.subgraphs]
-    users = collections.Counter(buffer for used in buffers for buffer in used)
-    sizes = {}
-    for signature in model.signatureDefs or []:
-        index = signature.subgraphIndex
-        builder = flatbuffers.Builder()
-        builder.Finish(model.subgraphs[index].Pack(builder))
-        own = [model.buffers[buffer].data for buffer in buffers[index] if users[buffer] == 1]
-        sizes[signature.signatureKey.decode()] = len(builder.Output()) + sum(d.nbytes for d in own if d is not None)
-    return sizes
+def signature_bytes(path: str | os.PathLike, key: str) -> int:
+    """The size of a signature's graph in a .tflite file, and of the arrays that no other signature uses."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    with open(path, "rb") as file:
+        model = schema.ModelT.InitFromPackedBuf(file.read())
+    (index,) = (s.subgraphIndex for s in model.signatureDefs if s.signatureKey.decode() == key)
+    own, *others = (
+        {tensor.buffer for tensor in subgraph.tensors}
+        for subgraph in (model.subgraphs[index], *model.subgraphs[:index], *model.subgraphs[index + 1 :])
+    )
+    builder = flatbuffers.Builder()
+    builder.Finish(model.subgraphs[index].Pack(builder))
+    arrays = [model.buffers[buffer].data for buffer in own.difference(*others)]
+    return len(builder.Output()) + sum(data.nbytes for data in arrays if data is not None)
 
 
 @dataclasses.dataclass(frozen=True)
