@@ -110,12 +110,12 @@ def direct(pairs: set[tuple[str, str]]) -> set[tuple[str, str]]:
     return {(a, b) for a, b in pairs if not any(b in reached(near) for near in below[a])}
 
 
-def description(room: str) -> tuple[str, int]:
-    """What a room says it holds, and its number of files."""
+def description(room: str) -> str:
+    """What a room says it holds."""
     files = [path for module, path in modules().items() if room_of(module) == room]
     door = {name: ROOT / folder / "__init__.py" for name, folder in SOURCES.items()}.get(f"rc_keras.{room}")
     text = ast.get_docstring(ast.parse((door or files[0]).read_text(encoding="utf-8"))) or ""
-    return text.partition("\n\n")[0].replace("\n", " "), len(files)
+    return text.partition("\n\n")[0].replace("\n", " ")
 
 
 WIDTH, HEIGHT, GAP, MARGIN, SHEET = 208, 74, 40, 16, 1140
@@ -154,14 +154,12 @@ def picture() -> str:
 
 
 def _box(room: str, x: float, y: float) -> str:
-    text, files = description(room)
     colour = COLOURS.get(room.partition(".")[0], "#dde8f6")
-    count = f" ({files} files)" if files > 1 else ""
-    rows = textwrap.wrap(text.replace("`", ""), 32, max_lines=3, placeholder=" …")
+    rows = textwrap.wrap(description(room).replace("`", ""), 32, max_lines=3, placeholder=" …")
     return "\n".join(
         [
             f'<rect x="{x:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="5" fill="{colour}" stroke="#667"/>',
-            f'<text x="{x + 8:g}" y="{y + 18:g}" font-size="13" font-weight="bold">{escape(room + count)}</text>',
+            f'<text x="{x + 8:g}" y="{y + 18:g}" font-size="13" font-weight="bold">{escape(room)}</text>',
             *(
                 f'<text x="{x + 8:g}" y="{y + 35 + 13 * row:g}" font-size="11">{escape(line)}</text>'
                 for row, line in enumerate(rows)

@@ -18,7 +18,7 @@ from rc_keras.tasks.task import Task
 def build(
     tasks: Iterable[str | Task],
     backbone: str | keras.Model = "resnet18",
-    decoder: str | decoders.Decoder = "deeplabv3plus",
+    decoder: str | decoders.Decoder | None = None,
     output_stride: int = 16,
     image_shape: Sequence[int | None] = (512, 512, 3),
     weights: str | os.PathLike | None = None,
@@ -27,6 +27,7 @@ def build(
     bank: str | os.PathLike | FilterBank | None = None,
     preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None,
     seed: int | None = None,
+    response_energy: float | None = None,
     shared_stages: int | str = 0,
 ) -> MultiTaskModel:
     """Builds a multi-task model: on a frozen filter bank, or by another method.
@@ -43,21 +44,25 @@ def build(
         backbone: a key of `rc_keras.backbones.BACKBONES`, such as `"resnet18"`, or a functional `keras.Model` with its
             weights, which is copied.
         decoder: `"deeplabv3plus"`, an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`, or one of your own, see
-            `rc_keras.decoders.Decoder`.
+            `rc_keras.decoders.Decoder`. `None`: that of the bank, if it holds one, else `"deeplabv3plus"`.
         output_stride: 8, 16 or 32, of a backbone given by name; a model keeps its own.
         image_shape: `(height, width, 3)`; height and width may be `None`.
         weights: `"imagenet"`, or a file, see `rc_keras.pretrained.load_weights`; `None`: random, or as the model has.
         method: a key of `rc_keras.methods.METHODS`, or `"low_rank(4)"` and the like; see `rc_keras.methods.Method`.
         response_images: images for response initialization, see `rc_keras.network.response_init`; `None`: the data-free
             form.
-        bank: a `FilterBank`, or the path of a saved one. It brings the pretrained weights, so `weights` and
-            `response_images` must be `None`.
+        bank: a `FilterBank`, or the path of a saved one. It brings the pretrained weights, and how many responses it
+            keeps, so `weights`, `response_images` and `response_energy` must be `None`. One made by
+            `FilterBank.from_task` brings the decoder too.
         preprocess: a layer or function from pixels in 0..255 to what a model given as `backbone` expects. The named
             backbones normalize by themselves.
         seed: integer; everything random derives from it and from the names of task and layer. `None`: drawn.
+        response_energy: the share of the responses' energy that the bank keeps, above 0 and at most 1, for methods with
+            response initialization: fewer multiply-accumulates, and smaller modulators, for a pretrained function that
+            is kept up to the energy. See `FilterBank`. `None`: all responses.
         shared_stages: the stem and so many stages of the backbone stay frozen, norms included, without anything of a
             task's own, and are computed once for all tasks; 0: none. Or the name of the last layer of them. A stage is
-            as `rc_keras.network.shared_stages` says.
+            as `rc_keras.network.shared_stages` says. With `bank`: what it was made with.
 
     Returns:
         A `MultiTaskModel`.
@@ -67,11 +72,12 @@ def build(
     """
     method = get_method(method)
     tasks = _check_tasks(tasks)
-    decoder = decoders.get(decoder)
+    decoder = None if decoder is None else decoders.get(decoder)
     _check_image_shape(image_shape)
     seed = fresh_seed() if seed is None else seed
     if bank is not None:
-        for name, value in (("weights", weights), ("response_images", response_images)):
+        brought = {"weights": weights, "response_images": response_images, "response_energy": response_energy}
+        for name, value in brought.items():
             if value is not None:
                 raise ValueError(
                     f"`{name}` must be None with `bank`, which brings the weights. Received: {name}={value!r}"
@@ -87,7 +93,7 @@ def build(
     if weights is not None:
         pretrained.load_weights(backbone, weights)
     if bank is None:
-        bank = FilterBank(backbone, method, response_images, shared_stages)
+        bank = FilterBank(backbone, method, response_images, response_energy, shared_stages)
     elif isinstance(bank, (str, os.PathLike)):
         bank = FilterBank.load(bank, backbone)
     else:

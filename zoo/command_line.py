@@ -7,10 +7,10 @@ from absl import flags
 
 from rc_keras.base.names import unknown_name
 from rc_keras.zoo.datasets.data import Data, open_data
-from rc_keras.zoo.recipes import Recipe, get_recipe
+from rc_keras.zoo.recipes import RECIPES, Recipe, get_recipe
 from rc_keras.zoo.recipes.recipe import describe_fields, parse_field
 
-RECIPE = flags.DEFINE_string("recipe", None, "Name of the recipe: nyud, pascal_context, scenes or folder.")
+RECIPE = flags.DEFINE_string("recipe", None, f"Name of the recipe: {', '.join(RECIPES)}.")
 SCALE = flags.DEFINE_string("scale", None, "Scale of the recipe, such as paper or small; its first one by default.")
 WORKDIR = flags.DEFINE_string("workdir", None, "Folder of the run.")
 MANUAL_DIR = flags.DEFINE_string("manual_dir", None, "Folder of the archive; for recipe folder the root of the data.")

@@ -13,7 +13,7 @@ def evaluation_metrics(task: Task, dataset: str | None = None, padded: bool = Fa
 
     Edges have only `MaxF` here: `rc_keras.metrics.boundaries` measures them on the host. Images without people are left
     out of a task named `human_parts`, as in training. A task's own metrics (`Task(metrics=…)`) are taken instead for
-    edges and classification, which training and this measure alike, and for a kind that has no measure there.
+    a kind that training and this measure alike, as edges and classification, and for one that has no measure there.
 
     Mean IoU of NYUD is published in two forms that do not compare: over 40 classes, where 0, "unlabelled", is ignored,
     and over 41, where it is a class. `mean_iou` of its `semseg` is the one that the task is trained for (`task.ignore`;
@@ -32,9 +32,9 @@ def evaluation_metrics(task: Task, dataset: str | None = None, padded: bool = Fa
     """
     classes = dict.fromkeys(measure.metrics[task.kind] for measure in measures_of_kind(task.kind))
     in_graph = [metric for metric in classes if issubclass(metric, keras.metrics.Metric)]
-    if not in_graph or (task.metrics is not None and task.kind in ("edge", "classification")):
+    if not in_graph or (task.metrics is not None and in_graph == [type(m) for m in task.definition.make_metrics(task)]):
         return task.make_metrics()
-    if (dataset, task.name) != ("nyud_mt", "semseg"):
+    if (dataset, task.name) != ("nyud_mt", "semseg") or not task.definition.is_class_map:
         return [_make(metric, task) for metric in in_graph]
     scores = [_make(metric, task, without=(40,)) for metric in in_graph]
     if task.ignore != 0:

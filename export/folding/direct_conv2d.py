@@ -5,6 +5,7 @@ import keras
 from rc_keras.base.keras_types import Tensor
 
 
+@keras.saving.register_keras_serializable(package="rc_keras")
 class DirectConv2D(keras.layers.Conv2D):
     """`keras.layers.Conv2D`, channels last, as one TensorFlow operation with the whole kernel, dilated or not.
 

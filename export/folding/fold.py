@@ -1,7 +1,6 @@
 """Folding: one task's branch without norms and without the reparameterization of its modulators."""
 
-import collections
-from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from collections.abc import Container, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -9,10 +8,13 @@ import numpy as np
 
 from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Tensor
+from rc_keras.export.folding.concat_parts import call_parts
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
-from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D, Frozen
+from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D, Frozen
 from rc_keras.layers.batch_normalization import scale_and_offset
-from rc_keras.network.bank import copy_weights
+from rc_keras.network.chains import chains
+from rc_keras.network.copies import copy_weights
+from rc_keras.network.shared_stages import without_frozen
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
 _LINEAR = (*_CONVOLUTIONS, ConcatConv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
@@ -31,8 +33,9 @@ def fold(branch: keras.Model, bank: MutableMapping[str, keras.Operation], merged
         s = γ / √(σ² + ε)        W ← s W        b ← s (b − μ) + β
 
     in float64, rounded to float32 at the end. A bank kernel is never touched, so tasks go on sharing it; unless
-    `merged`, where bank convolution and modulator become one plain convolution of the task, `W = W_t W_s`. Norms that
-    do not stand alone behind one linear layer, and bank convolutions in groups, stay as they are.
+    `merged`, where bank convolution and modulator become one plain convolution of the task, `W = W_t W_s`, if that is
+    not dearer than the two, as it is with few responses of a truncated bank. Norms that do not stand alone behind one
+    linear layer, and bank convolutions in groups, stay as they are.
 
     Other adapters become their `linear_map` too, and stay where they have none. What scales the channels of a bank
     convolution alone, channel modulation or a norm, becomes a depthwise 1x1 convolution: converters multiply a plain
@@ -48,17 +51,18 @@ def fold(branch: keras.Model, bank: MutableMapping[str, keras.Operation], merged
         A functional `keras.Model` in float32 with the input and output of `branch`. Matrices are 1x1 `DirectConv2D`.
     """
     frozen = {layer.name for layer in branch.layers if isinstance(layer, Frozen)}
-    branch = _unwrapped(branch)
+    branch = without_frozen(branch)
     maps = _linear_maps(branch)
-    norms = _foldable_norms(branch, maps)
-    diagonals = _diagonals(branch, maps, norms)
+    norms = _foldable_norms(branch, maps, frozen)
+    diagonals = _diagonals(branch, maps, norms, frozen)
     kernels = _mergeable_kernels(branch, maps) if merged else {}
     absorbed = {norm.name for norm in norms.values()} | {layer.name for layer in kernels.values()}
-    weights = {}  # name of a layer of the copy: how it gets its weights
+    lists: dict[str, Any] = {}  # name of a convolution of several maps: these
+    weights: dict[str, list[Any]] = {}  # name of a layer of the copy: how it gets its weights
 
     def clone(layer: keras.Operation) -> keras.Operation:
-        if layer.name in absorbed:
-            return layer  # never called
+        if layer.name in absorbed or isinstance(layer, BankConcatConv2D):
+            return layer  # never called, or as its parts
         if layer.name in bank:
             return bank[layer.name]
         made = make(layer)
@@ -72,7 +76,7 @@ def fold(branch: keras.Model, bank: MutableMapping[str, keras.Operation], merged
             kernel = as_float64(kernels[layer.name].kernel)
             kernel = kernel @ matrix if matrix.ndim == 2 else kernel * matrix
             weights[layer.name] = _folded_weights(kernel, offset, norms.get(layer.name))
-            return _direct(kernels[layer.name], use_bias=True, name=layer.name)
+            return _merged(kernels[layer.name], kernel.shape[-1], layer.name)
         if isinstance(layer, BankConv2D):
             weights[layer.name] = [layer.kernel]
             return _direct(layer, use_bias=False)
@@ -98,8 +102,15 @@ def fold(branch: keras.Model, bank: MutableMapping[str, keras.Operation], merged
         return copy_in_float32(layer, use_bias=True)
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Tensor:
+        if layer.name in absorbed and isinstance(layer, BankConcatConv2D):
+            lists[layer.name] = args[0]  # for what it is merged with; a call answers one tensor
+            return args[0][layer.reference]
         if layer.name in absorbed:
             return args[0]
+        if layer.name in kernels and kernels[layer.name].name in lists:
+            return layer(lists[kernels[layer.name].name])
+        if isinstance(layer, BankConcatConv2D):
+            return call_parts(layer, args[0], bank, weights)
         if layer.name in diagonals:
             return layer(args[0])  # without the mask that a norm takes
         if type(layer).__name__ in _FACTORS and not isinstance(layer, keras.Layer):
@@ -120,24 +131,11 @@ def in_float32(branch: keras.Model) -> keras.Model:
     layers = [layer for layer in branch.layers if hasattr(layer, "compute_dtype")]
     if all(layer.compute_dtype == "float32" for layer in layers):
         return branch
-    branch = _unwrapped(branch)
+    branch = without_frozen(branch)
     copy = keras.models.clone_model(branch, clone_function=copy_in_float32)
     for layer in layers:
         copy_weights(layer, copy.get_layer(layer.name))
     return copy
-
-
-def _unwrapped(branch: keras.Model) -> keras.Model:
-    """The branch with plain layers instead of `Frozen` ones; itself if it has none."""
-    if not any(isinstance(layer, Frozen) for layer in branch.layers):
-        return branch
-
-    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Tensor:
-        return layer(*args, **{name: value for name, value in kwargs.items() if name != "mask" or value is not None})
-
-    return keras.models.clone_model(
-        branch, clone_function=lambda layer: layer.layer if isinstance(layer, Frozen) else layer, call_function=call
-    )
 
 
 def copy_in_float32(layer: keras.Operation, **changes: Any) -> keras.Operation:
@@ -188,6 +186,13 @@ def _direct(
     )
 
 
+def _merged(convolution: BankConv2D, filters: int, name: str) -> keras.layers.Conv2D:
+    if isinstance(convolution, BankConcatConv2D):
+        reference = convolution.reference
+        return ConcatConv2D(filters, convolution.kernel_size, reference=reference, dtype="float32", name=name)
+    return _direct(convolution, use_bias=True, filters=filters, name=name)
+
+
 def _is_norm(layer: keras.Operation) -> bool:
     return type(layer) in _NORMS and layer.axis in (-1, len(layer.output.shape) - 1)
 
@@ -218,55 +223,54 @@ def _linear_maps(branch: keras.Model) -> LinearMaps:
     return {name: found for name, found in maps.items() if found is not None}
 
 
-def _foldable_norms(branch: keras.Model, maps: LinearMaps) -> dict[str, keras.layers.BatchNormalization]:
-    """`{name of a linear layer: the norm that alone uses its output}`."""
+def _foldable_norms(
+    branch: keras.Model, maps: LinearMaps, frozen: Container[str]
+) -> dict[str, keras.layers.BatchNormalization]:
+    """`{name of a linear layer: the norm that alone uses its output}`, without norms of a task behind frozen layers."""
     norms = {}
-    for linear, norm in _chains(branch):
+    for linear, norm in chains(branch):
         if not _is_norm(norm) or not (_takes_in_norms(linear) or getattr(linear, "name", None) in maps):
+            continue
+        if linear.name in frozen and norm.name not in frozen:
             continue
         if getattr(linear, "activation", keras.activations.linear) is keras.activations.linear:
             norms[linear.name] = norm
     return norms
 
 
-def _diagonals(branch: keras.Model, maps: LinearMaps, norms: Mapping[str, keras.layers.BatchNormalization]) -> set[str]:
+def _diagonals(
+    branch: keras.Model,
+    maps: LinearMaps,
+    norms: Mapping[str, keras.layers.BatchNormalization],
+    frozen: Container[str],
+) -> set[str]:
     """Names of the layers that become a factor and an offset for each channel; one that only shifts needs a norm."""
     ranks = {name: matrix.ndim for name, (matrix, _) in maps.items()}
     names = {name for name, rank in ranks.items() if rank == 1 or (rank == 0 and name in norms)}
-    return names | {norm.name for bank, norm in _chains(branch) if isinstance(bank, BankConv2D) and _is_norm(norm)}
-
-
-def _mergeable_kernels(branch: keras.Model, maps: LinearMaps) -> dict[str, BankConv2D]:
-    """`{name of an adapter or norm: the bank convolution, without groups, that it alone uses}`."""
-    return {
-        adapter.name: convolution
-        for convolution, adapter in _chains(branch)
-        if isinstance(convolution, BankConv2D)
-        and convolution.groups == 1
-        and (getattr(adapter, "name", None) in maps or _is_norm(adapter))
+    return names | {
+        norm.name
+        for shared, norm in chains(branch)
+        if _is_norm(norm)
+        and (isinstance(shared, BankConv2D) or (getattr(shared, "name", None) in frozen and norm.name not in frozen))
     }
 
 
-def _chains(branch: keras.Model) -> Iterator[tuple[keras.Operation, keras.Operation]]:
-    """Pairs of layers of which the second takes nothing but the output of the first, and nothing else takes that.
+def _mergeable_kernels(branch: keras.Model, maps: LinearMaps) -> dict[str, BankConv2D]:
+    """`{name of an adapter or norm: the bank convolution, without groups, that it alone uses}`.
 
-    The links between layers are read from the configuration of the model, their public form.
+    One with so few responses that it is cheaper with its matrix apart, as in a truncated bank, stays as it is.
     """
-    config = branch.get_config()
-    calls = {layer["name"]: layer["inbound_nodes"] for layer in config["layers"]}
-    sources = {name: list(_sources(nodes)) for name, nodes in calls.items()}
-    uses = collections.Counter(source for names in sources.values() for source in names)
-    uses.update(name for name in keras.tree.flatten(config["output_layers"]) if isinstance(name, str))
-    layers = {layer.name: layer for layer in branch.layers}
-    for name, nodes in calls.items():
-        if len(sources[name]) == 1 and uses[sources[name][0]] == 1 and not any(nodes[0]["kwargs"].values()):
-            yield layers.get(sources[name][0]), layers.get(name)
+    return {
+        adapter.name: convolution
+        for convolution, adapter in chains(branch)
+        if isinstance(convolution, BankConv2D)
+        and convolution.groups == 1
+        and (getattr(adapter, "name", None) in maps or _is_norm(adapter))
+        and not _is_cheaper_apart(convolution, adapter.output.shape[-1])
+    }
 
 
-def _sources(config: Any) -> Iterator[str]:
-    """Names of the layers whose outputs a serialized call takes."""
-    if isinstance(config, dict) and config.get("class_name") == "__keras_tensor__":
-        yield config["config"]["keras_history"][0]
-    elif isinstance(config, (dict, list, tuple)):
-        for part in config.values() if isinstance(config, dict) else config:
-            yield from _sources(part)
+def _is_cheaper_apart(convolution: BankConv2D, channels: int) -> bool:
+    """Whether kernel and matrix one after the other need fewer products than the kernel they amount to."""
+    inputs, rank = int(np.prod(convolution.kernel.shape[:3])), convolution.filters
+    return rank * (inputs + channels) < inputs * channels

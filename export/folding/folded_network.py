@@ -7,6 +7,8 @@ from typing import Any
 import keras
 import numpy as np
 
+ALL = "all"  # the signature of all tasks together; no task may be named so
+
 
 @dataclasses.dataclass(frozen=True)
 class FoldedNetwork:
@@ -25,7 +27,7 @@ class FoldedNetwork:
         description: what the file says about itself, see `rc_keras.export.formats.metadata`.
         verbose: whether progress is printed.
         joint: whether there is to be a network of all tasks besides, see `joint.joint_model`.
-        encoder: names of the layers of the bank's template, without that of a task.
+        template: `{task: names of the layers of the bank's template that it has}`, without that of the task.
     """
 
     models: dict[str, keras.Model]
@@ -38,7 +40,12 @@ class FoldedNetwork:
     description: dict[str, Any]
     verbose: bool
     joint: bool
-    encoder: frozenset[str]
+    template: dict[str, frozenset[str]]
+
+    def users(self, convolution: str) -> list[str]:
+        """Names of the signatures that use a convolution of the bank: a classifier does not use that of a decoder."""
+        names = [name for name, model in self.models.items() if convolution in {layer.name for layer in model.layers}]
+        return names + [ALL] * self.joint
 
     def calibration_images(self, name: str) -> Iterator[np.ndarray]:
         """The images to calibrate a task on, one by one, float32; prints how far they are."""

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING
 import keras
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.export.folding.folded_network import FoldedNetwork
-from rc_keras.export.folding.joint import ALL, joint_model
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
+from rc_keras.export.folding.joint import joint_model
 
 if TYPE_CHECKING:
     import tensorflow as tf

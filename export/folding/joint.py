@@ -4,9 +4,7 @@ import keras
 
 from rc_keras.export.folding.folded_network import FoldedNetwork
 from rc_keras.network.common_part import IMAGE, Split, call_rest, is_alike
-from rc_keras.network.graft import SEPARATOR
-
-ALL = "all"  # the signature of this network; no task may be named so
+from rc_keras.network.copies import SEPARATOR
 
 
 def joint_model(network: FoldedNetwork) -> keras.Model:
@@ -20,14 +18,14 @@ def joint_model(network: FoldedNetwork) -> keras.Model:
             model,
             lambda layer: layer.name in network.bank or is_alike(layer),
             prefix=name + SEPARATOR,
-            names=network.encoder,
+            names=network.template[name],
         )
         for name, model in network.models.items()
     }
-    first = next(iter(splits.values()))
+    largest = max(splits.values(), key=lambda split: len(split.common))  # a classifier's lacks what decoders share
     needed = {name for split in splits.values() for name in split.inputs}
-    image = keras.Input(first.common[IMAGE].shape[1:], name=IMAGE)
+    image = keras.Input(largest.common[IMAGE].shape[1:], name=IMAGE)
     features = {IMAGE: image}
     if needed - {IMAGE}:
-        features |= first.common_model(sorted(needed))(image)
+        features |= largest.common_model(sorted(needed))(image)
     return keras.Model(image, {name: call_rest(split.rest, features, False) for name, split in splits.items()})

@@ -9,8 +9,7 @@ import numpy as np
 from rc_keras.export.comparison import TOLERANCES, Comparison, compare
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import in_float32, resized
-from rc_keras.export.folding.folded_network import FoldedNetwork
-from rc_keras.export.folding.joint import ALL
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.formats.format import Written
 from rc_keras.export.report import ExportError, JointReport, TaskReport
 from rc_keras.export.stages.check import Request

@@ -3,12 +3,13 @@
 import keras
 import numpy as np
 
+from rc_keras.export.folding.concat_parts import bank_kernels
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import fold, resized
-from rc_keras.export.folding.folded_network import FoldedNetwork
-from rc_keras.export.folding.joint import ALL
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.stages.check import Request
+from rc_keras.network.branch import template_layers
 
 
 def fold_tasks(request: Request) -> FoldedNetwork:
@@ -25,9 +26,8 @@ def fold_tasks(request: Request) -> FoldedNetwork:
         models=models,
         bank=bank,
         kernels={
-            name: keras.ops.convert_to_numpy(convolutions.get(name, layer).kernel)
-            for name, layer in bank.items()
-            if isinstance(layer, DirectConv2D)
+            **{name: np.array(layer.kernel) for name, layer in bank.items() if isinstance(layer, DirectConv2D)},
+            **bank_kernels(convolutions.values(), bank),
         },
         precision=options.precision,
         image_shape=request.image_shape,
@@ -36,7 +36,7 @@ def fold_tasks(request: Request) -> FoldedNetwork:
         description=request.description,
         verbose=options.verbose,
         joint=options.joint,
-        encoder=frozenset(layer.name for layer in request.model.bank.template.layers),
+        template={name: template_layers(request.model.bank, task) for name, task in request.tasks.items()},
     )
 
 

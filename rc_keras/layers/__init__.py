@@ -1,6 +1,7 @@
 """Layers: the shared bank convolution, what a task adds to it, and Keras layers with a faster path."""
 
 from rc_keras.layers.adapter import Adapter
+from rc_keras.layers.bank_concat_conv2d import BankConcatConv2D
 from rc_keras.layers.bank_conv2d import BankConv2D
 from rc_keras.layers.batch_normalization import BatchNormalization
 from rc_keras.layers.bias import Bias
@@ -17,6 +18,7 @@ from rc_keras.layers.squeeze_excite import SqueezeExcite
 
 __all__ = [
     "Adapter",
+    "BankConcatConv2D",
     "BankConv2D",
     "BatchNormalization",
     "Bias",

@@ -12,9 +12,9 @@ class Adapter(keras.layers.Layer):
     """A layer that makes a shared convolution a task's own.
 
     It stands behind a convolution z = W * x of the bank and is called with the responses z, `(batch, height, width,
-    c_out)`, whose shape it keeps. Each task has its own. Graft, reports and exporters know an adapter by what is listed
-    here alone: a method is a subclass, registered with `keras.saving.register_keras_serializable`, and an entry in
-    `rc_keras.methods.METHODS`.
+    c_out)`, whose shape it keeps; of a truncated bank they are fewer. Each task has its own. Graft, reports and
+    exporters know an adapter by what is listed here alone: a method is a subclass, registered with
+    `keras.saving.register_keras_serializable`, and an entry in `rc_keras.methods.METHODS`.
 
     | member | what it says | overridden |
     | --- | --- | --- |
@@ -62,7 +62,11 @@ class Adapter(keras.layers.Layer):
         """Assigns a task's random start; `seed` differs from task to task and from layer to layer."""
 
     def set_matrix(self, matrix: Tensor) -> None:
-        """Assigns weights with which the responses are multiplied by `matrix`, `(c_out, c_out)`: `y = z @ matrix`."""
+        """Assigns weights with which the responses are multiplied by `matrix`: `y = z @ matrix`.
+
+        It is `(c_out, c_out)`, and `(rank, c_out)` behind a truncated bank, where the layer answers more channels than
+        it is called with.
+        """
         raise NotImplementedError(f"{type(self).__name__} must have `set_matrix` for response initialization.")
 
     @property

@@ -30,5 +30,12 @@ def make_adapters(method: Method, convolution: keras.layers.Conv2D) -> list[kera
     return layers
 
 
+def adapter_of(template: keras.Model, convolution: str, method: Method) -> Adapter:
+    """The adapter that stands behind a convolution of the bank in a template, or in another network of these names."""
+    if method.adapter is None:
+        raise ValueError(f"`method` must have an adapter. Received: {method.name!r}")
+    return template.get_layer(f"{convolution}_{method.adapter.suffix}")
+
+
 def _adapter(method: Method, convolution: keras.layers.Conv2D) -> Adapter | None:
     return None if method.adapter is None else method.adapter.from_convolution(convolution, **method.settings)

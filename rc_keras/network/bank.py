@@ -3,20 +3,28 @@
 import functools
 import json
 import os
-from typing import Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from rc_keras.files import safetensors_file
 from rc_keras.files.named_weights import assign_named, named_arrays, named_variables
-from rc_keras.layers import Adapter, BankConv2D, BatchNormalization, Conv2D, Frozen
+from rc_keras.layers import BankConv2D, Frozen
 from rc_keras.methods import Method, get_method
-from rc_keras.network import response_init
-from rc_keras.network.adapters import adapter_size, make_adapters
+from rc_keras.network import response_init, truncation
+from rc_keras.network.adapters import adapter_of
 from rc_keras.network.common_part import common_part
-from rc_keras.network.residual_blocks import with_squeeze_excite
+from rc_keras.network.copies import SEPARATOR
+from rc_keras.network.donor import PREFIX, Donor, with_features
+from rc_keras.network.features import FEATURES
+from rc_keras.network.plain_network import plain_network
 from rc_keras.network.shared_stages import shared_layers
+from rc_keras.network.template import all_filters, make_template
+
+if TYPE_CHECKING:
+    from rc_keras.network.multi_task_network import MultiTaskNetwork
 
 BANK_FORMAT = "rc_keras.bank.1"
 SUFFIX = ".safetensors"
@@ -44,13 +52,20 @@ class FilterBank:
         method: name of the method, a key of `rc_keras.methods.METHODS`.
         response_images: images for RI, see `response_init.response_statistics`. `None`: the data-free form, the
             eigenbasis of `W W^T`, as if the inputs of every kernel were white.
+        response_energy: the share of the responses' variance to keep, above 0 and at most 1, for methods with RI.
+            Each convolution then has its leading responses alone, and modulators are `rank x c_out`; what takes in
+            more convolutions, see `truncation.leading_responses`. The pretrained function is kept up to the energy.
+            `None` and 1: all responses.
         shared_stages: how many stages are shared as a whole, or the name of their last layer, see
             `shared_stages.shared_layers`; 0: none.
+
+    A bank may also come from a whole trained network, encoder and decoder, see `from_task`.
 
     Attributes:
         method: the `Method`.
         shared_stages: as given.
         template: the functional `keras.Model` described above.
+        donor: the `Donor` of a bank that holds a decoder too; else `None`.
         convolutions: `{name: BankConv2D}`.
         response_report: `response_init.ResponseReport` of a bank that was made here; `None` without RI, and for a
             bank that was loaded.
@@ -61,32 +76,123 @@ class FilterBank:
         backbone: keras.Model,
         method: str | Method = "rcm",
         response_images: Any = None,
+        response_energy: float | None = None,
         shared_stages: int | str = 0,
     ) -> None:
         self.method, self.shared_stages = get_method(method), shared_stages
-        if response_images is not None and not self.method.response_init:
+        self.donor: Donor | None = None
+        _check_backbone(backbone)
+        self._make(backbone, backbone, response_images, response_energy)
+
+    @classmethod
+    def from_task(
+        cls,
+        model: "MultiTaskNetwork",
+        task: str,
+        response_images: Any = None,
+        response_energy: float | None = None,
+        method: str | Method = "rcm",
+        shared_stages: int | str = 0,
+    ) -> "FilterBank":
+        """A bank of a task's whole network, encoder and decoder.
+
+        What the model's own bank and the task's adapters amount to becomes the network that the new bank is made of;
+        convolutions of the decoder are shared by the same rule as those of the encoder. Each dense task on the bank
+        starts as a copy of this network with a head of its own, one of the donor's name and channels with the donor's
+        head; tasks that are not dense start from the encoder. The bank is made once: what the model learns later does
+        not reach it.
+
+        Example:
+
+        >>> bank = rc_keras.FilterBank.from_task(model, "semseg", images, response_energy=0.9)
+        >>> model = rc_keras.build(["semseg", "depth", "normals"], bank=bank)
+
+        Args:
+            model: a `MultiTaskModel`.
+            task: name of one of its tasks, the donor, which must be dense.
+            response_images, response_energy, method, shared_stages: see `FilterBank`. Stages are those of the encoder,
+                as the task has them, whatever the model's own bank shares as a whole.
+
+        Raises:
+            ValueError: if the task is unknown or not dense, or the method has no frozen bank; or if the task has
+                adapters that are no linear maps of the responses, as those of `parallel_adapter`.
+        """
+        donor = model.task(task)
+        if not donor.definition.dense:
+            raise ValueError(
+                f"`task` must be dense, for a bank of its decoder. Received: task={task!r}, {donor.kind!r}"
+            )
+        bank = cls.__new__(cls)
+        bank.method, bank.shared_stages = get_method(method), shared_stages
+        bank.donor = Donor(task, donor.channels, model.decoder(task))
+        if not bank.method.shares_kernels:
+            raise ValueError(f"`method` must be one with a frozen bank. Received: method={bank.method.name!r}")
+        whole = with_features(model.branch(task), model.bank.template)
+        network = plain_network(whole, prefix=f"{task}{SEPARATOR}")
+        encoder = keras.Model(network.inputs[0], {name: network.output[name] for name in FEATURES}, name=network.name)
+        bank._make(network, encoder, response_images, response_energy)
+        return bank
+
+    def _make(self, network: keras.Model, encoder: keras.Model, images: Any, energy: float | None) -> None:
+        if images is not None and not self.method.response_init:
             raise ValueError(
                 f"`response_images` must be None for method {self.method.name!r}, which does not use response "
                 "initialization."
             )
-        self.template = _make_template(backbone, self.method, shared_stages)
+        truncation.check_energy(energy, self.method)
+        energy = 1 if energy is None else energy
         self.response_report = None
-        if self.method.response_init:
-            self.response_report = response_init.rotate(self.template, self.method, response_images)
+        stages = _stages(encoder, self.method, self.shared_stages)
+        ranks = all_filters(network, self.method, stages) if energy < 1 else None
+        self.template = make_template(network, self.method, ranks, stages)
+        if not self.method.response_init:
+            return
+        self.response_report, means = response_init.rotate(self.template, self.method, images)
+        if energy < 1:
+            wide, report = self.template, self.response_report
+            kept = truncation.leading_responses(wide, self.method, report, energy)
+            ranks = {name: found.rank for name, found in kept.items()}
+            self.template = make_template(network, self.method, ranks, stages)
+            truncation.keep_leading(wide, self.template, self.method, means)
+            spectra = {name: report.spectra[name] for name in kept}
+            self.response_report = response_init.ResponseReport(report.images, spectra, kept)
 
     @classmethod
-    def from_template(cls, template: keras.Model, method: str | Method, shared_stages: int | str = 0) -> "FilterBank":
+    def from_template(
+        cls,
+        template: keras.Model,
+        method: str | Method,
+        donor: Donor | None = None,
+        shared_stages: int | str = 0,
+    ) -> "FilterBank":
         """A bank around an existing template, whose weights may still be loaded."""
         bank = cls.__new__(cls)
-        bank.method, bank.template, bank.response_report = get_method(method), template, None
+        bank.method, bank.template, bank.response_report, bank.donor = get_method(method), template, None, donor
         bank.shared_stages = shared_stages
         return bank
 
+    @classmethod
+    def _with_weights(
+        cls,
+        backbone: keras.Model,
+        method: Method,
+        ranks: Mapping[str, int] | None,
+        donor: Donor | None,
+        shared_stages: int | str,
+        tensors: Mapping[str, np.ndarray],
+        source: str,
+    ) -> "FilterBank":
+        _check_backbone(backbone)
+        stages = _stages(backbone, method, shared_stages)
+        template = make_template(backbone if donor is None else donor.network(backbone), method, ranks, stages)
+        assign_named(named_variables(template.layers), tensors, source)
+        return cls.from_template(template, method, donor, shared_stages)
+
     def for_backbone(self, backbone: keras.Model) -> "FilterBank":
         """The same bank in new layers, for a network of the same weights but another input size or output stride."""
-        template = _make_template(backbone, self.method, self.shared_stages)
-        assign_named(named_variables(template.layers), named_arrays(self.template.layers), "the bank")
-        return self.from_template(template, self.method, self.shared_stages)
+        tensors = named_arrays(self.template.layers)
+        made = (self.method, self.ranks, self.donor, self.shared_stages)
+        return self._with_weights(backbone, *made, tensors, "the bank")
 
     @property
     def convolutions(self) -> dict[str, BankConv2D]:
@@ -101,6 +207,16 @@ class FilterBank:
     def common_part(self) -> keras.Model | None:
         """See `common_part.common_part`; `None` also where tasks train an encoder in common."""
         return None if self.method.shared_encoder is not None else common_part(self.template)
+
+    @property
+    def ranks(self) -> dict[str, int] | None:
+        """`{name: number of responses}` of a truncated bank; `None` where all are kept."""
+        if not self.method.response_init:
+            return None
+        ranks = {name: layer.filters for name, layer in self.convolutions.items()}
+        adapters = {name: adapter_of(self.template, name, self.method) for name in ranks}
+        shapes = {name: a.compute_output_shape((None, None, None, ranks[name])) for name, a in adapters.items()}
+        return None if all(ranks[name] == shape[-1] for name, shape in shapes.items()) else ranks
 
     @property
     def size(self) -> int:
@@ -130,6 +246,10 @@ class FilterBank:
     def to_bytes(self) -> bytes:
         """The content of the file that `save` writes."""
         metadata = {"fingerprint": self.fingerprint, "method": self.method.name}
+        if self.ranks is not None:
+            metadata["ranks"] = json.dumps(self.ranks)
+        if self.donor is not None:
+            metadata["donor"] = self.donor.to_json()
         if self.shared_stages:
             metadata["shared_stages"] = json.dumps(self.shared_stages)
         return safetensors_file.to_bytes(BANK_FORMAT, named_arrays(self.template.layers), metadata)
@@ -140,7 +260,7 @@ class FilterBank:
 
         Args:
             path: the file.
-            backbone: the plain network the bank was made from; only its structure is used.
+            backbone: the plain network the bank was made from, without a decoder; only its structure is used.
 
         Raises:
             FileNotFoundError: if there is no such file.
@@ -148,45 +268,24 @@ class FilterBank:
                 name.
         """
         tensors, metadata = safetensors_file.read(path, SUFFIX, BANK_FORMAT)
-        method = get_method(metadata["method"])
-        shared_stages = json.loads(metadata.get("shared_stages") or "0")
-        template = _make_template(backbone, method, shared_stages)
-        assign_named(named_variables(template.layers), tensors, os.fspath(path))
-        return cls.from_template(template, method, shared_stages)
+        ranks = json.loads(metadata["ranks"]) if "ranks" in metadata else None
+        donor = Donor.from_json(metadata["donor"], os.fspath(path)) if "donor" in metadata else None
+        stages = json.loads(metadata.get("shared_stages") or "0")
+        made = (get_method(metadata["method"]), ranks, donor, stages)
+        return cls._with_weights(backbone, *made, tensors, os.fspath(path))
 
 
-def is_shared(layer: keras.Operation, method: Method) -> bool:
-    """Whether `layer` is a convolution whose kernel goes into the bank (the graft rule).
-
-    Raises:
-        ValueError: if the layer is a convolution with channels first.
-    """
-    if not method.shares_kernels or type(layer) not in (keras.layers.Conv2D, Conv2D):
-        return False  # a subclass may compute something else with its kernel
-    if layer.data_format != "channels_last":
+def _stages(encoder: keras.Model, method: Method, shared_stages: int | str) -> set[str]:
+    """Names of the layers that are shared as a whole."""
+    if shared_stages != 0 and not method.shares_kernels:
         raise ValueError(
-            f"Convolutions must have data_format='channels_last'. Received: layer {layer.name!r} with "
-            f"data_format={layer.data_format!r}."
+            f"`shared_stages` must be 0 with method {method.name!r}, which has no frozen bank. "
+            f"Received: shared_stages={shared_stages!r}"
         )
-    return adapter_size(method, layer) < int(np.prod(layer.kernel.shape))
+    return shared_layers(encoder, shared_stages)
 
 
-def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operation:
-    """A fresh layer with the configuration of `layer`, in the class of this package where there is one.
-
-    It computes the same; but see `rc_keras.layers.BatchNormalization` for the moving variance.
-    """
-    faster: dict[type[keras.Operation], type[keras.Operation]] = {
-        keras.layers.Conv2D: Conv2D,
-        keras.layers.BatchNormalization: BatchNormalization,
-    }
-    config = layer.get_config()
-    if name is not None:
-        config["name"] = name
-    return faster.get(type(layer), type(layer)).from_config(config)
-
-
-def _make_template(backbone: keras.Model, method: Method, shared_stages: int | str = 0) -> keras.Model:
+def _check_backbone(backbone: keras.Model) -> None:
     if not isinstance(backbone, keras.Model) or isinstance(backbone, keras.Sequential) or not backbone.inputs:
         raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone!r}")
     if len(backbone.inputs) != 1 or len(backbone.inputs[0].shape) != 4:
@@ -195,72 +294,8 @@ def _make_template(backbone: keras.Model, method: Method, shared_stages: int | s
             f"`backbone` must have one image input (batch, height, width, channels). Received: input shapes {shapes}"
         )
     for layer in backbone.layers:
-        if layer.name == "output" or layer.name.startswith("decoder_"):
+        if layer.name == "output" or layer.name.startswith(PREFIX):
             raise ValueError(
                 "`backbone` must not have a layer named 'output' or 'decoder_…', names that each task's branch uses. "
                 f"Received: layer {layer.name!r}"
             )
-    if shared_stages != 0 and not method.shares_kernels:
-        raise ValueError(
-            f"`shared_stages` must be 0 with method {method.name!r}, which has no frozen bank. "
-            f"Received: shared_stages={shared_stages!r}"
-        )
-    frozen = shared_layers(backbone, shared_stages)
-    originals = {}  # name of a bank convolution: the layer it stands for
-
-    def clone(layer: keras.Operation) -> keras.Operation:
-        if layer.name in frozen and layer.variables:
-            return Frozen(copy_layer(layer))
-        if layer.name in frozen or not is_shared(layer, method):
-            return copy_layer(layer)
-        originals[layer.name] = layer
-        return BankConv2D(
-            layer.filters,
-            layer.kernel_size,
-            strides=layer.strides,
-            padding=layer.padding,
-            dilation_rate=layer.dilation_rate,
-            groups=layer.groups,
-            dtype=layer.dtype_policy,
-            name=layer.name,
-        )
-
-    adapters = {}  # a convolution that is called twice has one of each
-
-    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        outputs = layer(*args, **kwargs)
-        if not isinstance(layer, BankConv2D):
-            return outputs
-        if layer.name not in adapters:
-            adapters[layer.name] = make_adapters(method, originals[layer.name])
-        for adapter in adapters[layer.name]:
-            takes_inputs = isinstance(adapter, Adapter) and adapter.takes_inputs
-            outputs = adapter(outputs, args[0]) if takes_inputs else adapter(outputs)
-        return outputs
-
-    template = keras.models.clone_model(backbone, clone_function=clone, call_function=call)
-    if method.shares_kernels and not originals and not frozen:
-        raise ValueError(
-            f"`backbone` must hold convolutions larger than what a task adds to them for method {method.name!r}. "
-            f"Received: {backbone.name!r} without any (models nested in it are not looked into)"
-        )
-    for layer in backbone.layers:
-        if layer.name in originals:
-            copy_variable(layer.kernel, template.get_layer(layer.name).kernel)
-            if layer.use_bias:
-                biased = (a for a in adapters[layer.name] if isinstance(a, Adapter) and a.use_bias)
-                copy_variable(layer.bias, next(biased).bias)
-        elif layer.weights:
-            copy_weights(layer, template.get_layer(layer.name))
-    return with_squeeze_excite(template) if method.squeeze_excite else template
-
-
-def copy_weights(source: keras.Layer, target: keras.Layer) -> None:
-    """Assigns the weights of a layer to another layer of the same configuration."""
-    for old, new in zip(source.weights, target.weights, strict=True):
-        copy_variable(old, new)
-
-
-def copy_variable(source: keras.Variable, target: keras.Variable) -> None:
-    """Assigns the value of a variable; by way of NumPy, since JAX would let both share one buffer."""
-    target.assign(keras.ops.convert_to_numpy(source))

@@ -10,7 +10,9 @@ from rc_keras.decoders.decoder import decode
 from rc_keras.layers import Adapter, Frozen
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.common_part import Split, is_alike
-from rc_keras.network.graft import SEPARATOR, graft
+from rc_keras.network.copies import SEPARATOR
+from rc_keras.network.donor import PREDICTION, PREFIX
+from rc_keras.network.graft import graft
 from rc_keras.network.norms import NORMS
 from rc_keras.tasks.task import Task
 
@@ -18,38 +20,49 @@ ROLES = ("shared", "modulators", "gains", "convolutions", "norms", "decoder", "h
 
 
 def make_branch(
-    bank: FilterBank, task: Task, decoder: Decoder, seed: int, dtype_policy: keras.DTypePolicy
+    bank: FilterBank,
+    task: Task,
+    decoder: Decoder,
+    seed: int,
+    dtype_policy: keras.DTypePolicy,
+    is_new: bool = True,
 ) -> keras.Model:
     """Builds one task's functional model on the shared bank.
 
     Args:
-        bank: the `FilterBank`; its template answers `{"low_level": map, "high_level": map}`.
+        bank: the `FilterBank`; its template answers `{"low_level": map, "high_level": map}`, and the prediction if it
+            holds a decoder.
         task: the `Task`.
-        decoder: the `decoders.Decoder`. Tasks that are not dense get a `PooledHead` instead.
+        decoder: the `decoders.Decoder`, that of the bank if it holds one. Tasks that are not dense get a `PooledHead`
+            instead.
         seed: base of what is random in the branch.
         dtype_policy: the `keras.DTypePolicy` of the decoder, whatever the global one is by now.
+        is_new: whether the decoder must be as `decoders.Decoder` says; one that a file was saved with may be older.
 
     Returns:
         A functional `keras.Model` named for the task, `(batch, height, width, channels)` images in 0..255 to the raw
         prediction in float32: `(batch, height, width, task.channels)`, or `(batch, task.channels)` if it is not dense.
     """
-    prefix = task.name + SEPARATOR
-    encoder = graft(bank, task.name, seed=seed)
-    image = encoder.inputs[0]
+    prefix = f"{task.name}{SEPARATOR}{PREFIX}"
     kind = task.definition
-    if not kind.dense:
-        decoder = PooledHead()
+    donor = bank.donor if kind.dense else None
     current = keras.config.dtype_policy()
     keras.config.set_dtype_policy(dtype_policy)
     try:
-        raw = decode(decoder, encoder, task.channels, f"{prefix}decoder_", seed, pooled=not kind.dense)
+        head = None if donor is None else donor.head(bank.template, task, prefix, seed)
+        encoder = graft(bank, task.name, seed=seed, head=head)
+        if donor is not None:
+            raw = encoder.output[PREDICTION]
+        else:
+            made = decoder if kind.dense else PooledHead()
+            raw = decode(made, encoder, task.channels, prefix, seed, pooled=not kind.dense, check=is_new)
     finally:
         keras.config.set_dtype_policy(current)
-    output = kind.make_output_layer(f"{prefix}output")
-    return keras.Model(image, output(raw), name=task.name)
+    output = kind.make_output_layer(f"{task.name}{SEPARATOR}output")
+    return keras.Model(encoder.inputs[0], output(raw), name=task.name)
 
 
-def own_part(bank: FilterBank, branch: keras.Model) -> keras.Model:
+def own_part(bank: FilterBank, branch: keras.Model, task: Task) -> keras.Model:
     """A branch without what all branches on the bank compute alike, on the same layers.
 
     Returns:
@@ -58,8 +71,13 @@ def own_part(bank: FilterBank, branch: keras.Model) -> keras.Model:
     """
     if bank.common_part is None:
         return branch
-    names = {layer.name for layer in bank.template.layers}
-    return Split(branch, is_alike, branch.name + SEPARATOR, names).rest
+    return Split(branch, is_alike, branch.name + SEPARATOR, template_layers(bank, task)).rest
+
+
+def template_layers(bank: FilterBank, task: Task) -> frozenset[str]:
+    """Names of the layers of the bank's template that a task has: all, or those of the encoder if it is not dense."""
+    dense = task.definition.dense
+    return frozenset(layer.name for layer in bank.template.layers if dense or not layer.name.startswith(PREFIX))
 
 
 def frozen_layers(branch: keras.Model) -> list[str]:
@@ -76,7 +94,7 @@ def weights_by_role(branch: keras.Model) -> dict[str, list[keras.Variable]]:
     `variable.trainable`.
     """
     own = f"{branch.name}{SEPARATOR}"
-    prefix = f"{own}decoder_"
+    prefix = f"{own}{PREFIX}"
     roles: dict[str, list[keras.Variable]] = {role: [] for role in ROLES}
     for layer in branch.layers:
         if not layer.name.startswith(own):

@@ -5,13 +5,19 @@ import keras
 from rc_keras.base.seeds import derive_seed
 from rc_keras.layers import Adapter, BankConv2D, Frozen
 from rc_keras.methods import Method
-from rc_keras.network.bank import FilterBank, copy_layer, copy_weights
+from rc_keras.network.bank import FilterBank
+from rc_keras.network.copies import SEPARATOR, copy_layer, copy_weights
+from rc_keras.network.donor import HEAD
 from rc_keras.network.norms import NORMS
 
-SEPARATOR = "__"
 
-
-def graft(bank: FilterBank, task: str, image: keras.KerasTensor | None = None, seed: int = 0) -> keras.Model:
+def graft(
+    bank: FilterBank,
+    task: str,
+    image: keras.KerasTensor | None = None,
+    seed: int = 0,
+    head: keras.Layer | None = None,
+) -> keras.Model:
     """Makes one task's copy of the pretrained network on the shared filter bank.
 
     The bank's convolutions, and its frozen layers, are shared, as layer objects; every other layer is copied with its
@@ -26,6 +32,7 @@ def graft(bank: FilterBank, task: str, image: keras.KerasTensor | None = None, s
         image: the input, a `KerasTensor` `(batch, height, width, channels)`. `None`: a new one of the shape the
             bank's template has; with a shared encoder that of the template itself.
         seed: the rotations derive from it, the task and the layer's name.
+        head: of a bank with a decoder, the layer that makes the task's prediction; `None`: a copy of the donor's.
 
     Returns:
         A functional `keras.Model` named for the task, with the input and output structure of the pretrained network.
@@ -39,6 +46,8 @@ def graft(bank: FilterBank, task: str, image: keras.KerasTensor | None = None, s
     def clone(layer: keras.Operation) -> keras.Operation:
         if isinstance(layer, (BankConv2D, Frozen)) or is_trained_by_all(layer, bank.method):
             return layer
+        if head is not None and layer.name == HEAD:
+            return copy_layer(head)
         copies[layer.name] = copy_layer(layer, name=f"{task}{SEPARATOR}{layer.name}")
         if getattr(copies[layer.name], "seed", 0) is None:  # Dropout and the like
             config = copies[layer.name].get_config()

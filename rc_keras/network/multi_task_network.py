@@ -17,6 +17,7 @@ from rc_keras.files.named_weights import assign_named, named_variables
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.branch import frozen_layers, make_branch, own_part
 from rc_keras.network.common_part import IMAGE, call_rest
+from rc_keras.network.donor import Donor
 from rc_keras.network.graft import is_trained_by_all
 from rc_keras.network.image_spec import check_image_spec
 from rc_keras.tasks.task import Task
@@ -133,16 +134,22 @@ class MultiTaskNetwork(HookedModel):
             raise unknown_name("task", name, self._held.tasks)
         return name
 
+    def _check_new(self, task: Task) -> None:
+        if task.name in self._held.tasks:
+            raise ValueError(f"Task names must be unique. Received: {task.name!r}, which the model already has")
+
     def _new_task(
         self, task: Task, decoder: str | dict[str, Any] | Callable[..., keras.KerasTensor] | None = None
     ) -> None:
-        if task.name in self._held.tasks:
-            raise ValueError(f"Task names must be unique. Received: {task.name!r}, which the model already has")
-        if decoder is None:
-            decoder = next(iter(self._held.decoders.values()), "deeplabv3plus")
-        made = decoders.get(decoder)
+        self._check_new(task)
+        if self.bank.donor is not None:
+            made = self.bank.donor.check_decoder(decoder)
+        else:
+            first = next(iter(self._held.decoders.values()), "deeplabv3plus")
+            made = decoders.get(first if decoder is None else decoder)
         with self._scope():
-            branch = make_branch(self.bank, task, made, self.seed, self.dtype_policy)
+            is_new = not isinstance(decoder, dict)
+            branch = make_branch(self.bank, task, made, self.seed, self.dtype_policy, is_new)
         self._put_task(task, made, branch)
 
     def _put_task(self, task: Task, decoder: Callable[..., keras.KerasTensor], branch: keras.Model) -> None:
@@ -151,7 +158,7 @@ class MultiTaskNetwork(HookedModel):
         self._held.tasks[task.name] = task
         self._held.decoders[task.name] = decoder
         self._held.branches[task.name] = branch
-        self._held.own[task.name] = own_part(self.bank, branch)
+        self._held.own[task.name] = own_part(self.bank, branch, task)
         self._list_layers()
 
     def _drop_task(self, name: str) -> None:
@@ -249,7 +256,9 @@ class MultiTaskNetwork(HookedModel):
 
     def get_config(self) -> dict[str, Any]:
         serialize = keras.saving.serialize_keras_object
+        donor = self.bank.donor
         return {
+            **({} if donor is None else {"donor": donor.get_config()}),
             "name": self.name,
             "seed": self.seed,
             "method": self.bank.method.name,
@@ -267,7 +276,8 @@ class MultiTaskNetwork(HookedModel):
     def from_config(cls, config: dict[str, Any]) -> Self:
         deserialize = keras.saving.deserialize_keras_object
         template, shared_stages = deserialize(config["template"]), config.get("shared_stages", 0)
-        bank = FilterBank.from_template(template, config["method"], shared_stages)
+        donor = Donor.from_config(config["donor"]) if "donor" in config else None
+        bank = FilterBank.from_template(template, config["method"], donor, shared_stages)
         model = cls(bank, seed=config["seed"], name=config["name"], dtype=deserialize(config["dtype"]))
         for task, decoder in zip(config["tasks"], config["decoders"], strict=True):
             model._new_task(deserialize(task), decoder)

@@ -9,6 +9,7 @@ import numpy as np
 
 from rc_keras.layers import BankConv2D
 from rc_keras.methods import Method
+from rc_keras.network.adapters import adapter_of
 
 ENERGIES = (0.90, 0.95, 0.99, 0.999)
 
@@ -20,10 +21,12 @@ class ResponseReport:
     Attributes:
         images: number of images the responses come from, 0 for the data-free form.
         spectra: `{layer: eigenvalues}`, the variance of each rotated response, largest first, `(c_out,)` float64.
+        kept: `{layer: KeptResponses}` of a truncated bank; empty where all responses are kept.
     """
 
     images: int
     spectra: dict[str, np.ndarray]
+    kept: dict[str, "KeptResponses"] = dataclasses.field(default_factory=dict)
 
     def rank(self, layer: str, energy: float) -> int:
         """The smallest number of leading responses that keeps `energy`, in 0..1, of the total variance."""
@@ -35,15 +38,52 @@ class ResponseReport:
         spectrum = self.spectra[layer]
         return np.cumsum(spectrum) / max(spectrum.sum(), np.finfo("float64").tiny)
 
+    def dropped_energy(self, layer: str) -> float:
+        """The share of the total variance, in 0..1, that a truncated bank drops of a layer: its relative error."""
+        share = self.cumulative_energy(layer)
+        return float(share[-1] - share[self.kept[layer].rank - 1]) if layer in self.kept else 0.0
+
     def __str__(self) -> str:
         source = f"{self.images} images" if self.images else "no images (white inputs assumed)"
         head = "".join(f"{100 * energy:>8.4g}%" for energy in ENERGIES)
         width = max(map(len, self.spectra), default=5)
         lines = [f"Rank that keeps a share of the response energy; {source}", f"{'layer':<{width}}    size{head}"]
+        if self.kept:
+            lines[1] += "     kept  dropped     MACs  parameters"
         for layer, spectrum in self.spectra.items():
             ranks = "".join(f"{self.rank(layer, energy):>9}" for energy in ENERGIES)
             lines.append(f"{layer:<{width}}{spectrum.size:>8}{ranks}")
+            if layer in self.kept:
+                kept, dropped = self.kept[layer], self.dropped_energy(layer)
+                lines[-1] += f"{kept.rank:>9}{dropped:>9.2%}{kept.macs:>9.2f}{kept.parameters:>12.2f}"
+        if self.kept:
+            lines.append("MACs: of the plain convolution. Parameters: a task's own, of those without truncation.")
         return "\n".join(lines)
+
+
+@dataclasses.dataclass(frozen=True)
+class KeptResponses:
+    """What a truncated bank keeps of a convolution.
+
+    Attributes:
+        rank: number of leading responses.
+        channels: c_out.
+        inputs: values that one response is computed from, `k_h k_w c_in / groups`.
+    """
+
+    rank: int
+    channels: int
+    inputs: int
+
+    @property
+    def macs(self) -> float:
+        """Multiply-accumulates of kernel and modulator, as a share of those of the plain convolution."""
+        return self.rank * (self.inputs + self.channels) / (self.inputs * self.channels)
+
+    @property
+    def parameters(self) -> float:
+        """What a task owns, as a share of what it would own: a whole modulator, or the kernel if that is smaller."""
+        return self.rank / min(self.channels, self.inputs)
 
 
 class StreamingCovariance:
@@ -74,7 +114,7 @@ class StreamingCovariance:
         return self.scatter / max(self.count - 1, 1)
 
 
-def rotate(template: keras.Model, method: Method, images: Any = None) -> ResponseReport:
+def rotate(template: keras.Model, method: Method, images: Any = None) -> tuple[ResponseReport, dict[str, np.ndarray]]:
     """Rotates the bank of a template into its response eigenbasis; the template computes what it computed.
 
     For a bank convolution with kernel W (one row for each filter) and responses y = W x, the covariance of y over all
@@ -88,26 +128,25 @@ def rotate(template: keras.Model, method: Method, images: Any = None) -> Respons
         images: see `response_statistics`, or `None`.
 
     Returns:
-        The `ResponseReport`.
+        The `ResponseReport`, and `{layer: mean of each rotated response, (c_out,)}`, empty without images.
     """
-    if method.adapter is None:
-        raise ValueError(f"`method` must have an adapter for response initialization. Received: {method.name!r}")
-    suffix = method.adapter.suffix
     layers = [layer for layer in template.layers if isinstance(layer, BankConv2D)]
+    count, statistics = 0, dict[str, StreamingCovariance]()
     if images is None:
-        count, covariances = 0, {layer.name: _kernel_gram(layer) for layer in layers}
+        covariances = {layer.name: _kernel_gram(layer) for layer in layers}
     else:
         count, statistics = response_statistics(template, layers, images)
         covariances = {name: statistic.covariance() for name, statistic in statistics.items()}
-    spectra = {}
+    spectra, means = {}, {}
     for layer in layers:
         spectrum, basis = eigenbasis(covariances[layer.name], layer.groups)
         spectra[layer.name] = spectrum
         kernel = keras.ops.convert_to_numpy(layer.kernel).astype("float64")
         layer.kernel.assign((kernel @ basis).astype("float32"))
-        adapter = template.get_layer(f"{layer.name}_{suffix}")
-        adapter.set_matrix(basis.T.astype("float32"))
-    return ResponseReport(count, spectra)
+        adapter_of(template, layer.name, method).set_matrix(basis.T.astype("float32"))
+        if layer.name in statistics:
+            means[layer.name] = basis.T @ statistics[layer.name].mean
+    return ResponseReport(count, spectra), means
 
 
 def response_statistics(

@@ -1,9 +1,11 @@
-"""Which layers of a backbone are its first stages."""
+"""Which layers of a backbone are its first stages, and a network whose stages are frozen as one where none are."""
 
 import math
 from typing import Any
 
 import keras
+
+from rc_keras.layers import Frozen
 
 _PROBE = 256  # a size that every usual stride divides
 
@@ -55,6 +57,19 @@ def shared_layers(backbone: keras.Model, shared_stages: int | str) -> set[str]:
             f"Received: shared_stages={shared_stages!r}, backbone {backbone.name!r}{stages}"
         )
     return ancestors[last]
+
+
+def without_frozen(network: keras.Model) -> keras.Model:
+    """The network with plain layers, the same objects, instead of `Frozen` ones; itself if it has none."""
+    if not any(isinstance(layer, Frozen) for layer in network.layers):
+        return network
+
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        return layer(*args, **{name: value for name, value in kwargs.items() if name != "mask" or value is not None})
+
+    return keras.models.clone_model(
+        network, clone_function=lambda layer: layer.layer if isinstance(layer, Frozen) else layer, call_function=call
+    )
 
 
 def _last_layer(shared_stages: int | str, strides: dict[str, int]) -> str | None:

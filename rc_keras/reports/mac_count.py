@@ -8,8 +8,10 @@ from typing import Any
 import keras
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.layers import Adapter, BankConv2D, ConcatConv2D, Frozen
-from rc_keras.network.graft import SEPARATOR
+from rc_keras.layers import Adapter, BankConv2D, Frozen
+from rc_keras.layers.concat_convolution import ConcatConvolution
+from rc_keras.network.copies import SEPARATOR
+from rc_keras.network.donor import PREFIX
 
 _KERNELS = (
     BankConv2D,
@@ -26,7 +28,7 @@ class TaskMacs:
 
     Attributes:
         convolutions: of the encoder, those of the bank too.
-        modulators: of the adapters behind the bank; most of them fold away for deployment.
+        modulators: of the adapters behind the bank, in a decoder too; most of them fold away for deployment.
         decoder: with the head.
     """
 
@@ -96,21 +98,31 @@ def mac_report(
     tasks = {name: _count(branch, shape) for name, branch in branches.items()}
     if joint_branch is not None:
         return MacReport(shape, tasks, _count(joint_branch, shape).total)
-    common = 0 if common_part is None else _count(common_part, shape).total
-    return MacReport(shape, tasks, sum(macs.total for macs in tasks.values()) - (len(tasks) - 1) * common, common)
+    total = sum(macs.total for macs in tasks.values())
+    if common_part is None:
+        return MacReport(shape, tasks, total)
+    common = _count(common_part, shape).total
+    # A task that is not dense does not compute what decoders have in common.
+    in_tasks = sum(_count(branch, shape, within=common_part).total for branch in branches.values())
+    return MacReport(shape, tasks, total - in_tasks + common, common)
 
 
-def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
+def _count(branch: keras.Model, image_shape: tuple[int, ...], within: keras.Model | None = None) -> TaskMacs:
+    """What a network computes; of the layers of another one alone, where that is given."""
     counts = dict.fromkeys((field.name for field in dataclasses.fields(TaskMacs)), 0)
+    counted = {layer.name for layer in (branch if within is None else within).layers}
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
-        role = "decoder" if layer.name.startswith(f"{branch.name}{SEPARATOR}decoder_") else "convolutions"
+        if layer.name not in counted:
+            return outputs
+        name = layer.name.removeprefix(f"{branch.name}{SEPARATOR}")
+        role = "decoder" if name.startswith(PREFIX) else "convolutions"
         if isinstance(layer, Frozen):
             layer = layer.layer
         if isinstance(layer, Adapter):
             counts["modulators"] += layer.macs(_positions(outputs))
-        elif isinstance(layer, ConcatConv2D):
+        elif isinstance(layer, ConcatConvolution):
             counts[role] += layer.macs([tuple(x.shape) for x in args[0]])
         elif isinstance(layer, _KERNELS):
             transposed = isinstance(layer, keras.layers.Conv2DTranspose)

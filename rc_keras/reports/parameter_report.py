@@ -17,7 +17,7 @@ class TaskParameters:
         gains: the NFF gains, which fold into the modulators after training.
         convolutions: everything else of the encoder that the task owns, such as a ResNet's downsampling convolutions.
         norms: scales and offsets of the encoder's norms.
-        decoder: the decoder with its norms, without the head.
+        decoder: the decoder with its norms, without the head; of a bank that holds it, all that stands around the bank.
         head: the last layer.
     """
 

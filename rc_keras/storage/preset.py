@@ -11,12 +11,12 @@ import numpy as np
 from rc_keras.files import manifest, safetensors_file
 from rc_keras.files.folder_update import FolderUpdate
 from rc_keras.files.named_weights import named_arrays
+from rc_keras.files.plain_config import check_holds_no_code
 from rc_keras.files.whole_files import write_whole
 from rc_keras.network.bank import BANK_FORMAT, SUFFIX, FilterBank
 from rc_keras.network.multi_task_network import MultiTaskNetwork
 from rc_keras.reports.parameter_report import parameter_report
 from rc_keras.storage import task_pack
-from rc_keras.storage.plain_config import check_holds_no_code
 from rc_keras.storage.preset_card import with_card
 from rc_keras.version import __version__
 

@@ -9,11 +9,11 @@ import keras
 from rc_keras import decoders
 from rc_keras.files import safetensors_file
 from rc_keras.files.named_weights import assign_named, named_arrays, named_variables
+from rc_keras.files.plain_config import check_holds_no_code
 from rc_keras.layers import BankConv2D, Frozen
 from rc_keras.network.branch import make_branch
-from rc_keras.network.graft import SEPARATOR
+from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.multi_task_network import MultiTaskNetwork
-from rc_keras.storage.plain_config import check_holds_no_code
 from rc_keras.tasks.task import Task
 
 PACK_FORMAT = "rc_keras.task.1"
@@ -66,7 +66,7 @@ def load(model: MultiTaskNetwork, path: str | os.PathLike, overwrite: bool = Fal
     decoder = decoders.get(decoder)
     if task.name in model.tasks and not overwrite:
         raise ValueError(f"{path} must hold a new task, or be loaded with overwrite=True. Received: {task.name!r}")
-    branch = make_branch(model.bank, task, decoder, model.seed, model.dtype_policy)
+    branch = make_branch(model.bank, task, decoder, model.seed, model.dtype_policy, is_new=False)
     assign_named(named_variables(_own_layers(branch), strip=task.name + SEPARATOR), tensors, path)
     return task, decoder, branch
 

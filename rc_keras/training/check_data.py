@@ -1,9 +1,8 @@
 """`check_data`: a whole pass over data, before a long training finds out."""
 
 import dataclasses
-import types
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -13,6 +12,7 @@ from rc_keras.network.multi_task_network import MultiTaskNetwork
 from rc_keras.tasks.labels import find_labelled
 from rc_keras.tasks.task import Task
 from rc_keras.training import first_batch, label_keys
+from rc_keras.training.batches import iterate_batches
 
 
 @dataclasses.dataclass
@@ -96,7 +96,8 @@ def check_data(dataset: Any, tasks: MultiTaskNetwork | Task | str | Sequence[Tas
     summary = DataSummary(0, 0, {name: LabelSummary() for name in chosen})
     told: set[str] = set()
     doubts: dict[str, str] | None = None  # {what is expected: the whole warning}, of all batches so far
-    for batch in _batches(dataset):
+    _check_ends(dataset)
+    for batch in iterate_batches(dataset):
         images, labels, _ = keras.utils.unpack_x_y_sample_weight(batch)
         try:
             names = label_keys.labelled(labels, list(chosen))
@@ -136,18 +137,13 @@ def _chosen(tasks: Any) -> tuple[dict[str, Task], tuple[int | None, ...]]:
     return {task.name: task for task in listed}, (None, None, None)
 
 
-def _batches(dataset: Any) -> Iterator[Any]:
-    if isinstance(dataset, keras.utils.PyDataset):
-        if dataset.num_batches is None:
-            raise ValueError("`dataset` must end. Received: a PyDataset without a number of batches")
-        return (dataset[index] for index in range(dataset.num_batches))
+def _check_ends(dataset: Any) -> None:
+    if isinstance(dataset, keras.utils.PyDataset) and dataset.num_batches is None:
+        raise ValueError("`dataset` must end. Received: a PyDataset without a number of batches")
     if callable(getattr(dataset, "cardinality", None)) and int(dataset.cardinality()) == -1:
         raise ValueError("`dataset` must end: `dataset.take(n)` does. Received: one that repeats for ever")
     if "Distributed" in type(dataset).__name__:
         raise ValueError("`dataset` must be checked before it is distributed. Received: a distributed one")
-    if isinstance(dataset, tuple) and not isinstance(dataset[0], (tuple, list, types.GeneratorType)):
-        return iter([dataset])
-    return iter(dataset)
 
 
 def _take_in(summary: LabelSummary, task: Task, labels: np.ndarray) -> None:

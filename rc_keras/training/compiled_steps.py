@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from rc_keras.base import replicas
+from rc_keras.base.keras_types import Tensor
 from rc_keras.training.measured_network import Logs
 from rc_keras.training.task_step import TaskStep
 
@@ -40,6 +41,22 @@ class CompiledSteps(TaskStep):
         self.test_function = functions[selection]
         return self.test_function
 
+    def make_predict_function(self, force: bool = False) -> Callable[[Iterator[Any]], Any]:
+        """As Keras; each choice of tasks has its own function."""
+        functions, choice = self._training.predict_functions, self._training.predicted
+        if self.predict_function is None or force:  # whoever set it to `None` wants all of them traced anew
+            functions.clear()
+        if choice not in functions:
+            super().make_predict_function(force=True)
+            functions[choice] = self.predict_function
+        self.predict_function = functions[choice]
+        return self.predict_function
+
+    def call(
+        self, images: Tensor, training: bool | None = None, tasks: Sequence[str] | None = None
+    ) -> dict[str, Tensor]:
+        return super().call(images, training=training, tasks=self._training.predicted if tasks is None else tasks)
+
     def _with_logs(
         self, step_function: Callable[[Iterator[Any]], Logs], names: Callable[[], Sequence[str]]
     ) -> Callable[[Iterator[Any]], Logs]:
@@ -52,6 +69,16 @@ class CompiledSteps(TaskStep):
         self.train_function = None
         if self._training.running:
             self.make_train_function()
+
+    @contextlib.contextmanager
+    def _predicting(self, names: Sequence[str] | None) -> Iterator[None]:
+        """Context in which the model answers for some tasks, unless it is asked for others; `None`: for all."""
+        before = self._training.predicted
+        self._training.predicted = None if names is None or list(names) == self.tasks else tuple(names)
+        try:
+            yield
+        finally:
+            self._training.predicted = before
 
     @contextlib.contextmanager
     def _measuring(self, selection: tuple[tuple[str, ...], tuple[str, ...]] | None) -> Iterator[None]:

@@ -158,12 +158,23 @@ class TaskTrainer(CompiledSteps):
         looks.check_first_seen(x)
         return results
 
-    def predict(self, x: Any, *args: Any, **kwargs: Any) -> dict[str, np.ndarray]:
-        """Raw predictions of all tasks, `{task: array}`; `keras.Model.predict`."""
+    def predict(self, x: Any, *args: Any, tasks: Sequence[str] | None = None, **kwargs: Any) -> dict[str, np.ndarray]:
+        """Raw predictions, `{task: array}`; `keras.Model.predict`.
+
+        Args:
+            x, args, kwargs: as of `keras.Model.predict`.
+            tasks: names of the tasks to predict; no other branch is run. `None`: all.
+
+        Raises:
+            ValueError: if the images are not what the model takes, or `tasks` are no list of its tasks.
+        """
+        names = None if tasks is None else self._known_tasks("tasks", tasks)
+        if names is not None and (not names or len(set(names)) < len(names)):
+            raise ValueError(f"`tasks` must be different names, at least one, or None. Received: tasks={tasks!r}")
         arguments = {"x": x}
         looks = DataLooks(self, self._training)
         looks.at_images(arguments)
-        with looks.own_errors():
+        with self._predicting(names), looks.own_errors():
             return super().predict(arguments["x"], *args, **kwargs)
 
     def _known_tasks(self, argument: str, names: Sequence[str] | None) -> list[str]:

@@ -21,6 +21,9 @@ class TrainingState:
         # The tasks to measure, and those of them whose losses are summed; `None`: all. The step of each, compiled.
         self.selection: tuple[tuple[str, ...], tuple[str, ...]] | None = None
         self.test_functions: dict[Any, Any] = {}
+        # The tasks that `predict` answers; `None`: all. The step of each choice, compiled.
+        self.predicted: tuple[str, ...] | None = None
+        self.predict_functions: dict[Any, Any] = {}
         self.told: set[str] = set()  # the warnings given
 
     def make_measures(self, tasks: Iterable[Task]) -> None:

@@ -147,16 +147,17 @@ def test_bad_arguments_are_named(arguments, message):
 
 def test_registry_finds_and_guesses():
     assert backbones.get("resnet34") is resnet34
-    with pytest.raises(ValueError, match=r"\['resnet18', 'resnet34'\].*'ResNet-18'.*'resnet18'\?"):
+    with pytest.raises(ValueError, match=r"'resnet18', 'resnet34'.*'ResNet-18'.*'resnet18'\?"):
         backbones.get("ResNet-18")
     with pytest.raises(ValueError, match="Received: backbone=None"):
         backbones.get(None)
 
 
 def test_every_registered_backbone_has_imagenet_metadata():
-    assert set(pretrained.IMAGENET_WEIGHTS) == set(backbones.BACKBONES)
-    for name, build in backbones.BACKBONES.items():
-        assert build().name == name
+    published = {name for name, backbone in backbones.BACKBONES.items() if backbone.weights is not None}
+    assert set(pretrained.IMAGENET_WEIGHTS) == published
+    for name in published:
+        assert backbones.BACKBONES[name]().name == name
         weights = pretrained.IMAGENET_WEIGHTS[name]
         assert weights["url"].endswith(f"/{name}-{weights['sha256_prefix']}.pth")
 

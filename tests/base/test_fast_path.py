@@ -78,8 +78,11 @@ def test_norms_are_fused(operations):
 
 
 def test_modulators_are_matrix_products(operations):
-    """Forward, by input and by kernel; below the first modulator nothing is trained."""
-    assert operations["MatMul"] == len(TASKS) * (3 * 17 - 1) + operations["taps"]
+    """Forward, by input and by kernel; below the first modulator nothing is trained.
+
+    Four more are in the decoder: the pooled map, and three rows of the kernel on the map that is then stretched.
+    """
+    assert operations["MatMul"] == len(TASKS) * (3 * (17 + 1 + 3) - 1) + operations["taps"]
     assert operations["Conv2D"] == len(TASKS) * (17 + 3 + 10) + operations["dilated"]  # the last with the head
 
 

@@ -3,11 +3,12 @@
 import keras
 import numpy as np
 import pytest
-from support.tiny import SIZE, TASKS, assert_same_bits, state, tiny_data, tiny_model
+from support.tiny import SIZE, TASKS, arrays, assert_same_bits, state, tiny_data, tiny_model
 
 import rc_keras
 from rc_keras import decoders
 from rc_keras.base.seeds import derive_seed
+from rc_keras.decoders.decoder import decode
 
 
 @keras.saving.register_keras_serializable(package="tests")
@@ -43,6 +44,17 @@ def test_a_new_decoder_has_a_name_and_trains_and_is_saved(monkeypatch, tmp_path)
     model.load_task(tmp_path / "edge.rctask")
     assert_same_bits(state(model.branch("edge")), trained)
     assert isinstance(model.decoder("edge"), LinearDecoder)
+
+
+@pytest.mark.parametrize("name", decoders.DECODERS)
+def test_every_decoder_with_a_name_trains_and_is_saved(name, tmp_path):
+    model = tiny_model(TASKS[:2], decoder=name)
+    model.compile(optimizer=keras.optimizers.SGD(0.1))
+    images, labels = tiny_data(4)
+    model.fit(images, {name: labels[name] for name in model.tasks}, verbose=0)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras")
+    assert_same_bits(arrays(loaded.predict(images, verbose=0)), arrays(model.predict(images, verbose=0)))
 
 
 def head(image, features, channels, prefix, name="head"):
@@ -137,3 +149,24 @@ def test_layers_without_weights_may_have_any_name():
     with keras.saving.custom_object_scope({"free": free}):
         model = tiny_model(TASKS[:2], decoder=free, image_shape=(None, None, 3))
     assert model(np.zeros((1, SIZE, SIZE, 3)))["edge"].shape == (1, SIZE, SIZE, 1)
+
+
+def unchecked(*args, **kwargs):
+    return decode(*args, **{**kwargs, "check": False})
+
+
+def test_a_decoder_of_an_older_file_is_loaded_as_it_is(monkeypatch, tmp_path):
+    """Version 0.1.0 asked for no `<prefix>head`."""
+    images, _ = tiny_data(2)
+    with keras.saving.custom_object_scope({"without_a_head": without_a_head}):
+        with pytest.raises(ValueError, match="must call the layer that makes the prediction"):
+            tiny_model(TASKS[1:2], decoder=without_a_head)
+        monkeypatch.setattr("rc_keras.network.branch.decode", unchecked)
+        model = tiny_model(TASKS[1:2], decoder=without_a_head)
+        monkeypatch.undo()
+        model.save(tmp_path / "model.keras")
+        model.save_task("edge", tmp_path / "edge.rctask")
+        loaded = keras.saving.load_model(tmp_path / "model.keras")
+        assert_same_bits(arrays(loaded.predict(images, verbose=0)), arrays(model.predict(images, verbose=0)))
+        loaded.load_task(tmp_path / "edge.rctask", overwrite=True)
+        assert_same_bits(arrays(loaded.predict(images, verbose=0)), arrays(model.predict(images, verbose=0)))

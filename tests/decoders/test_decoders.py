@@ -123,5 +123,5 @@ def test_names_and_serialized_forms():
     with pytest.raises(ValueError, match="Did you mean 'deeplabv3plus'"):
         decoders.get("deeplabv3")
     for wrong in (None, 3, decoders.DeepLabV3Plus):
-        with pytest.raises(ValueError, match=r"`decoder` must be one of \['deeplabv3plus'\]"):
+        with pytest.raises(ValueError, match="`decoder` must be one of .*'deeplabv3plus'"):
             decoders.get(wrong)

@@ -52,9 +52,17 @@ def test_every_format_is_described_in_full(keyword):
 def test_names_of_formats_are_their_own():
     for attribute in ("name", "keyword", "title", "looks"):
         assert len({getattr(format, attribute) for format in REGISTRY.values()}) == len(REGISTRY)
+
+
+@pytest.mark.parametrize("attribute", ["name", "keyword", "suffix"])
+def test_a_format_with_a_name_of_another_is_refused(attribute):
+    taken = {attribute: getattr(REGISTRY["litert"], attribute)}
+    names = {"name": "other", "keyword": "other", "suffix": ".other", **taken}
     before = dict(REGISTRY)
-    with pytest.raises(ValueError, match="The name of a format must be its own. Received: name='litert'"):
-        register(type(REGISTRY["litert"])())
+    with pytest.raises(
+        ValueError, match=rf"The {attribute} of a format must be its own. .*'{taken[attribute]}', that of"
+    ):
+        register(type("Other", (type(REGISTRY["litert"]),), names)())
     assert before == REGISTRY and list(FORMATS) == list(REGISTRY)
 
 
@@ -62,6 +70,14 @@ def test_files_from_elsewhere_are_told_what_is_read(tmp_path):
     with pytest.raises(ValueError) as error:
         load(tmp_path)
     assert all(format.looks in str(error.value) for format in REGISTRY.values())
+
+
+@on_tensorflow
+def test_a_saved_model_beside_graphs_is_a_saved_model(tmp_path):
+    for name in ("saved_model.pb", "edge.onnx"):
+        (tmp_path / name).touch()
+    with pytest.raises(ValueError, match="must be a folder that rc_keras.export.saved_model wrote"):
+        load(tmp_path)
 
 
 def test_every_option_is_described_once_in_its_order():

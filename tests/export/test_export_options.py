@@ -8,6 +8,9 @@ from support.trained import pretend_training
 
 import rc_keras
 from rc_keras.export.folding.fold import fold
+from rc_keras.export.formats.registry import REGISTRY
+from rc_keras.export.options import ExportOptions
+from rc_keras.export.stages.check import check_request
 
 pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
 pytest.importorskip("ai_edge_litert")
@@ -130,3 +133,14 @@ def test_bad_options(model, tmp_path, arguments, message):
     with pytest.raises(ValueError, match=message):
         model.export(tmp_path / "m.tflite", **arguments)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_images_to_compare_on_are_those_given_or_some_of_the_calibration(model):
+    of_calibration, given = images(n=3), images(n=1)[:, ::-1]
+    options = {"quantize": "int8", "representative_data": of_calibration, "tasks": ["edge"]}
+    for more, expected in (({}, of_calibration[:2]), ({"images": given}, given)):
+        request = check_request(REGISTRY["onnx"], model, ExportOptions(**options, **more))
+        assert request.compares_calibration == (not more)
+        assert np.array_equal(np.concatenate(request.images["edge"]), expected)
+    options = ExportOptions(tasks=["edge"])
+    assert not check_request(REGISTRY["onnx"], model, options).compares_calibration

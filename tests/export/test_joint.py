@@ -48,7 +48,7 @@ def assert_all_is_each(path, model=None, tolerance=SAME):
 
 
 @pytest.mark.parametrize("format", PACKAGES)
-@pytest.mark.parametrize("stages", [0, STEM])
+@pytest.mark.parametrize("stages", [0, "stem_conv", STEM])
 def test_all_equals_each(format, stages, tmp_path):
     model = model_of(stages)
     report, path = export(model, tmp_path, format, joint=True)
@@ -138,3 +138,39 @@ def test_onnx_graph_that_is_damaged(tmp_path):
     (path / "all.onnx").write_bytes(content)
     with pytest.raises(ValueError, match="all.onnx"):
         rc_keras.export.runtime.load(path)
+
+
+@pytest.fixture(scope="module")
+def donor():
+    return pretend_training(tiny_model(TASKS[:1], shared_stages=STEM))
+
+
+@pytest.mark.parametrize("format", PACKAGES)
+@pytest.mark.parametrize("stages", [0, STEM, "high_relu"])
+def test_banks_of_leading_responses_and_of_whole_networks(format, stages, donor, tmp_path):
+    bank = rc_keras.FilterBank.from_task(donor, "semseg", response_energy=0.7, shared_stages=stages)
+    place = rc_keras.Task("place", 4, "classification")
+    model = tiny_model([place, *TASKS[:2]], decoder=None, bank=bank, shared_stages=stages)
+    report, path = export(pretend_training(model), tmp_path, format, joint=True)
+    assert report.passed and report.bank_kernels_stored_once == report.bank_kernels
+    assert_all_is_each(path, model)
+
+
+@pytest.mark.parametrize(
+    "format",
+    ["litert", pytest.param("onnx", marks=pytest.mark.slow), pytest.param("tf_saved_model", marks=pytest.mark.slow)],
+)
+def test_convolutions_of_several_maps(format, tmp_path):
+    size = 128  # where the decoder's first convolution is computed before resizing
+    donor = pretend_training(tiny_model(TASKS[:1], backbone=tiny_backbone(), decoder=tiny_decoder()))
+    bank = rc_keras.FilterBank.from_task(donor, "semseg", response_energy=0.7, shared_stages=2)
+    arguments = {"backbone": tiny_backbone(size=size), "image_shape": (size, size, 3), "decoder": None}
+    model = pretend_training(tiny_model(TASKS[:2], bank=bank, shared_stages=2, **arguments))
+    report, path = export(model, tmp_path, format, joint=True)
+    assert report.passed and report.bank_kernels_stored_once == report.bank_kernels > len(bank.convolutions)
+    images = np.random.default_rng(0).integers(0, 256, (1, size, size, 3)).astype("uint8")
+    with rc_keras.export.runtime.load(path) as network:
+        together = network.run(images)
+        for name in network.tasks:
+            alone = network.run(images, name)
+            np.testing.assert_allclose(together[name], alone, rtol=0, atol=SAME * np.ptp(alone))

@@ -16,7 +16,7 @@ PRINTED = (
     "['low', 'high']",
     "metres above the ground",
     "8 4",
-    "m ↓",
+    "bias m",
     "zipped_saved_model",
 )
 
@@ -25,6 +25,9 @@ PRINTED = (
 def test_examples_run_and_print(tmp_path):
     """All in one process, each with names of its own."""
     program = "".join(f"print('--')\nexec({example!r}, {{'__name__': 'example'}})\n" for example in EXAMPLES)
+    program += (
+        "from rc_keras.tasks import kinds\nfrom support.kind_check import check_kind\ncheck_kind(kinds.get('height'))\n"
+    )
     result = subprocess.run(
         [sys.executable, "-c", program], cwd=tmp_path, env=environment(), capture_output=True, text=True
     )

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from support.layer_check import check_layer
 
+import rc_keras
 from rc_keras.base import convolution, gradients
 from rc_keras.layers import (
     BankConv2D,
@@ -122,6 +123,11 @@ CASES = {
     ),
     "resize": (ResizeTo, {}, [(2, 4, 4, 3), (2, 9, 7, 1)], [], []),
 }
+
+
+def test_every_layer_has_a_case():
+    listed = {getattr(rc_keras.layers, name) for name in rc_keras.layers.__all__}
+    assert {case[0] for case in CASES.values()} == listed - {rc_keras.layers.Adapter}
 
 
 @pytest.mark.parametrize("case", CASES)

@@ -270,7 +270,7 @@ def case(request):
     make, loop, labels, channels, ignored = CASES[request.param]
     rng = np.random.default_rng(11)
     y_true = [labels(rng) for _ in range(3)]
-    pixels = y_true[0].shape[:-1] if labels is vectors else y_true[0].shape
+    pixels = y_true[0].shape[: len(SHAPE)]
     y_pred = [rng.normal(scale=2, size=(*pixels, channels)).astype("float32") for _ in range(3)]
     return make, loop, y_true, y_pred, ignored
 

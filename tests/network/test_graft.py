@@ -10,7 +10,7 @@ import rc_keras
 from rc_keras import FilterBank, graft
 from rc_keras.layers import BankConv2D, BatchNormalization, Bias, Modulator, ParallelAdapter, SeriesAdapter
 from rc_keras.methods import METHODS, get_method
-from rc_keras.network.bank import is_shared
+from rc_keras.network.template import is_shared
 
 OUTPUT_RANGE = 1e-4  # of the range of the output
 RANDOM = ("rc", "rc_nff")  # random rotations: the paper's plain RC

@@ -47,6 +47,12 @@ def test_changes_are_told_before_they_are_made(network):
     ]
 
 
+def test_a_task_that_comes_back_is_not_trainable(network):
+    network._drop_task("semseg")
+    network._new_task(TASKS[0], MicroDecoder())
+    assert network.tasks == ["edge", "semseg"] and network.trainable_tasks == []
+
+
 def test_a_change_that_is_refused_is_not_made(network):
     network.refuses = True
     with pytest.raises(RuntimeError):

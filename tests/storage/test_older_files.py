@@ -17,7 +17,7 @@ from rc_keras.tasks.task import Task
 FOLDER = TESTS / "files_of_0_1"
 ANSWERS = 1e-5  # of the largest answer: another processor
 TASKS = ["semseg", "edge", "normals", "depth", "saliency", "place"]
-METHODS = sorted(path.stem for path in FOLDER.glob("*.keras") if path.stem != "model")
+METHODS = sorted(path.stem for path in FOLDER.glob("*.keras") if path.stem not in ("model", "deeplab"))
 on_tensorflow = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exported files run on TensorFlow")
 
 
@@ -53,6 +53,11 @@ def test_weights(kept):
     other = type(model).from_config(model.get_config())
     other.load_weights(FOLDER / "model.weights.h5")
     check(other.predict(kept["images"], verbose=0), kept)
+
+
+def test_deeplab(kept):
+    model = keras.saving.load_model(FOLDER / "deeplab.keras")
+    check(model.predict(kept["images"], verbose=0), kept, "deeplab/")
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -131,8 +131,8 @@ def test_kinds_keep_the_contract(name):
 
 
 def test_levels_order_the_kinds():
-    ordered = sorted(kinds.KINDS, key=lambda name: kinds.KINDS[name].level)
-    assert ordered == ["edge", "normals", "depth", "saliency", "segmentation", "classification"]
+    listed = ["edge", "normals", "depth", "saliency", "segmentation", "classification"]
+    assert sorted(listed, key=lambda name: kinds.KINDS[name].level) == listed
 
 
 def test_an_own_kind_registered_again_replaces_the_first(keypoints):
@@ -164,3 +164,14 @@ def test_what_cannot_be_registered():
         kinds.register(Nameless())
     with pytest.raises(TypeError, match="abstract"):
         kinds.Kind()
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"unit_length": True}, {"zero_is_unlabelled": True}, {"unit_length": True, "zero_is_unlabelled": True}],
+)
+def test_attributes_that_contradict_each_other_are_refused(attributes):
+    contradictory = type("Contradictory", (Keypoints,), {"name": "contradictory", "ignore": -1, **attributes})
+    with pytest.raises(ValueError, match="`ignore = 0` with `zero_is_unlabelled`.*ignore=-1 of 'contradictory'"):
+        kinds.register(contradictory())
+    assert "contradictory" not in kinds.KINDS

@@ -11,20 +11,15 @@ import numpy as np
 import pytest
 from keras import ops
 from support.folders import ROOT, TESTS, environment
+from support.kind_check import valid_labels
 
 from rc_keras import losses, metrics
 from rc_keras.tasks import drawing
 from rc_keras.tasks.kinds import KINDS
+from rc_keras.tasks.labels import find_labelled
 from rc_keras.tasks.task import Task, nyud, pascal_context
 
-CHANNELS = {
-    "segmentation": 4,
-    "edge": 1,
-    "saliency": 1,
-    "normals": 3,
-    "depth": 1,
-    "classification": 5,
-}
+CHANNELS = {name: kind.channels or 4 for name, kind in KINDS.items()}
 SHAPE = (2, 6, 8)
 IMAGES = (*SHAPE, 3)
 
@@ -116,7 +111,8 @@ def test_unknown_kind_lists_the_kinds_and_the_nearest():
 
 
 def test_kinds_ignore_by_default(task):
-    expected = {"normals": 0, "depth": 0, "classification": -1}.get(task.kind, 255)
+    expected = {"normals": 0, "depth": 0, "classification": -1, "segmentation": 255, "edge": 255, "saliency": 255}
+    expected = expected.get(task.kind, task.definition.ignore)
     assert task.ignore == expected
     assert task.make_loss().get_config().get("ignore", expected) == expected
 
@@ -211,9 +207,10 @@ def test_losses_and_metrics_are_the_kinds_own_and_fresh(task):
         "depth": (losses.DepthL1, "rmse"),
         "classification": (losses.MaskedCrossentropy, "accuracy"),
     }
-    loss, name = expected[task.kind]
-    assert type(task.make_loss()) is loss
-    assert [metric.name for metric in task.make_metrics()] == [name]
+    if task.kind in expected:
+        loss, name = expected[task.kind]
+        assert type(task.make_loss()) is loss
+        assert [metric.name for metric in task.make_metrics()] == [name]
     assert task.make_loss() is not task.make_loss()
     assert task.make_metrics()[0] is not task.make_metrics()[0]
     own = dataclasses.replace(task, loss=Offset(), metrics=[metrics.RMSE()])
@@ -246,7 +243,9 @@ def labels_of(task):
     if task.kind == "depth":
         return np.where(rng.random(SHAPE) < 0.3, 0, rng.uniform(1, 9, SHAPE)).astype("float32")
     if task.kind == "classification":
-        return np.array([4, -1])
+        return np.array([3, -1])
+    if task.kind not in ("edge", "saliency"):
+        return valid_labels(task)
     return rng.choice([0, 1, 255], SHAPE).astype("uint8")
 
 
@@ -254,7 +253,7 @@ def test_right_labels_pass(task):
     labels = labels_of(task)
     task.check_labels(labels, IMAGES)
     task.check_labels(ops.convert_to_tensor(labels), IMAGES)
-    if task.kind != "normals":
+    if task.definition.label_channels(task) == 1:
         task.check_labels(labels[..., None], IMAGES)
     if task.kind in ("segmentation", "edge", "saliency"):
         task.check_labels(labels.astype("float32"), IMAGES)
@@ -288,7 +287,7 @@ def spoilt(kind, value, dtype=None):
         ("segmentation", spoilt("segmentation", -1, "int32"), "class ids in 0 … 3.*values -1"),
         ("segmentation", spoilt("segmentation", 1.5, "float32"), "whole class ids.*values 1.5"),
         ("segmentation", spoilt("segmentation", np.nan, "float32"), "finite.*1 values of NaN"),
-        ("classification", spoilt("classification", 5), "class ids in 0 … 4, or -1.*values 5"),
+        ("classification", spoilt("classification", 5), "class ids in 0 … 3, or -1.*values 5"),
         ("edge", spoilt("edge", 2), "0, 1, or 255 to be ignored.*values 2"),
         ("saliency", spoilt("saliency", 0.5, "float32"), "0, 1, or 255.*values 0.5"),
         ("normals", spoilt("normals", 0, "uint8"), "floating-point unit vec.*dtype uint8"),
@@ -343,13 +342,13 @@ def test_ignored_labels_are_marked(task):
         return
     labels = labels_of(task)
     ignored = labels == task.ignore
-    if task.kind == "normals":
+    if task.definition.label_channels(task) > 1:
         ignored = np.all(ignored, axis=-1)
     picture = task.draw_label(labels)
     marked = np.all(picture == drawing.IGNORED_COLOUR, axis=-1)
     assert ignored.any() and np.array_equal(marked, ignored)
     assert np.array_equal(task.draw_label(labels[0])[marked[0]], picture[0][marked[0]])
-    if task.kind != "normals":
+    if task.definition.label_channels(task) == 1:
         assert np.array_equal(task.draw_label(labels[..., None]), picture)
     with pytest.raises(ValueError, match="A label of task 't' must be of shape.*Received"):
         task.draw_label(np.zeros(5))
@@ -429,3 +428,8 @@ def test_same_on_other_backends(backend, names):
         check=False,
     )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
+
+
+def test_a_normal_along_an_axis_is_a_label():
+    normals = np.array([[[0, 0, 1], [0, 0, 0], [-0.6, 0, 0.8]]], "float32")
+    assert find_labelled(Task("normals", 3, "normals"), normals).tolist() == [[True, False, True]]

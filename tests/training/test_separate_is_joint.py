@@ -14,9 +14,15 @@ NAMES = [task.name for task in TASKS[:3]]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="bit for bit holds on TensorFlow's CPU kernels")
-def test_three_processes_and_one(tmp_path):
+@pytest.mark.parametrize(
+    "kind", ["whole", *(pytest.param(k, marks=pytest.mark.slow) for k in ("truncated", "decoder"))]
+)
+def test_three_processes_and_one(kind, tmp_path):
     bank = tmp_path / "bank.safetensors"
-    FilterBank(micro_backbone()).save(bank)
+    if kind == "decoder":
+        FilterBank.from_task(tiny_model(TASKS[:1]), "semseg").save(bank)
+    else:
+        FilterBank(micro_backbone(), response_energy=0.5 if kind == "truncated" else None).save(bank)
     worker = SUPPORT / "separate_worker.py"
     for run in (NAMES, *([name] for name in NAMES)):
         out = tmp_path / ("joint" if len(run) > 1 else "apart")

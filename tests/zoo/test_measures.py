@@ -16,11 +16,9 @@ from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.evaluation_metrics import evaluation_metrics
 from rc_keras.zoo.measures import MEASURES, METRES, Measure, measures_of, measures_of_kind
 
-CHANNELS = {"segmentation": 3, "classification": 3, "normals": 3}
-
 
 def task_of(kind, **options):
-    return Task("own", CHANNELS.get(kind, 1), kind, **options)
+    return Task("own", KINDS[kind].channels or 3, kind, **options)
 
 
 def keys_of(made):
@@ -97,3 +95,14 @@ def test_a_kind_without_an_entry():
     assert keys_of(evaluation_metrics(flow)) == ["rmse"]
     with pytest.raises(ValueError, match="`kind` must be one of .*'segmentation'.*Received: kind='flow'"):
         measures_of([flow])
+
+
+@pytest.mark.parametrize("kind", sorted(set(KINDS) - {"edge", "classification"}))
+def test_what_a_kind_is_published_with_is_measured_instead_of_a_metric_of_ones_own(kind):
+    task = task_of(kind, metrics=[keras.metrics.MeanSquaredError(name="squares")])
+    assert keys_of(evaluation_metrics(task)) == [measure.key for measure in measures_of_kind(kind)]
+
+
+def test_only_segmentation_of_nyud_has_means_over_40_and_41_classes():
+    saliency = Task("semseg", 1, "saliency")
+    assert keys_of(evaluation_metrics(saliency, "nyud_mt")) == keys_of(evaluation_metrics(saliency))

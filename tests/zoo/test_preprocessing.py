@@ -281,7 +281,7 @@ class Offsets(kinds.Kind):
     """Vectors to the right and down, of a length that halves when the image doubles; -1, -1 where unlabelled."""
 
     name, values, ignore, channels = "offsets", "offsets", -1, 2
-    interpolation, divided_by_scale, mirror_factors = "bilinear", True, (-1.0, 1.0)
+    interpolation, scale_power, mirror_factors = "bilinear", -1, (-1.0, 1.0)
 
     def make_loss(self, task):
         raise NotImplementedError

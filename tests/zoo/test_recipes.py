@@ -1,11 +1,14 @@
 """Recipes resolve to the published protocol, and say what is wrong with a flag."""
 
 import dataclasses
+import importlib
 import json
 
 import pytest
 
+import rc_keras
 from rc_keras.methods import METHODS
+from rc_keras.zoo.datasets.data import DATASETS, open_data
 from rc_keras.zoo.recipes import RECIPES, Recipe, get_recipe
 from rc_keras.zoo.recipes.batches import response_images
 from rc_keras.zoo.recipes.recipe import FIELDS, describe_fields, parse_field
@@ -17,8 +20,12 @@ TINY = {"dataset": "scenes/tiny", "tasks": ("depth",), "crop": (64, 64), "steps"
 def test_every_recipe_resolves(name, scale):
     module = get_recipe(name)
     recipe = module.recipe(scale, module.TASKS or ("depth",))
-    assert recipe.method == "rcm" and recipe.backbone == "resnet18"
+    assert recipe.method in METHODS and recipe.backbone in rc_keras.backbones.BACKBONES
     assert recipe.tasks == (module.TASKS or ("depth",))
+    dataset = recipe.dataset.partition("/")[0]
+    assert callable(importlib.import_module(DATASETS[dataset]).open_data)
+    if dataset != "folder":  # whose tasks are the user's
+        assert [task.name for task in open_data(recipe.dataset).select(recipe.tasks)] == list(recipe.tasks)
 
 
 def test_paper_scale_is_the_published_protocol():

@@ -5,13 +5,21 @@ Usage:
         --weights resnet18.pth --seeds "rcm,single_task:0,1;*:0" --out OUT
     python -m rc_keras.zoo.compare --methods rcm,single_task --recipe scenes --seeds 0,1,2 --out OUT
     python -m rc_keras.zoo.compare --preset incremental --recipe nyud --manual_dir DIR --weights imagenet --out OUT
+    python -m rc_keras.zoo.compare --preset frontier --recipe nyud --scale small --manual_dir DIR --weights imagenet \\
+        --out OUT
     python -m rc_keras.zoo.compare --preset scaling --recipe nyud --scale paper --backbone resnet34 --out OUT
 
-Every field of the recipe but `method`, `seed` and `add_to` is a flag, as in `rc_keras.zoo.train`. A cell, one run of a
-method with a seed on all tasks, is such a run in `OUT/cells/<method>/seed<seed>/`, in a process of its own that writes
-to `seed<seed>.log`. Finished cells are kept, wherever they were run, an interrupted one goes on at its last checkpoint,
-and one that fails does not stop the others. After each cell `compare.md`, `compare.png` and `compare.json` are written
-again: every metric with its spread between seeds, Δm against `single_task`, and parameters.
+Every field of the recipe but `method`, `seed`, `add_to` and `init_from` is a flag, as in `rc_keras.zoo.train`. A cell,
+one run of a method with a seed on all tasks, is such a run in `OUT/cells/<method>/seed<seed>/`, in a process of its own
+that writes to `seed<seed>.log`. Finished cells are kept, wherever they were run, an interrupted one goes on at its last
+checkpoint, and one that fails does not stop the others. After each cell `compare.md`, `compare.png` and `compare.json`
+are written again: every metric with its spread between seeds, Δm against `single_task`, and parameters.
+
+With `--costs` each cell also gets `costs.json` (see `rc_keras.zoo.compare.costs`): LiteRT time, bytes and memory of the
+file with all tasks, for a second table and `costs.png`, Δm against cost. Cells that were trained without are measured
+and not trained again. `frontier` does so: it compares what makes tasks cheaper, where a row is more than a method (see
+`rc_keras.zoo.compare.variants`). `rcm_warm` starts its tasks from semseg, which `rcm_semseg` trains first; it knows
+that run by its path, so that OUT must not be moved halfway.
 
 `incremental` adds the tasks one after the other, from low to high level and back, and measures all tasks after each
 step, a run in `OUT/incremental/<method>/<order>/step<number>-<task>/`; jointly trained methods train all tasks so far
@@ -19,7 +27,8 @@ in each. A step knows the model before it by its path: OUT must not be moved hal
 later ones too. Out come `incremental.md`, `.png` and `.json`. `scaling` trains nothing and counts parameters:
 `scaling.md`, `.png`, `.json`.
 
-Presets: ablation, baselines, incremental, scaling; `--methods` replaces a preset's. Ends with 1 if a cell failed.
+Presets: ablation, baselines, incremental, scaling, frontier; `--methods` replaces a preset's. Ends with 1 if a cell
+failed.
 """
 
 import dataclasses
@@ -56,6 +65,7 @@ _PRESET = flags.DEFINE_enum("preset", None, list(PRESETS), "Which methods are co
 _METHODS = flags.DEFINE_list("methods", None, "Keys of rc_keras.methods.METHODS between commas; those of the preset.")
 _SEEDS = flags.DEFINE_string("seeds", "0", "Seeds of each method: 0,1 for all, or rcm,single_task:0,1;*:0.")
 _OUT = flags.DEFINE_string("out", None, "Folder of the cells and the tables.")
+_COSTS = flags.DEFINE_bool("costs", None, "Measure what the trained models cost; with preset frontier the default.")
 _RUN = flags.DEFINE_bool(
     "run", True, "Run the cells that are missing; otherwise write the tables of the finished ones."
 )
@@ -70,12 +80,15 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("`--workdir` must not be given; cells have theirs in `--out`.")
     logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
     try:
-        given = sorted({"method", "seed", "add_to"} & field_values().keys())
+        given = sorted({"method", "seed", "add_to", "init_from"} & field_values().keys())
         if given:
             raise ValueError(f"`--{given[0]}` is set by the comparison; give `--methods` and `--seeds`.")
         methods = choose_methods(_PRESET.value, _METHODS.value)
         recipe = resolve_recipe()
-        plan = {"incremental": _incremental, "scaling": _scaling}.get(_PRESET.value, _grid)
+        plans = {"incremental": _incremental, "scaling": _scaling, "frontier": _frontier}
+        if _COSTS.value and _PRESET.value in ("incremental", "scaling"):
+            raise ValueError(f"`--costs` must not be given with preset {_PRESET.value}.")
+        plan = plans.get(_PRESET.value, _grid)
         work = plan(recipe, methods, pathlib.Path(_OUT.value))
         new_figure(1, 1)  # where matplotlib is missing, this is said before the hours of training
     except (ValueError, ImportError) as error:
@@ -97,8 +110,19 @@ def _grid(recipe: Recipe, methods: Sequence[str], out: pathlib.Path) -> Callable
     from rc_keras.zoo.compare.report import Report
 
     seeds = parse_seeds(_SEEDS.value, methods)
-    cells = _named_grid(recipe, seeds, out)
+    cells = _named_grid(recipe, seeds, out, _kind(default=False))
     return _cells(Report(out, recipe, _tasks(recipe), cells))
+
+
+def _frontier(recipe: Recipe, methods: Sequence[str], out: pathlib.Path) -> Callable[[], dict[str, str]]:
+    """Variants by seeds, after the runs that they start from."""
+    from rc_keras.zoo.compare.report import Report
+    from rc_keras.zoo.compare.variants import FRONTIER, plan_variants
+
+    variants = [variant for variant in FRONTIER if variant.name in methods]
+    seeds = parse_seeds(_SEEDS.value, methods)
+    donors, cells = plan_variants(out / "cells", recipe, variants, seeds, _kind(default=True))
+    return _cells(Report(out, recipe, _tasks(recipe), cells, donors))
 
 
 def _incremental(recipe: Recipe, methods: Sequence[str], out: pathlib.Path) -> Callable[[], dict[str, str]]:
@@ -148,10 +172,20 @@ def _cells(report: "Report | IncrementalReport") -> Callable[[], dict[str, str]]
     return work
 
 
-def _named_grid(recipe: Recipe, seeds: Mapping[str, Sequence[int]], out: pathlib.Path) -> dict[str, Cell]:
+def _named_grid(
+    recipe: Recipe, seeds: Mapping[str, Sequence[int]], out: pathlib.Path, kind: type[Cell] = Cell
+) -> dict[str, Cell]:
     from rc_keras.zoo.compare.cells import grid
 
-    return {f"{cell.recipe.method}, seed {cell.recipe.seed}": cell for cell in grid(out / "cells", recipe, seeds)}
+    cells = grid(out / "cells", recipe, seeds, kind)
+    return {f"{cell.recipe.method}, seed {cell.recipe.seed}": cell for cell in cells}
+
+
+def _kind(default: bool) -> type[Cell]:
+    """The class of the cells, by `--costs`."""
+    from rc_keras.zoo.compare.costed_cell import CostedCell
+
+    return CostedCell if (default if _COSTS.value is None else _COSTS.value) else Cell
 
 
 def _tasks(recipe: Recipe) -> list[Task]:

@@ -27,10 +27,17 @@ class Cell:
     Attributes:
         folder: of the run; its log is `<folder>.log` beside it.
         recipe: the `Recipe`, with the cell's method and seed.
+        called: what tables call it, the same for all seeds; `None`: by its method.
     """
 
     folder: pathlib.Path
     recipe: Recipe
+    called: str | None = None
+
+    @property
+    def title(self) -> str:
+        """What tables call it."""
+        return self.called or self.recipe.method
 
     @property
     def log(self) -> pathlib.Path:
@@ -60,8 +67,10 @@ class Cell:
             flags: what `rc_keras.zoo.train` needs besides the recipe's fields.
 
         Raises:
-            CellError: if the process fails.
+            CellError: if the process fails, or the run that it adds to is not finished.
         """
+        if self.recipe.add_to is not None and not pathlib.Path(self.recipe.add_to).exists():
+            raise CellError(f"`{self.recipe.add_to}`, which it starts from, is not there")
         fields = [f"--{name}={format_field(value)}" for name, value in vars(self.recipe).items()]
         self.start("rc_keras.zoo.train", [*flags, *fields])
 
@@ -107,17 +116,20 @@ class Cell:
         return json.loads((self.folder / "results.json").read_text(encoding="utf-8"))
 
 
-def grid(folder: str | os.PathLike, recipe: Recipe, seeds: Mapping[str, Sequence[int]]) -> list[Cell]:
+def grid(
+    folder: str | os.PathLike, recipe: Recipe, seeds: Mapping[str, Sequence[int]], kind: type[Cell] = Cell
+) -> list[Cell]:
     """The cells of a table, every method once before the second seeds.
 
     Args:
         folder: of the cells; each gets `<method>/seed<seed>`.
         recipe: the `Recipe` that all share.
         seeds: `{method: (seed, …)}`.
+        kind: class of the cells.
     """
     count = max(map(len, seeds.values()))
     return [
-        Cell(
+        kind(
             pathlib.Path(folder) / method / f"seed{numbers[turn]}",
             dataclasses.replace(recipe, method=method, seed=numbers[turn]),
         )

@@ -1,8 +1,10 @@
-"""Which methods are compared."""
+"""Which methods are compared; for the frontier, which variants."""
 
 from collections.abc import Sequence
 
+from rc_keras.base.names import unknown_name
 from rc_keras.methods import get_method
+from rc_keras.zoo.compare.variants import FRONTIER
 
 # Without `fine_tune`, which differs from `multi_task` where tasks come one after the other.
 _BASELINES = (
@@ -22,11 +24,12 @@ PRESETS = {
     "baselines": _BASELINES,
     "incremental": ("rcm", "multi_task", "fine_tune"),
     "scaling": (*_BASELINES, "fine_tune"),
+    "frontier": tuple(variant.name for variant in FRONTIER),
 }
 
 
 def choose_methods(preset: str | None, methods: Sequence[str] | None) -> tuple[str, ...]:
-    """The methods to compare: those given, or else the preset's.
+    """The methods to compare: those given, or else the preset's; of the frontier its rows.
 
     Args:
         preset: a key of `PRESETS`, or `None`.
@@ -39,6 +42,14 @@ def choose_methods(preset: str | None, methods: Sequence[str] | None) -> tuple[s
         if preset is None:
             raise ValueError("`--preset` or `--methods` must be given.")
         methods = PRESETS[preset]
-    if len({get_method(name).name for name in methods}) < len(methods):
+
+    def full_name(name: str) -> str:
+        if preset != "frontier":
+            return get_method(name).name
+        if name not in PRESETS[preset]:
+            raise unknown_name("method", name, PRESETS[preset])
+        return name
+
+    if len(set(map(full_name, methods))) < len(methods):
         raise ValueError(f"`--methods` must be different ones. Received: --methods={','.join(methods)}")
     return tuple(methods)

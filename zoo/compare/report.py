@@ -1,14 +1,17 @@
-"""What a comparison leaves: `compare.json`, `compare.md` and `compare.png`."""
+"""What a comparison leaves: `compare.json`, `compare.md` and `compare.png`, and with costs `costs.png`."""
 
 import dataclasses
 import os
 import pathlib
+import types
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from rc_keras.files.whole_files import write_json, write_whole
 from rc_keras.tasks.task import Task
 from rc_keras.zoo.compare.cells import Cell
+from rc_keras.zoo.compare.cost_table import format_costs
+from rc_keras.zoo.compare.costed_cell import CostedCell, read_costs
 from rc_keras.zoo.compare.origin import describe_origin
 from rc_keras.zoo.compare.runner import finished_cells
 from rc_keras.zoo.compare.sizes import measure_size
@@ -26,14 +29,24 @@ class Report:
         out: folder; made if it is missing.
         recipe: the `Recipe` that all cells share.
         tasks: its `Task`s.
-        cells: `{name: Cell}`.
+        compared: `{name: Cell}` of what the table compares.
+        donors: `{name: Cell}` of runs that others start from, which come first and are in no table.
+
+    Attributes:
+        cells: `{name: Cell}`, all of them.
     """
 
     def __init__(
-        self, out: str | os.PathLike, recipe: Recipe, tasks: Sequence[Task], cells: Mapping[str, Cell]
+        self,
+        out: str | os.PathLike,
+        recipe: Recipe,
+        tasks: Sequence[Task],
+        compared: Mapping[str, Cell],
+        donors: Mapping[str, Cell] = types.MappingProxyType({}),
     ) -> None:
         self.out = pathlib.Path(out)
-        self.recipe, self.tasks, self.cells = recipe, tasks, cells
+        self.recipe, self.tasks, self.compared = recipe, tasks, compared
+        self.cells = {**donors, **compared}
         self.measures = measures_of(tasks)
         self._sizes: dict[str, dict[str, Any]] = {}
 
@@ -44,19 +57,29 @@ class Report:
             The table.
         """
         finished = finished_cells(self.cells)
-        summary = summarize(read_scores(finished.values(), self.measures), directions(self.measures))
-        for method in dict.fromkeys(cell.recipe.method for cell in finished.values()):
-            if method not in self._sizes:
-                self._sizes[method] = measure_size(dataclasses.replace(self.recipe, method=method), self.tasks)
-        table = f"{format_table(summary, self.measures, self._sizes)}\n{describe_origin(self.recipe, self.cells)}"
+        compared = [cell for name, cell in finished.items() if name in self.compared]
+        summary = summarize(read_scores(compared, self.measures), directions(self.measures))
+        costs = read_costs(compared)
+        for cell in compared:
+            if cell.title in costs:
+                self._sizes[cell.title] = costs[cell.title][0]["size"]  # of what was trained
+            elif cell.title not in self._sizes:
+                self._sizes[cell.title] = measure_size(cell.recipe, self.tasks)
+        parts = [format_table(summary, self.measures, self._sizes)]
+        parts += [format_costs(costs)] if costs else []
+        table = "\n".join([*parts, describe_origin(self.recipe, self.cells)])
         self.out.mkdir(parents=True, exist_ok=True)
         content = self._content(finished, summary)
         write_json(self.out / "compare.json", content)
         write_whole(self.out / "compare.md", table.encode())
-        if finished:
+        if compared:
             from rc_keras.zoo.compare.figures import draw_comparison
 
             draw_comparison(self.out / "compare.png", summary, self.measures)
+        if costs:
+            from rc_keras.zoo.compare.cost_figure import draw_costs
+
+            draw_costs(self.out / "costs.png", summary, costs)
         return table
 
     def _content(self, finished: Mapping[str, Cell], summary: Summary) -> dict[str, Any]:
@@ -79,12 +102,13 @@ class Report:
             "sizes": self._sizes,
             "cells": {
                 name: {
-                    "method": cell.recipe.method,
+                    "method": cell.title,
                     "seed": cell.recipe.seed,
                     "seconds": cell.seconds(),
                     "machine": cell.machine(),
                     "training_logs": cell.training_logs(),
                     "metrics": cell.metrics(),
+                    **({"costs": cell.costs()} if isinstance(cell, CostedCell) else {}),
                 }
                 for name, cell in finished.items()
             },
@@ -99,5 +123,5 @@ def read_scores(cells: Iterable[Cell], measures: Mapping[str, Measure]) -> dict[
     for cell in cells:
         metrics = cell.metrics()
         numbers = select_measures({task: metrics[task] for task in measures}, keys)
-        scores.setdefault(cell.recipe.method, {})[cell.recipe.seed] = numbers
+        scores.setdefault(cell.title, {})[cell.recipe.seed] = numbers
     return scores

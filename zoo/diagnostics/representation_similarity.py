@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from rc_keras.base.keras_internals import producer
 from rc_keras.base.names import unknown_name
 from rc_keras.model import MultiTaskModel
-from rc_keras.network.graft import SEPARATOR
+from rc_keras.network.copies import SEPARATOR
 from rc_keras.training import first_batch
 
 PRETRAINED = "pretrained"

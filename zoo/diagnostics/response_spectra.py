@@ -1,6 +1,5 @@
 """How few of a bank's rotated filters hold the energy of its responses."""
 
-import dataclasses
 from typing import Any
 
 import numpy as np
@@ -47,10 +46,9 @@ def response_spectra(model: MultiTaskModel, images: np.ndarray) -> ResponseRepor
 
 def spectra_to_dict(report: ResponseReport) -> dict[str, Any]:
     """Plain data and arrays of a `ResponseReport`: energy, ranks and spectrum of each layer."""
-    values = {field.name: getattr(report, field.name) for field in dataclasses.fields(report)}
     layers = {}
-    for layer, spectrum in values.pop("spectra").items():
+    for layer, spectrum in report.spectra.items():
         ranks = {f"rank_{100 * energy:.0f}": report.rank(layer, energy) for energy in ENERGIES}
         energy = {"spectrum": spectrum, "cumulative_energy": report.cumulative_energy(layer)}
         layers[layer] = {"channels": spectrum.size, **ranks, **energy}
-    return {**values, "layers": layers}
+    return {"images": report.images, "layers": layers}

@@ -85,8 +85,9 @@ def rescale(image: tf.Tensor, labels: Labels, tasks: Iterable[Task], scale: tf.T
             moved = tf.image.resize(label, size, method="nearest")
         if kind.unit_length:
             moved = tf.math.divide_no_nan(moved, tf.norm(moved, axis=-1, keepdims=True))
-        if kind.divided_by_scale:
-            moved = _where_known(moved / tf.cast(scale, tf.float32), moved, task.ignore)
+        if kind.scale_power:
+            factor = tf.cast(scale, tf.float32) ** abs(kind.scale_power)
+            moved = _where_known(moved * factor if kind.scale_power > 0 else moved / factor, moved, task.ignore)
         return moved
 
     return _to_uint8(tf.image.resize(image, size)), _map_labels(move, labels, tasks)

@@ -18,7 +18,7 @@ class Recipe:
     """A run, saved beside its results as `recipe.json`. Every field is a flag of `rc_keras.zoo.train`.
 
     Attributes:
-        dataset: `"nyud_mt"`, `"pascal_mt"`, `"scenes/<configuration>"` or `"folder"`.
+        dataset: key of `rc_keras.zoo.datasets.data.DATASETS`, and maybe a configuration, as in `"scenes/tiny"`.
         tasks: names of the tasks to train.
         crop: `(height, width)` of training images; evaluation images are padded to it, and must fit in it.
         steps: optimizer steps of the whole run; the learning rate reaches 0 at the last.
@@ -26,7 +26,7 @@ class Recipe:
         validate_every: steps between evaluations with the training metrics; a multiple of `checkpoint_every`, or 0:
             only at the end.
         method: key of `rc_keras.methods.METHODS`, or `"low_rank(4)"` and the like.
-        backbone: `"resnet18"` or `"resnet34"`.
+        backbone: key of `rc_keras.backbones.BACKBONES`.
         weights: `"imagenet"`, a file, or `None`: random.
         output_stride: of the backbone: 8, 16 or 32.
         decoder_width: channels of the DeepLabv3+ decoder.
@@ -44,10 +44,13 @@ class Recipe:
         edge_tolerance: maxDist of the edge metric, part of the image's diagonal.
         add_to: a saved model of the same `method` to start from, instead of a new one: tasks that it has are trained
             further, others added; backbone, weights, decoder and responses are that model's.
+        init_from: with `add_to`, the task of that model that added tasks start from, or `"nearest"`; see
+            `rc_keras.MultiTaskModel.add_task`. `None`: from the pretrained network, with a fresh decoder.
         seed: base of everything random.
 
     Raises:
-        ValueError: if steps, `checkpoint_every` and `validate_every` do not fit, or a value is out of range.
+        ValueError: if steps, `checkpoint_every` and `validate_every` do not fit, a value is out of range, or there is
+            `init_from` without `add_to`.
     """
 
     dataset: str
@@ -74,6 +77,7 @@ class Recipe:
     l2: float = 1e-4
     edge_tolerance: float = 0.0075
     add_to: str | None = None
+    init_from: str | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -89,6 +93,11 @@ class Recipe:
             raise ValueError(
                 "`validate_every` must be 0 or a multiple of `checkpoint_every`. Received: "
                 f"validate_every={self.validate_every}, checkpoint_every={self.checkpoint_every}"
+            )
+        if self.init_from is not None and self.add_to is None:
+            raise ValueError(
+                "`init_from` must be None without `add_to`, the model whose task others start from. "
+                f"Received: init_from={self.init_from!r}"
             )
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"`tasks` must be different names, at least one. Received: tasks={self.tasks}")

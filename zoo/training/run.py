@@ -104,7 +104,10 @@ def make_model(recipe: Recipe, data: Data) -> rc_keras.MultiTaskModel:
             )
         for task in tasks:
             if task.name not in model.tasks:
-                model.add_task(task)
+                batches = training_stream(recipe, data) if recipe.init_from == "nearest" else None
+                nearest = model.add_task(task, init_from=recipe.init_from, data=batches)
+                if nearest is not None:
+                    print(nearest, flush=True)
         model.trainable_tasks = recipe.tasks
     else:
         model = build_network(recipe, tasks, recipe.weights, response_images(recipe, data))

@@ -7,7 +7,7 @@ import pathlib
 from rc_keras.files.writer_lock import writer_lock
 from rc_keras.zoo.recipes.recipe import Recipe
 
-_FOUND = ("results", "predictions", "representation", "gradients", "responses")  # as JSON, table and picture
+_FOUND = ("results", "predictions", "representation", "gradients", "responses", "costs")  # as JSON, table and picture
 
 
 def lock(folder: str | os.PathLike) -> contextlib.AbstractContextManager[None]:

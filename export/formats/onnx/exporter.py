@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
-from rc_keras.export.folding.joint import ALL
 from rc_keras.export.formats.file_digest import NAME as DIGEST
 from rc_keras.export.formats.file_digest import PLACEHOLDER, seal, sha256
 from rc_keras.export.formats.format import Format, Written
@@ -203,11 +202,11 @@ def _stored_once(network: FoldedNetwork, graphs: Mapping[str, "ModelProto"], fil
         return 0
     with open(os.path.join(files, BANK), "rb") as file:
         bank = file.read()
-    places = [references(graph, BANK) for graph in graphs.values()]
+    places = {task: references(graph, BANK) for task, graph in graphs.items()}
     count = 0
     for name, kernel in network.kernels.items():
         arrays = _bank_arrays({name: kernel}, network.precision)
-        read = {key: {entries.get(key, (0, 0)) for entries in places} for key in arrays}
+        read = {key: {places[task].get(key, (0, 0)) for task in network.users(name)} for key in arrays}
         right = all(
             bank[offset : offset + length] == array.tobytes()
             for key, array in arrays.items()

@@ -6,7 +6,7 @@ import shutil
 from collections.abc import Collection
 from typing import Any
 
-from rc_keras.export.folding.joint import ALL
+from rc_keras.export.folding.folded_network import ALL
 from rc_keras.export.formats.file_digest import NAME as DIGEST
 from rc_keras.export.formats.file_digest import is_whole, sha256
 from rc_keras.export.formats.metadata import NAME

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
-from rc_keras.export.folding.joint import ALL
 from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import to_json
 from rc_keras.export.formats.saved_model.runtime import METADATA, SavedModelNetwork

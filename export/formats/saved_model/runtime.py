@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from rc_keras.export.folding.joint import ALL
+from rc_keras.export.folding.folded_network import ALL
 from rc_keras.export.formats.network import Network
 from rc_keras.files import manifest
 from rc_keras.files.whole_folder import read_whole

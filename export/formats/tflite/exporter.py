@@ -8,9 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
-from rc_keras.export.folding.joint import ALL
 from rc_keras.export.formats import file_digest
 from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import NAME, to_json
@@ -91,7 +90,7 @@ class LiteRT(Format):
         yield Written(
             run=lambda name, image: interpreter.get_signature_runner(name)(image=image)[name],
             operators=file.operators,
-            stored_once=sum(file.count_kernel(kernel) == 1 for kernel in network.kernels.values()),
+            stored_once=sum(file.count_kernel(k, network.users(name)) == 1 for name, k in network.kernels.items()),
             file_bytes=file.bytes,
             update_bytes=dict.fromkeys(network.models, file.bytes),
             notes=("A .tflite file is one whole: any update ships all of it.",),

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rc_keras.export.folding.joint import ALL
+from rc_keras.export.folding.folded_network import ALL
 from rc_keras.export.formats.file_digest import sha256
 from rc_keras.export.formats.network import Network
 from rc_keras.export.formats.tflite.file import TFLiteFile

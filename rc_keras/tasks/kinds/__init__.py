@@ -30,13 +30,19 @@ def register(kind: Kind) -> None:
             a notebook runs again.
 
     Raises:
-        ValueError: if it is no `Kind`, lacks an attribute, or its name is taken.
+        ValueError: if it is no `Kind`, lacks an attribute, its attributes contradict each other, or its name is taken.
     """
     if not isinstance(kind, Kind):
         raise ValueError(f"`kind` must be an instance of a subclass of `Kind`. Received: kind={kind!r}")
     missing = [name for name in ("name", "values", "ignore") if not hasattr(kind, name)]
     if missing:
         raise ValueError(f"`kind` must have the attributes `name`, `values` and `ignore`. Received: none of {missing}")
+    if kind.unit_length > kind.zero_is_unlabelled or (kind.zero_is_unlabelled and kind.ignore != 0):
+        raise ValueError(
+            "`kind` must have `zero_is_unlabelled` with `unit_length`, and `ignore = 0` with `zero_is_unlabelled`. "
+            f"Received: unit_length={kind.unit_length}, zero_is_unlabelled={kind.zero_is_unlabelled}, "
+            f"ignore={kind.ignore!r} of {kind.name!r}"
+        )
     before = KINDS.get(kind.name, kind)
     if before in _OURS or _origin(before) != _origin(kind):
         raise ValueError(f"The `name` of a kind must not be taken. Received: {kind.name!r}, taken by {_origin(before)}")

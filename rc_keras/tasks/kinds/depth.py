@@ -23,7 +23,7 @@ class Depth(Kind):
     ignore = 0
     zero_is_unlabelled = True
     interpolation = "bilinear"
-    divided_by_scale = True
+    scale_power = -1
     colour_scale = True
     integer_hint = " (were they millimetres?)"
 

@@ -64,8 +64,8 @@ class Kind(abc.ABC):
         unit_length: whether labels have length 1: mixed or read ones get it again. It needs `zero_is_unlabelled`.
         interpolation: of rescaled labels, `"nearest"`, or for continuous ones `"bilinear"`: among labelled pixels,
             unlabelled where one of those mixed is.
-        divided_by_scale: whether rescaled labels are divided by the factor, as depth is: what looks twice as large is
-            half as far.
+        scale_power: rescaled labels are multiplied by the factor to this power: 0 for most, -1 for depth, since what
+            looks twice as large is half as far, 1 for lengths in pixels.
         mirror_factors: for each channel, the factor of labels when left and right are swapped; empty: none.
         colour_scale: whether pictures have a scale of colours whose ends can be given, as `depth_range`.
         integer_hint: what is added to the error about integer labels of a continuous kind.
@@ -85,7 +85,7 @@ class Kind(abc.ABC):
     lines: bool = False
     unit_length: bool = False
     interpolation: str = "nearest"
-    divided_by_scale: bool = False
+    scale_power: int = 0
     mirror_factors: tuple[float, ...] = ()
     colour_scale: bool = False
     integer_hint: str = ""
