@@ -58,6 +58,9 @@ _IMAGES = flags.DEFINE_string("images", None, "Folder of pictures to verify on; 
 _EXAMPLES = flags.DEFINE_string(
     "examples", None, ".npz with `images`, and labels by name of the task: to verify on, metrics included."
 )
+_JOINT = flags.DEFINE_bool(
+    "joint", None, "Whether to have a signature or graph besides that answers all tasks; by format if not given."
+)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace what is there.")
 
 VERIFIED_IMAGES = 8  # of the folder --images
@@ -150,6 +153,8 @@ def _options(model: "MultiTaskModel") -> dict[str, Any]:
     }
     if _QUANTIZE.value is not None:  # a SavedModel does not know it
         options["quantize"] = _QUANTIZE.value
+    if _JOINT.value is not None:
+        options["joint"] = _JOINT.value
     if _BATCH_SIZE.value is not None:
         options["batch_size"] = _number("batch_size", _BATCH_SIZE.value)
     if _DATA.value is not None:

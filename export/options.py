@@ -31,6 +31,8 @@ class ExportOptions:
         labels: `{task: labels of the images}`, to compare the tasks' metrics too; `None`: no metrics.
         overwrite: whether what has the name is replaced; otherwise that is an error.
         verbose: whether to print a line for each stage, and the report.
+        joint: whether there is a signature or graph besides, `all`, that answers all exported tasks of an image, in
+            which what they have in common is computed once.
     """
 
     tasks: Sequence[str] | None = None
@@ -45,6 +47,7 @@ class ExportOptions:
     labels: Mapping[str, Sequence[Any]] | None = None
     overwrite: bool = False
     verbose: bool = True
+    joint: bool = False
 
     @property
     def precision(self) -> str:

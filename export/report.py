@@ -44,6 +44,21 @@ class TaskReport:
 
 
 @dataclasses.dataclass(frozen=True)
+class JointReport:
+    """The signature or graph `all`, which answers all tasks of an image in one call.
+
+    Attributes:
+        relative_difference: largest difference from the answers of the tasks' own, of their range.
+        bytes: what it adds to the size.
+        operators: `{operator: count}` of its graph.
+    """
+
+    relative_difference: float
+    bytes: int
+    operators: dict[str, int]
+
+
+@dataclasses.dataclass(frozen=True)
 class ExportReport:
     """What was exported; `str(report)` is a table.
 
@@ -63,6 +78,7 @@ class ExportReport:
         seconds: duration of the whole export.
         versions: `{package: version}`.
         notes: what else a user should know, a sentence each.
+        joint: the `JointReport`, where there is a signature or graph of all tasks; else `None`.
     """
 
     path: str
@@ -79,6 +95,7 @@ class ExportReport:
     seconds: float
     versions: dict[str, str]
     notes: tuple[str, ...] = ()
+    joint: JointReport | None = None
 
     @property
     def ideal_bytes(self) -> int:
@@ -113,8 +130,11 @@ class ExportReport:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON: the attributes, and the sizes that follow from them."""
+        attributes = dataclasses.asdict(self)
+        if self.joint is None:
+            del attributes["joint"]
         return {
-            **dataclasses.asdict(self),
+            **attributes,
             "tolerance": dataclasses.asdict(TOLERANCES[self.precision]),
             "passed": self.passed,
             "ideal_bytes": self.ideal_bytes,
@@ -164,6 +184,9 @@ class ExportReport:
             f"{_megabytes(self.separate_bytes):>12}",
             f"{'update':<{width}}  {'what changing or adding one task costs':<72}  {update:>12}",
         ]
+        if self.joint is not None:
+            text = f"every task in one call, {self.joint.relative_difference:.1e} of the range from their own"
+            lines.append(f"{'all':<{width}}  {text:<72}  {_megabytes(self.joint.bytes):>12}")
         for name, task in self.tasks.items():
             if task.metric is not None:
                 model, file = task.metric["model"], task.metric["file"]

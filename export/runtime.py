@@ -28,7 +28,8 @@ def load(path: str | os.PathLike, runtime: str | None = None, threads: int | Non
     Returns:
         An object with `tasks`, a list of names; `metadata`, what the file says about itself; `run(image, task)`, from
         an image or a batch, `(height, width, channels)` or `(batch, height, width, channels)` in 0..255, to the task's
-        answer with the same leading axes; and `close()`, also as a context manager.
+        answer with the same leading axes; `run(image)`, to `{task: answer}` of all tasks; and `close()`, also as a
+        context manager.
 
     Raises:
         FileNotFoundError: if there is nothing at `path`.

@@ -210,7 +210,8 @@ class MultiTaskModel(TaskTrainer):
         """
         joint = None if self.bank.method.shared_encoder is None else self.joint_branch(self.tasks)
         branches = {name: self.branch(name) for name in self.tasks}
-        return mac_report(branches, self.image_shape if image_shape is None else image_shape, joint)
+        shape = self.image_shape if image_shape is None else image_shape
+        return mac_report(branches, shape, joint, self.bank.common_part)
 
     def export(self, path: str | os.PathLike, format: str | None = None, **options: Any) -> "ExportReport":
         """Writes the model for deployment, verified in the runtime it is meant for.

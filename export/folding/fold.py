@@ -1,6 +1,6 @@
 """Folding: one task's branch without norms and without the reparameterization of its modulators."""
 
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Container, Mapping, MutableMapping, Sequence
 from typing import Any, TypeAlias
 
 import keras
@@ -10,10 +10,11 @@ from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Tensor
 from rc_keras.export.folding.concat_parts import call_parts
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
-from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D
+from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D, Frozen
 from rc_keras.layers.batch_normalization import scale_and_offset
 from rc_keras.network.chains import chains
 from rc_keras.network.copies import copy_weights, geometry
+from rc_keras.network.shared_stages import without_frozen
 
 _CONVOLUTIONS = (keras.layers.Conv2D, Conv2D)
 _LINEAR = (*_CONVOLUTIONS, ConcatConv2D, keras.layers.DepthwiseConv2D, keras.layers.Dense)
@@ -23,7 +24,7 @@ _NORMS = (keras.layers.BatchNormalization, BatchNormalization)
 LinearMaps: TypeAlias = Mapping[str, tuple[np.ndarray, np.ndarray]]  # see `Adapter.linear_map`
 
 
-def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: bool = False) -> keras.Model:
+def fold(branch: keras.Model, bank: MutableMapping[str, keras.Operation], merged: bool = False) -> keras.Model:
     """Makes the network that a trained branch amounts to.
 
     The weights of a modulator with NFF become its matrix, `w_r = g_r v_r / ||v_r||` (RCM, equation 5). A batch norm
@@ -42,36 +43,43 @@ def fold(branch: keras.Model, bank: MutableMapping[str, DirectConv2D], merged: b
 
     Args:
         branch: a task's functional `keras.Model`, in any precision.
-        bank: `{name: DirectConv2D}`, the convolutions that folded branches share; those it lacks are added.
+        bank: `{name: layer}`, what folded branches share; what it lacks is added. Bank convolutions are `DirectConv2D`;
+            `Frozen` layers are folded among themselves like any others.
         merged: whether to merge bank and modulators.
 
     Returns:
         A functional `keras.Model` in float32 with the input and output of `branch`. Matrices are 1x1 `DirectConv2D`.
     """
+    frozen = {layer.name for layer in branch.layers if isinstance(layer, Frozen)}
+    branch = without_frozen(branch)
     maps = _linear_maps(branch)
-    norms = _foldable_norms(branch, maps)
-    diagonals = _diagonals(branch, maps, norms)
+    norms = _foldable_norms(branch, maps, frozen)
+    diagonals = _diagonals(branch, maps, norms, frozen)
     kernels = _mergeable_kernels(branch, maps) if merged else {}
     absorbed = {norm.name for norm in norms.values()} | {layer.name for layer in kernels.values()}
     lists: dict[str, Any] = {}  # name of a convolution of several maps: these
     weights: dict[str, list[Any]] = {}  # name of a layer of the copy: how it gets its weights
 
     def clone(layer: keras.Operation) -> keras.Operation:
-        if layer.name in absorbed:
-            return layer  # never called
+        if layer.name in absorbed or isinstance(layer, BankConcatConv2D):
+            return layer  # never called, or as its parts
+        if layer.name in bank:
+            return bank[layer.name]
+        made = make(layer)
+        if isinstance(layer, BankConv2D) or layer.name in frozen:
+            bank[layer.name] = made
+        return made
+
+    def make(layer: keras.Operation) -> keras.Operation:
         if layer.name in kernels:
             matrix, offset = maps.get(layer.name) or scale_and_offset(layer)
             kernel = as_float64(kernels[layer.name].kernel)
             kernel = kernel @ matrix if matrix.ndim == 2 else kernel * matrix
             weights[layer.name] = _folded_weights(kernel, offset, norms.get(layer.name))
             return _merged(kernels[layer.name], kernel.shape[-1], layer.name)
-        if isinstance(layer, BankConcatConv2D):
-            return layer  # called as its parts
         if isinstance(layer, BankConv2D):
-            if layer.name not in bank:
-                bank[layer.name] = _direct(layer, use_bias=False)
-                weights[layer.name] = [layer.kernel]
-            return bank[layer.name]
+            weights[layer.name] = [layer.kernel]
+            return _direct(layer, use_bias=False)
         if isinstance(layer, keras.layers.Rescaling):
             return copy_in_float32(layer, scale=_per_channel(layer.scale, layer.output.shape[-1]).tolist())
         if layer.name in diagonals:
@@ -123,6 +131,7 @@ def in_float32(branch: keras.Model) -> keras.Model:
     layers = [layer for layer in branch.layers if hasattr(layer, "compute_dtype")]
     if all(layer.compute_dtype == "float32" for layer in layers):
         return branch
+    branch = without_frozen(branch)
     copy = keras.models.clone_model(branch, clone_function=copy_in_float32)
     for layer in layers:
         copy_weights(layer, copy.get_layer(layer.name))
@@ -210,22 +219,36 @@ def _linear_maps(branch: keras.Model) -> LinearMaps:
     return {name: found for name, found in maps.items() if found is not None}
 
 
-def _foldable_norms(branch: keras.Model, maps: LinearMaps) -> dict[str, keras.layers.BatchNormalization]:
-    """`{name of a linear layer: the norm that alone uses its output}`."""
+def _foldable_norms(
+    branch: keras.Model, maps: LinearMaps, frozen: Container[str]
+) -> dict[str, keras.layers.BatchNormalization]:
+    """`{name of a linear layer: the norm that alone uses its output}`, without norms of a task behind frozen layers."""
     norms = {}
     for linear, norm in chains(branch):
         if not _is_norm(norm) or not (_takes_in_norms(linear) or getattr(linear, "name", None) in maps):
+            continue
+        if linear.name in frozen and norm.name not in frozen:
             continue
         if getattr(linear, "activation", keras.activations.linear) is keras.activations.linear:
             norms[linear.name] = norm
     return norms
 
 
-def _diagonals(branch: keras.Model, maps: LinearMaps, norms: Mapping[str, keras.layers.BatchNormalization]) -> set[str]:
+def _diagonals(
+    branch: keras.Model,
+    maps: LinearMaps,
+    norms: Mapping[str, keras.layers.BatchNormalization],
+    frozen: Container[str],
+) -> set[str]:
     """Names of the layers that become a factor and an offset for each channel; one that only shifts needs a norm."""
     ranks = {name: matrix.ndim for name, (matrix, _) in maps.items()}
     names = {name for name, rank in ranks.items() if rank == 1 or (rank == 0 and name in norms)}
-    return names | {norm.name for bank, norm in chains(branch) if isinstance(bank, BankConv2D) and _is_norm(norm)}
+    return names | {
+        norm.name
+        for shared, norm in chains(branch)
+        if _is_norm(norm)
+        and (isinstance(shared, BankConv2D) or (getattr(shared, "name", None) in frozen and norm.name not in frozen))
+    }
 
 
 def _mergeable_kernels(branch: keras.Model, maps: LinearMaps) -> dict[str, BankConv2D]:

@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from rc_keras.export.folding.direct_conv2d import DirectConv2D
+ALL = "all"  # the signature of all tasks together; no task may be named so
 
 
 @dataclasses.dataclass(frozen=True)
@@ -16,18 +16,22 @@ class FoldedNetwork:
 
     Attributes:
         models: `{task: functional keras.Model}` from image to answer, float32.
-        bank: `{name: DirectConv2D}`, the layers that the models share.
-        kernels: `{name: array}`, the kernels of the bank as they stand in the unfolded model.
+        bank: `{name: layer}`, the layers that the models share.
+        kernels: `{name: array}`, the kernels of its convolutions, those that adapters stand behind as they stand in the
+            unfolded model.
         precision: `"float32"`, or one of the format's `quantizers`.
         image_shape: `(height, width, channels)` of the input, `None` where free.
         batch_size: of the input; `None`: any.
-        calibration: `{task: images}` for a precision that needs them, see `check_representative_data`.
+        calibration: `{task: images}` for a precision that needs them, see `check_representative_data`; where `joint`,
+            also those of all tasks, as `"all"`.
         description: what the file says about itself, see `rc_keras.export.formats.metadata`.
         verbose: whether progress is printed.
+        joint: whether there is to be a network of all tasks besides, see `joint.joint_model`.
+        template: `{task: names of the layers of the bank's template that it has}`, without that of the task.
     """
 
     models: dict[str, keras.Model]
-    bank: dict[str, DirectConv2D]
+    bank: dict[str, keras.Operation]
     kernels: dict[str, np.ndarray]
     precision: str
     image_shape: tuple[int | None, ...]
@@ -35,10 +39,13 @@ class FoldedNetwork:
     calibration: dict[str, list[np.ndarray]]
     description: dict[str, Any]
     verbose: bool
+    joint: bool
+    template: dict[str, frozenset[str]]
 
     def users(self, convolution: str) -> list[str]:
-        """Names of the tasks that use a convolution of the bank: that of a decoder is not one of a classifier's."""
-        return [name for name, model in self.models.items() if convolution in {layer.name for layer in model.layers}]
+        """Names of the signatures that use a convolution of the bank: a classifier does not use that of a decoder."""
+        names = [name for name, model in self.models.items() if convolution in {layer.name for layer in model.layers}]
+        return names + [ALL] * self.joint
 
     def calibration_images(self, name: str) -> Iterator[np.ndarray]:
         """The images to calibrate a task on, one by one, float32; prints how far they are."""

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import keras
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
+from rc_keras.export.folding.joint import joint_model
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -14,14 +15,14 @@ if TYPE_CHECKING:
 def concrete_functions(
     network: FoldedNetwork,
 ) -> "tuple[tf.Module, dict[str, tf.types.experimental.ConcreteFunction]]":
-    """Traces every folded task.
+    """Traces every folded task, and all together where the network is to have that.
 
     Args:
         network: the `FoldedNetwork`.
 
     Returns:
         `(module, functions)`: a `tf.Module` that holds the weights, each once, and `{task: ConcreteFunction}`, each
-        from `image`, float32 `(batch_size, height, width, channels)`, to `{task: answer}`.
+        from `image`, float32 `(batch_size, height, width, channels)`, to `{task: answer}`; that of all is `"all"`.
     """
     import tensorflow as tf
 
@@ -37,4 +38,8 @@ def concrete_functions(
             return {name: folded(image, training=False)}
 
         functions[name] = tf.function(run).get_concrete_function(image)
+    if network.joint:
+        joint = joint_model(network)
+        run_all = tf.function(lambda image: joint(image, training=False))
+        functions[ALL] = run_all.get_concrete_function(image)
     return module, functions

@@ -34,6 +34,9 @@ class Written:
         file_bytes: size of all that was written.
         update_bytes: `{task: what has to be shipped to change or add this task alone}`.
         notes: what else a user should know, a sentence each.
+        run_all: function from such an image to `{task: answer}` by the signature or graph of all tasks, where there is
+            one, whose operators are then those of `"all"`; else `None`.
+        joint_bytes: what that one adds to the size.
     """
 
     run: Callable[[str, np.ndarray], np.ndarray]
@@ -42,6 +45,8 @@ class Written:
     file_bytes: int
     update_bytes: dict[str, int]
     notes: tuple[str, ...] = ()
+    run_all: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
+    joint_bytes: int = 0
 
 
 class Format(abc.ABC):

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
-from rc_keras.export.comparison import TOLERANCES, compare
+from rc_keras.export.comparison import TOLERANCES, Comparison, compare
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import in_float32, resized
-from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.formats.format import Written
-from rc_keras.export.report import TaskReport
+from rc_keras.export.report import ExportError, JointReport, TaskReport
 from rc_keras.export.stages.check import Request
 from rc_keras.tasks.task import Task
 
@@ -67,6 +67,39 @@ def compare_task(request: Request, folded: FoldedNetwork, written: Written, name
         bytes=ideal_bytes(own, folded.precision),
         operators=written.operators.get(name, {}),
         metric=_metric(task, request.labels[name], answers, class_ids) if measured else None,
+    )
+
+
+def compare_joint(request: Request, folded: FoldedNetwork, written: Written) -> JointReport | None:
+    """Compares the signature or graph of all tasks with theirs, on the images of the first task.
+
+    Returns:
+        The `JointReport`; `None` where there is none.
+
+    Raises:
+        ExportError: if an answer is another one.
+    """
+    if written.run_all is None:
+        return None
+    images = next(iter(request.images.values()))
+    together = [written.run_all(image) for image in images]
+    largest = 0.0
+    for name, task in request.tasks.items():
+        comparison = _compare_answers(written, name, images, [answers[name] for answers in together], task)
+        class_ids = task.definition.is_class_map and request.options.segmentation == "class_ids"
+        if not comparison.passes(TOLERANCES[folded.precision], class_ids):
+            raise ExportError(f"The signature {ALL!r} must answer what that of {name!r} does; the file was discarded.")
+        largest = max(largest, comparison.relative)
+    return JointReport(largest, written.joint_bytes, written.operators[ALL])
+
+
+def _compare_answers(
+    written: Written, name: str, images: Iterable[np.ndarray], answers: Iterable[np.ndarray], task: Task
+) -> Comparison:
+    """Compares answers of a task to images with those of its own signature or graph."""
+    left = iter(answers)
+    return compare(
+        lambda image: written.run(name, image), lambda image: next(left), images, classes=task.definition.of_classes
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from rc_keras.export.folding.folded_network import FoldedNetwork
 from rc_keras.export.formats.format import Format, Written
-from rc_keras.export.report import ExportError, ExportReport, TaskReport
+from rc_keras.export.report import ExportError, ExportReport, JointReport, TaskReport
 from rc_keras.export.stages.check import Request
 from rc_keras.export.stages.compare import ideal_bytes
 
@@ -18,6 +18,7 @@ def make_report(
     folded: FoldedNetwork,
     written: Written,
     tasks: dict[str, TaskReport],
+    joint: JointReport | None,
     seconds: float,
 ) -> ExportReport:
     """The report of an export that has passed.
@@ -25,7 +26,7 @@ def make_report(
     Args:
         format: what was exported to.
         path: of the file or folder under its final name.
-        request, folded, written, tasks: what the stages before gave.
+        request, folded, written, tasks, joint: what the stages before gave.
         seconds: since the export began.
 
     Raises:
@@ -39,7 +40,7 @@ def make_report(
         mode=request.options.mode,
         tasks=tasks,
         bank_bytes=ideal_bytes(folded.bank.values(), folded.precision),
-        bank_kernels=len(folded.bank),
+        bank_kernels=len(folded.kernels),
         bank_kernels_stored_once=written.stored_once,
         bank_fingerprint=request.model.bank.fingerprint,
         file_bytes=written.file_bytes,
@@ -47,6 +48,7 @@ def make_report(
         seconds=seconds,
         versions=_versions(("rc_keras", "keras", "tensorflow", *format.packages)),
         notes=(*written.notes, *notes),
+        joint=joint,
     )
     if not report.passed:
         raise ExportError(_failure(report))

@@ -8,7 +8,7 @@ from rc_keras.export.formats.format import Format
 from rc_keras.export.options import ExportOptions
 from rc_keras.export.report import ExportReport
 from rc_keras.export.stages.check import check_request
-from rc_keras.export.stages.compare import compare_task
+from rc_keras.export.stages.compare import compare_joint, compare_task
 from rc_keras.export.stages.fold_tasks import fold_tasks
 from rc_keras.export.stages.progress import stage
 from rc_keras.export.stages.report import make_report
@@ -45,7 +45,9 @@ def run(format: Format, model: MultiTaskNetwork, path: str | os.PathLike, option
                 for name in names:
                     with stage(f"Comparing {name} in {format.runs_in}", verbose):
                         compared[name] = compare_task(request, folded, written, name)
-            report = make_report(format, target, request, folded, written, compared, time.perf_counter() - begin)
+                joint = compare_joint(request, folded, written)
+            seconds = time.perf_counter() - begin
+            report = make_report(format, target, request, folded, written, compared, joint, seconds)
             report.save(report_path)
     if verbose:
         print(report)

@@ -8,6 +8,7 @@ from rc_keras.layers.bias import Bias
 from rc_keras.layers.channel_modulation import ChannelModulation
 from rc_keras.layers.concat_conv2d import ConcatConv2D
 from rc_keras.layers.conv2d import Conv2D
+from rc_keras.layers.frozen import Frozen
 from rc_keras.layers.low_rank_modulator import LowRankModulator
 from rc_keras.layers.modulator import Modulator
 from rc_keras.layers.parallel_adapter import ParallelAdapter
@@ -24,6 +25,7 @@ __all__ = [
     "ChannelModulation",
     "ConcatConv2D",
     "Conv2D",
+    "Frozen",
     "LowRankModulator",
     "Modulator",
     "ParallelAdapter",

@@ -1,5 +1,6 @@
 """The filter bank: the frozen kernels all tasks share, and the pretrained network each task starts from."""
 
+import functools
 import json
 import os
 from collections.abc import Mapping
@@ -10,13 +11,16 @@ import numpy as np
 
 from rc_keras.files import safetensors_file
 from rc_keras.files.named_weights import assign_named, named_arrays, named_variables
-from rc_keras.layers import BankConv2D
+from rc_keras.layers import BankConv2D, Frozen
 from rc_keras.methods import Method, get_method
 from rc_keras.network import response_init, truncation
 from rc_keras.network.adapters import adapter_of
+from rc_keras.network.common_part import common_part
 from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.donor import PREFIX, Donor, with_features
+from rc_keras.network.features import FEATURES
 from rc_keras.network.plain_network import plain_network
+from rc_keras.network.shared_stages import shared_layers
 from rc_keras.network.template import all_filters, make_template
 
 if TYPE_CHECKING:
@@ -37,6 +41,9 @@ class FilterBank:
 
     With the methods that train a shared encoder the bank holds no kernels, and the template is that encoder.
 
+    The stem and the first stages can be shared as a whole: there the template has the plain layers, each as a `Frozen`
+    one, without anything of a task's own.
+
     With response initialization (RI; RCM section 3.3) the kernels are rotated into the eigenbasis U of their responses,
     strongest response first: `W_s = U^T W`, and modulators start as `W_t = U`.
 
@@ -49,11 +56,14 @@ class FilterBank:
             Each convolution then has its leading responses alone, and modulators are `rank x c_out`; what takes in
             more convolutions, see `truncation.leading_responses`. The pretrained function is kept up to the energy.
             `None` and 1: all responses.
+        shared_stages: how many stages are shared as a whole, or the name of their last layer, see
+            `shared_stages.shared_layers`; 0: none.
 
     A bank may also come from a whole trained network, encoder and decoder, see `from_task`.
 
     Attributes:
         method: the `Method`.
+        shared_stages: as given.
         template: the functional `keras.Model` described above.
         donor: the `Donor` of a bank that holds a decoder too; else `None`.
         convolutions: `{name: BankConv2D}`.
@@ -67,11 +77,12 @@ class FilterBank:
         method: str | Method = "rcm",
         response_images: Any = None,
         response_energy: float | None = None,
+        shared_stages: int | str = 0,
     ) -> None:
-        self.method = get_method(method)
+        self.method, self.shared_stages = get_method(method), shared_stages
         self.donor: Donor | None = None
         _check_backbone(backbone)
-        self._make(backbone, response_images, response_energy)
+        self._make(backbone, backbone, response_images, response_energy)
 
     @classmethod
     def from_task(
@@ -81,6 +92,7 @@ class FilterBank:
         response_images: Any = None,
         response_energy: float | None = None,
         method: str | Method = "rcm",
+        shared_stages: int | str = 0,
     ) -> "FilterBank":
         """A bank of a task's whole network, encoder and decoder.
 
@@ -98,7 +110,8 @@ class FilterBank:
         Args:
             model: a `MultiTaskModel`.
             task: name of one of its tasks, the donor, which must be dense.
-            response_images, response_energy, method: see `FilterBank`.
+            response_images, response_energy, method, shared_stages: see `FilterBank`. Stages are those of the encoder,
+                as the task has them, whatever the model's own bank shares as a whole.
 
         Raises:
             ValueError: if the task is unknown or not dense, or the method has no frozen bank; or if the task has
@@ -110,14 +123,17 @@ class FilterBank:
                 f"`task` must be dense, for a bank of its decoder. Received: task={task!r}, {donor.kind!r}"
             )
         bank = cls.__new__(cls)
-        bank.method, bank.donor = get_method(method), Donor(task, donor.channels, model.decoder(task))
+        bank.method, bank.shared_stages = get_method(method), shared_stages
+        bank.donor = Donor(task, donor.channels, model.decoder(task))
         if not bank.method.shares_kernels:
             raise ValueError(f"`method` must be one with a frozen bank. Received: method={bank.method.name!r}")
         whole = with_features(model.branch(task), model.bank.template)
-        bank._make(plain_network(whole, prefix=f"{task}{SEPARATOR}"), response_images, response_energy)
+        network = plain_network(whole, prefix=f"{task}{SEPARATOR}")
+        encoder = keras.Model(network.inputs[0], {name: network.output[name] for name in FEATURES}, name=network.name)
+        bank._make(network, encoder, response_images, response_energy)
         return bank
 
-    def _make(self, network: keras.Model, images: Any, energy: float | None) -> None:
+    def _make(self, network: keras.Model, encoder: keras.Model, images: Any, energy: float | None) -> None:
         if images is not None and not self.method.response_init:
             raise ValueError(
                 f"`response_images` must be None for method {self.method.name!r}, which does not use response "
@@ -126,23 +142,33 @@ class FilterBank:
         truncation.check_energy(energy, self.method)
         energy = 1 if energy is None else energy
         self.response_report = None
-        self.template = make_template(network, self.method, all_filters(network, self.method) if energy < 1 else None)
+        stages = _stages(encoder, self.method, self.shared_stages)
+        ranks = all_filters(network, self.method, stages) if energy < 1 else None
+        self.template = make_template(network, self.method, ranks, stages)
         if not self.method.response_init:
             return
         self.response_report, means = response_init.rotate(self.template, self.method, images)
         if energy < 1:
             wide, report = self.template, self.response_report
             kept = truncation.leading_responses(wide, self.method, report, energy)
-            self.template = make_template(network, self.method, {name: found.rank for name, found in kept.items()})
+            ranks = {name: found.rank for name, found in kept.items()}
+            self.template = make_template(network, self.method, ranks, stages)
             truncation.keep_leading(wide, self.template, self.method, means)
             spectra = {name: report.spectra[name] for name in kept}
             self.response_report = response_init.ResponseReport(report.images, spectra, kept)
 
     @classmethod
-    def from_template(cls, template: keras.Model, method: str | Method, donor: Donor | None = None) -> "FilterBank":
+    def from_template(
+        cls,
+        template: keras.Model,
+        method: str | Method,
+        donor: Donor | None = None,
+        shared_stages: int | str = 0,
+    ) -> "FilterBank":
         """A bank around an existing template, whose weights may still be loaded."""
         bank = cls.__new__(cls)
         bank.method, bank.template, bank.response_report, bank.donor = get_method(method), template, None, donor
+        bank.shared_stages = shared_stages
         return bank
 
     @classmethod
@@ -152,22 +178,35 @@ class FilterBank:
         method: Method,
         ranks: Mapping[str, int] | None,
         donor: Donor | None,
+        shared_stages: int | str,
         tensors: Mapping[str, np.ndarray],
         source: str,
     ) -> "FilterBank":
         _check_backbone(backbone)
-        template = make_template(backbone if donor is None else donor.network(backbone), method, ranks)
+        stages = _stages(backbone, method, shared_stages)
+        template = make_template(backbone if donor is None else donor.network(backbone), method, ranks, stages)
         assign_named(named_variables(template.layers), tensors, source)
-        return cls.from_template(template, method, donor)
+        return cls.from_template(template, method, donor, shared_stages)
 
     def for_backbone(self, backbone: keras.Model) -> "FilterBank":
         """The same bank in new layers, for a network of the same weights but another input size or output stride."""
         tensors = named_arrays(self.template.layers)
-        return self._with_weights(backbone, self.method, self.ranks, self.donor, tensors, "the bank")
+        made = (self.method, self.ranks, self.donor, self.shared_stages)
+        return self._with_weights(backbone, *made, tensors, "the bank")
 
     @property
     def convolutions(self) -> dict[str, BankConv2D]:
         return {layer.name: layer for layer in self.template.layers if isinstance(layer, BankConv2D)}
+
+    @property
+    def frozen_layers(self) -> list[Frozen]:
+        """The layers of the stages that are shared as a whole."""
+        return [layer for layer in self.template.layers if isinstance(layer, Frozen)]
+
+    @functools.cached_property
+    def common_part(self) -> keras.Model | None:
+        """See `common_part.common_part`; `None` also where tasks train an encoder in common."""
+        return None if self.method.shared_encoder is not None else common_part(self.template)
 
     @property
     def ranks(self) -> dict[str, int] | None:
@@ -181,14 +220,19 @@ class FilterBank:
 
     @property
     def size(self) -> int:
-        """Number of shared weights."""
-        return sum(int(np.prod(layer.kernel.shape)) for layer in self.convolutions.values())
+        """Number of shared weights; moving statistics are not counted."""
+        shared = [layer.kernel for layer in self.convolutions.values()]
+        shared += [w for layer in self.frozen_layers for w in layer.weights if not w.name.startswith("moving_")]
+        return sum(int(np.prod(w.shape)) for w in shared)
 
     @property
     def fingerprint(self) -> str:
-        """sha256 over the sorted names, shapes, dtypes and bytes of the shared kernels, 64 hexadecimal digits."""
+        """sha256 over the sorted names, shapes, dtypes and bytes of what tasks share, 64 hexadecimal digits.
+
+        That is the kernels, and all weights of the stages that are shared as a whole.
+        """
         kernels = {name: keras.ops.convert_to_numpy(layer.kernel) for name, layer in self.convolutions.items()}
-        return safetensors_file.digest(kernels)
+        return safetensors_file.digest(kernels | named_arrays(self.frozen_layers))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the bank, and what new tasks start from, to one `.safetensors` file.
@@ -206,6 +250,8 @@ class FilterBank:
             metadata["ranks"] = json.dumps(self.ranks)
         if self.donor is not None:
             metadata["donor"] = self.donor.to_json()
+        if self.shared_stages:
+            metadata["shared_stages"] = json.dumps(self.shared_stages)
         return safetensors_file.to_bytes(BANK_FORMAT, named_arrays(self.template.layers), metadata)
 
     @classmethod
@@ -224,7 +270,19 @@ class FilterBank:
         tensors, metadata = safetensors_file.read(path, SUFFIX, BANK_FORMAT)
         ranks = json.loads(metadata["ranks"]) if "ranks" in metadata else None
         donor = Donor.from_json(metadata["donor"], os.fspath(path)) if "donor" in metadata else None
-        return cls._with_weights(backbone, get_method(metadata["method"]), ranks, donor, tensors, os.fspath(path))
+        stages = json.loads(metadata.get("shared_stages") or "0")
+        made = (get_method(metadata["method"]), ranks, donor, stages)
+        return cls._with_weights(backbone, *made, tensors, os.fspath(path))
+
+
+def _stages(encoder: keras.Model, method: Method, shared_stages: int | str) -> set[str]:
+    """Names of the layers that are shared as a whole."""
+    if shared_stages != 0 and not method.shares_kernels:
+        raise ValueError(
+            f"`shared_stages` must be 0 with method {method.name!r}, which has no frozen bank. "
+            f"Received: shared_stages={shared_stages!r}"
+        )
+    return shared_layers(encoder, shared_stages)
 
 
 def _check_backbone(backbone: keras.Model) -> None:

@@ -7,8 +7,9 @@ import numpy as np
 
 from rc_keras.decoders import Decoder, PooledHead
 from rc_keras.decoders.decoder import decode
-from rc_keras.layers import Adapter
+from rc_keras.layers import Adapter, Frozen
 from rc_keras.network.bank import FilterBank
+from rc_keras.network.common_part import Split, is_alike
 from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.donor import PREDICTION, PREFIX
 from rc_keras.network.graft import graft
@@ -61,9 +62,28 @@ def make_branch(
     return keras.Model(encoder.inputs[0], output(raw), name=task.name)
 
 
+def own_part(bank: FilterBank, branch: keras.Model, task: Task) -> keras.Model:
+    """A branch without what all branches on the bank compute alike, on the same layers.
+
+    Returns:
+        A functional `keras.Model` from `{name: tensor}` of `bank.common_part` and the image to the output of the
+        branch; the branch itself where there is no such part.
+    """
+    if bank.common_part is None:
+        return branch
+    return Split(branch, is_alike, branch.name + SEPARATOR, template_layers(bank, task)).rest
+
+
+def template_layers(bank: FilterBank, task: Task) -> frozenset[str]:
+    """Names of the layers of the bank's template that a task has: all, or those of the encoder if it is not dense."""
+    dense = task.definition.dense
+    return frozenset(layer.name for layer in bank.template.layers if dense or not layer.name.startswith(PREFIX))
+
+
 def frozen_layers(branch: keras.Model) -> list[str]:
     """Names of the layers a user froze with `layer.trainable = False`."""
-    return [layer.name for layer in branch.layers if layer.weights and not layer.trainable]
+    layers = [layer for layer in branch.layers if not isinstance(layer, Frozen)]
+    return [layer.name for layer in layers if layer.weights and not layer.trainable]
 
 
 def weights_by_role(branch: keras.Model) -> dict[str, list[keras.Variable]]:

@@ -94,12 +94,22 @@ def with_features(branch: keras.Model, encoder: keras.Model) -> keras.Model:
     Raises:
         ValueError: if the branch does not use one of the features.
     """
-    layers = {layer.name: layer for layer in branch.layers}
-    outputs = {PREDICTION: layers[f"{branch.name}__output"].input}
+    found: dict[str, keras.KerasTensor] = {}  # {name of a layer: its output in this network}
+
+    def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        if layer.name == f"{branch.name}__output":
+            found[PREDICTION] = args[0]
+        outputs = layer(*args, **kwargs)
+        found.setdefault(layer.name, outputs)
+        return outputs
+
+    image = keras.Input(batch_shape=branch.inputs[0].shape, name=branch.inputs[0].name)
+    keras.models.clone_model(branch, input_tensors=image, clone_function=lambda layer: layer, call_function=call)
+    outputs = {PREDICTION: found[PREDICTION]}
     for feature in FEATURES:
         name = producer(encoder.output[feature]).name
-        layer = layers.get(f"{branch.name}__{name}", layers.get(name))
-        if layer is None:
+        output = found.get(f"{branch.name}__{name}", found.get(name))
+        if output is None:
             raise ValueError(f"`task` must have a decoder that uses the {feature} features. Received: {branch.name!r}")
-        outputs[feature] = layer.output
-    return keras.Model(branch.inputs[0], outputs, name=encoder.name)
+        outputs[feature] = output
+    return keras.Model(image, outputs, name=encoder.name)

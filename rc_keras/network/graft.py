@@ -3,7 +3,7 @@
 import keras
 
 from rc_keras.base.seeds import derive_seed
-from rc_keras.layers import Adapter, BankConv2D
+from rc_keras.layers import Adapter, BankConv2D, Frozen
 from rc_keras.methods import Method
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.copies import SEPARATOR, copy_layer, copy_weights
@@ -20,9 +20,9 @@ def graft(
 ) -> keras.Model:
     """Makes one task's copy of the pretrained network on the shared filter bank.
 
-    The bank's convolutions are shared, as layer objects; every other layer is copied with its weights under the name
-    `<task>__<layer>`. The copy computes what the pretrained network computes; but with `rc` and `rc_nff` its modulators
-    start as random rotations.
+    The bank's convolutions, and its frozen layers, are shared, as layer objects; every other layer is copied with its
+    weights under the name `<task>__<layer>`. The copy computes what the pretrained network computes; but with `rc` and
+    `rc_nff` its modulators start as random rotations.
 
     With a method that trains a shared encoder, `multi_task` and others, layers of the template itself are shared.
 
@@ -44,7 +44,7 @@ def graft(
             return keras.Model(image, bank.template.output, name=task)
 
     def clone(layer: keras.Operation) -> keras.Operation:
-        if isinstance(layer, BankConv2D) or is_trained_by_all(layer, bank.method):
+        if isinstance(layer, (BankConv2D, Frozen)) or is_trained_by_all(layer, bank.method):
             return layer
         if head is not None and layer.name == HEAD:
             return copy_layer(head)

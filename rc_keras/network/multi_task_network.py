@@ -15,7 +15,8 @@ from rc_keras.base.keras_types import Tensor
 from rc_keras.base.names import unknown_name
 from rc_keras.files.named_weights import assign_named, named_variables
 from rc_keras.network.bank import FilterBank
-from rc_keras.network.branch import frozen_layers, make_branch
+from rc_keras.network.branch import frozen_layers, make_branch, own_part
+from rc_keras.network.common_part import IMAGE, call_rest
 from rc_keras.network.donor import Donor
 from rc_keras.network.graft import is_trained_by_all
 from rc_keras.network.image_spec import check_image_spec
@@ -82,6 +83,22 @@ class MultiTaskNetwork(HookedModel):
             joint[tuple(names)] = keras.Model(image, {name: branch.output for name, branch in branches.items()})
         return joint[tuple(names)]
 
+    def common_features(self, images: Tensor) -> Any:
+        """What branches compute alike, computed once; the images themselves where that is nothing of the bank.
+
+        Returns:
+            What every `own_part` takes.
+        """
+        common = self.bank.common_part
+        if common is None:
+            return images
+        images = ops.convert_to_tensor(images)
+        return {IMAGE: images, **common(images, training=False)}
+
+    def own_part(self, name: str) -> keras.Model:
+        """The branch of a task without what all branches compute alike, on the same layers."""
+        return self._held.own[self._known(name)]
+
     @property
     def jointly_trained(self) -> list[keras.Variable]:
         """Trainable variables in which a step sums the gradients of its tasks; none with a frozen bank."""
@@ -141,11 +158,12 @@ class MultiTaskNetwork(HookedModel):
         self._held.tasks[task.name] = task
         self._held.decoders[task.name] = decoder
         self._held.branches[task.name] = branch
+        self._held.own[task.name] = own_part(self.bank, branch, task)
         self._list_layers()
 
     def _drop_task(self, name: str) -> None:
         self._before_change(leaving=name)
-        for mapping in (self._held.tasks, self._held.branches, self._held.decoders):
+        for mapping in (self._held.tasks, self._held.branches, self._held.own, self._held.decoders):
             del mapping[name]
         self._held.trainable.discard(name)
         self._list_layers()
@@ -182,7 +200,10 @@ class MultiTaskNetwork(HookedModel):
         names = self.tasks if tasks is None else [self._known(name) for name in tasks]
         moving = [name for name in names if training and name in self._held.trainable]
         if self.bank.method.shared_encoder is None:
-            return {name: self.branch(name)(images, training=name in moving) for name in names}
+            if len(names) == 1:
+                return {name: self.branch(name)(images, training=name in moving) for name in names}
+            features = self.common_features(images)
+            return {name: call_rest(self.own_part(name), features, training=name in moving) for name in names}
         outputs: dict[str, Tensor] = {}
         for group, training in ((moving, True), ([name for name in names if name not in moving], False)):
             outputs |= self.joint_branch(group)(images, training=training) if group else {}
@@ -241,6 +262,7 @@ class MultiTaskNetwork(HookedModel):
             "name": self.name,
             "seed": self.seed,
             "method": self.bank.method.name,
+            **({"shared_stages": self.bank.shared_stages} if self.bank.shared_stages else {}),
             "template": serialize(self.bank.template),
             "tasks": [serialize(task) for task in self._held.tasks.values()],
             "decoders": [serialize(decoder) for decoder in self._held.decoders.values()],
@@ -253,8 +275,9 @@ class MultiTaskNetwork(HookedModel):
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> Self:
         deserialize = keras.saving.deserialize_keras_object
+        template, shared_stages = deserialize(config["template"]), config.get("shared_stages", 0)
         donor = Donor.from_config(config["donor"]) if "donor" in config else None
-        bank = FilterBank.from_template(deserialize(config["template"]), config["method"], donor)
+        bank = FilterBank.from_template(template, config["method"], donor, shared_stages)
         model = cls(bank, seed=config["seed"], name=config["name"], dtype=deserialize(config["dtype"]))
         for task, decoder in zip(config["tasks"], config["decoders"], strict=True):
             model._new_task(deserialize(task), decoder)
@@ -289,6 +312,7 @@ class _Held:
         self.decoders: dict[str, Callable[..., keras.KerasTensor]] = {}
         # {names of tasks: their branches as one model}, where they share an encoder that trains
         self.joint: dict[tuple[str, ...], keras.Model] = {}
+        self.own: dict[str, keras.Model] = {}  # branches without what all of them compute alike
         self.trainable: set[str] = set()  # names of tasks
         self.thawed = True  # what the user set as `model.trainable`
 

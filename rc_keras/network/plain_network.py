@@ -6,15 +6,17 @@ import keras
 import numpy as np
 
 from rc_keras.base.float64 import as_float64
-from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, ConcatConv2D, Conv2D
+from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, ConcatConv2D, Conv2D, Frozen
 from rc_keras.network.chains import chains
 from rc_keras.network.copies import copy_layer, copy_weights, geometry
+from rc_keras.network.shared_stages import without_frozen
 
 
 def plain_network(branch: keras.Model, prefix: str) -> keras.Model:
     """Merges bank and adapters of a network, `W = W_t W_s`, in float64.
 
-    Norms stay as they are, but for the moving mean of one behind an adapter that shifts, as a series adapter does.
+    `Frozen` layers become plain ones, which train. Norms stay as they are, but for the moving mean of one
+    behind an adapter that shifts, as a series adapter does.
 
     Args:
         branch: a functional `keras.Model` on a bank.
@@ -27,6 +29,8 @@ def plain_network(branch: keras.Model, prefix: str) -> keras.Model:
     Raises:
         ValueError: if an adapter is no linear map of the responses of one convolution without groups.
     """
+    frozen = {layer.name for layer in branch.layers if isinstance(layer, Frozen)}
+    branch = without_frozen(branch)
     following = {first.name: second for first, second in chains(branch)}
     weights: dict[str, list[np.ndarray]] = {}  # of merged convolutions
     shifts: dict[str, np.ndarray] = {}  # {name of a norm: what the adapter in front of it adds}
@@ -36,7 +40,10 @@ def plain_network(branch: keras.Model, prefix: str) -> keras.Model:
         if layer.name in absorbed:
             return layer  # never called
         if not isinstance(layer, BankConv2D):
-            return copy_layer(layer, name=layer.name.removeprefix(prefix))
+            copy = copy_layer(layer, name=layer.name.removeprefix(prefix))
+            if layer.name in frozen:
+                copy.trainable = True
+            return copy
         adapters, behind = [], following.get(layer.name)
         while isinstance(behind, Adapter):
             adapters.append(behind)

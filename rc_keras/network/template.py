@@ -1,12 +1,12 @@
 """The template of a bank: which convolutions of a network are shared, and the network with these as shared ones."""
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
-from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, ConcatConv2D, Conv2D
+from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, ConcatConv2D, Conv2D, Frozen
 from rc_keras.methods import Method
 from rc_keras.network.adapters import adapter_size, make_adapters
 from rc_keras.network.copies import copy_layer, copy_variable, copy_weights, geometry
@@ -38,12 +38,19 @@ def _may_be_shared(layer: keras.Operation, method: Method) -> bool:
     return True
 
 
-def all_filters(network: keras.Model, method: Method) -> dict[str, int]:
-    """`{name: number of filters}` of the convolutions that could be shared, whatever an adapter adds."""
-    return {layer.name: layer.filters for layer in network.layers if _may_be_shared(layer, method)}
+def all_filters(network: keras.Model, method: Method, frozen: Container[str] = ()) -> dict[str, int]:
+    """`{name: number of filters}` of the convolutions that could be shared, whatever an adapter adds.
+
+    Args:
+        network, method, frozen: see `make_template`.
+    """
+    layers = [layer for layer in network.layers if layer.name not in frozen]
+    return {layer.name: layer.filters for layer in layers if _may_be_shared(layer, method)}
 
 
-def make_template(network: keras.Model, method: Method, ranks: Mapping[str, int] | None = None) -> keras.Model:
+def make_template(
+    network: keras.Model, method: Method, ranks: Mapping[str, int] | None = None, frozen: Container[str] = ()
+) -> keras.Model:
     """The template of a network, see `FilterBank`.
 
     Args:
@@ -51,14 +58,18 @@ def make_template(network: keras.Model, method: Method, ranks: Mapping[str, int]
         method: the `Method`.
         ranks: `{name of a convolution: number of its responses}` of those to share; the kernels then hold their first
             filters. `None`: those that the graft rule says, with all.
+        frozen: names of the layers that are shared as a whole; those with variables become `Frozen`.
     """
     if ranks is None:
-        ranks = {layer.name: layer.filters for layer in network.layers if is_shared(layer, method)}
+        layers = [layer for layer in network.layers if layer.name not in frozen]
+        ranks = {layer.name: layer.filters for layer in layers if is_shared(layer, method)}
     else:
-        _check_ranks(ranks, network, method)
+        _check_ranks(ranks, network, all_filters(network, method, frozen))
     originals = {}  # name of a bank convolution: the layer it stands for
 
     def clone(layer: keras.Operation) -> keras.Operation:
+        if layer.name in frozen and getattr(layer, "variables", None):
+            return Frozen(copy_layer(layer))
         if layer.name not in ranks:
             return copy_layer(layer)
         originals[layer.name] = layer
@@ -78,7 +89,7 @@ def make_template(network: keras.Model, method: Method, ranks: Mapping[str, int]
         return outputs
 
     template = keras.models.clone_model(network, clone_function=clone, call_function=call)
-    if method.shares_kernels and not originals:
+    if method.shares_kernels and not originals and not any(layer.name in frozen for layer in network.layers):
         raise ValueError(
             f"`backbone` must hold convolutions larger than what a task adds to them for method {method.name!r}. "
             f"Received: {network.name!r} without any (models nested in it are not looked into)"
@@ -102,10 +113,9 @@ def _bank_form(layer: Conv2D, rank: int) -> BankConv2D:
     return BankConv2D(rank, **geometry(layer), dtype=layer.dtype_policy, name=layer.name)
 
 
-def _check_ranks(ranks: Any, network: keras.Model, method: Method) -> None:
+def _check_ranks(ranks: Any, network: keras.Model, filters: Mapping[str, int]) -> None:
     if not isinstance(ranks, Mapping):
         raise ValueError(f"The ranks of a bank must be {{name: number of responses}}. Received: {ranks!r}")
-    filters = all_filters(network, method)
     for name, rank in ranks.items():
         if not isinstance(rank, int) or not 1 <= rank <= filters.get(name, 0):
             raise ValueError(

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.layers import Adapter, BankConv2D
+from rc_keras.layers import Adapter, BankConv2D, Frozen
 from rc_keras.layers.concat_convolution import ConcatConvolution
 from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.donor import PREFIX
@@ -48,28 +48,36 @@ class MacReport:
     Attributes:
         image_shape: `(height, width, channels)`.
         tasks: `{task: TaskMacs}`. What several tasks share is counted in each.
-        total: of all tasks together. The encoder of `multi_task` and `fine_tune` runs once. Otherwise it runs once for
-            each task, whatever weights it shares, for a task's own norms and modulators stand between.
+        total: of all tasks together, in one call. The encoder of `multi_task` and `fine_tune` runs once. Otherwise it
+            runs once for each task, whatever weights it shares, for a task's own norms and modulators stand between;
+            but what stands before the first of them runs once.
+        common: of what stands there: the stem's bank convolution, and stages shared as a whole.
     """
 
     image_shape: tuple[int, ...]
     tasks: dict[str, TaskMacs]
     total: int
+    common: int = 0
 
     def __str__(self) -> str:
         title = "GMAC, {}x{}".format(*self.image_shape)
-        width = max(map(len, (*self.tasks, title)))
+        width = max(map(len, (*self.tasks, title, "once for all")))
         roles = [field.name for field in dataclasses.fields(TaskMacs)]
         lines = [f"{title:<{width}}" + "".join(f"{role:>14}" for role in (*roles, "total"))]
         for name, macs in self.tasks.items():
             counts = (*dataclasses.astuple(macs), macs.total)
             lines.append(f"{name:<{width}}" + "".join(f"{count / 1e9:>14.3f}" for count in counts))
+        if self.common:
+            lines.append(f"{'once for all':<{width + 14 * len(roles)}}{self.common / 1e9:>14.3f}")
         lines.append(f"{'all':<{width + 14 * len(roles)}}{self.total / 1e9:>14.3f}")
         return "\n".join(lines)
 
 
 def mac_report(
-    branches: Mapping[str, keras.Model], image_shape: Sequence[int | None], joint_branch: keras.Model | None = None
+    branches: Mapping[str, keras.Model],
+    image_shape: Sequence[int | None],
+    joint_branch: keras.Model | None = None,
+    common_part: keras.Model | None = None,
 ) -> MacReport:
     """The `MacReport` of `{task: branch}` on images of `image_shape`.
 
@@ -77,6 +85,7 @@ def mac_report(
         branches: `{task: functional model}`.
         image_shape: `(height, width, channels)`.
         joint_branch: one functional model for all tasks, where they share what runs once; `None`: they do not.
+        common_part: what all branches compute alike, see `FilterBank.common_part`; `None`: nothing.
 
     Counted are convolutions, dense layers and adapters; additions, norms, activations and resizing are not.
 
@@ -87,17 +96,30 @@ def mac_report(
     if len(shape) < len(image_shape):
         raise ValueError(f"`image_shape` must hold no None to count in. Received: image_shape={tuple(image_shape)}")
     tasks = {name: _count(branch, shape) for name, branch in branches.items()}
+    if joint_branch is not None:
+        return MacReport(shape, tasks, _count(joint_branch, shape).total)
     total = sum(macs.total for macs in tasks.values())
-    return MacReport(shape, tasks, total if joint_branch is None else _count(joint_branch, shape).total)
+    if common_part is None:
+        return MacReport(shape, tasks, total)
+    common = _count(common_part, shape).total
+    # A task that is not dense does not compute what decoders have in common.
+    in_tasks = sum(_count(branch, shape, within=common_part).total for branch in branches.values())
+    return MacReport(shape, tasks, total - in_tasks + common, common)
 
 
-def _count(branch: keras.Model, image_shape: tuple[int, ...]) -> TaskMacs:
+def _count(branch: keras.Model, image_shape: tuple[int, ...], within: keras.Model | None = None) -> TaskMacs:
+    """What a network computes; of the layers of another one alone, where that is given."""
     counts = dict.fromkeys((field.name for field in dataclasses.fields(TaskMacs)), 0)
+    counted = {layer.name for layer in (branch if within is None else within).layers}
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
+        if layer.name not in counted:
+            return outputs
         name = layer.name.removeprefix(f"{branch.name}{SEPARATOR}")
         role = "decoder" if name.startswith(PREFIX) else "convolutions"
+        if isinstance(layer, Frozen):
+            layer = layer.layer
         if isinstance(layer, Adapter):
             counts["modulators"] += layer.macs(_positions(outputs))
         elif isinstance(layer, ConcatConvolution):

@@ -40,10 +40,12 @@ class ParameterReport:
     Attributes:
         bank: what the tasks share, counted once: the kernels of the bank, or an encoder that all of them train.
         tasks: `{task: TaskParameters}`.
+        common: of the bank, those in stages that are shared as a whole.
     """
 
     bank: int
     tasks: dict[str, TaskParameters]
+    common: int = 0
 
     @property
     def total(self) -> int:
@@ -56,6 +58,8 @@ class ParameterReport:
             counts = (*dataclasses.astuple(task), task.total)
             lines.append(f"{name:<{width}}" + "".join(f"{count:>14,}" for count in counts))
         lines.append(f"{'shared bank':<{width}}{'':>84}{self.bank:>14,}")
+        if self.common:
+            lines.append(f"{'of it in shared stages':<{width + 84}}{self.common:>14,}")
         lines.append(f"{'all':<{width}}{'':>84}{self.total:>14,}")
         return "\n".join(lines)
 
@@ -67,4 +71,5 @@ def parameter_report(network: MultiTaskNetwork) -> ParameterReport:
         roles = weights_by_role(network.branch(name))
         tasks[name] = TaskParameters(**{role: count_parameters(roles[role]) for role in _TASK_ROLES})
     bank, shared = network.bank, weights_by_role(network.branch(network.tasks[0]))["shared"]
-    return ParameterReport(bank.size if bank.convolutions else count_parameters(shared), tasks)
+    common = count_parameters(w for layer in bank.frozen_layers for w in layer.weights)
+    return ParameterReport(bank.size or count_parameters(shared), tasks, common)

@@ -10,7 +10,7 @@ from rc_keras import decoders
 from rc_keras.files import safetensors_file
 from rc_keras.files.named_weights import assign_named, named_arrays, named_variables
 from rc_keras.files.plain_config import check_holds_no_code
-from rc_keras.layers import BankConv2D
+from rc_keras.layers import BankConv2D, Frozen
 from rc_keras.network.branch import make_branch
 from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.multi_task_network import MultiTaskNetwork
@@ -92,4 +92,4 @@ def _deserialize(text: str, path: str) -> Any:
 
 
 def _own_layers(branch: keras.Model) -> list[keras.layers.Layer]:
-    return [layer for layer in branch.layers if not isinstance(layer, BankConv2D)]
+    return [layer for layer in branch.layers if not isinstance(layer, (BankConv2D, Frozen))]

@@ -2,10 +2,12 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 
 from rc_keras.base.keras_types import Tensor
+from rc_keras.network.common_part import call_rest
 from rc_keras.network.multi_task_network import MultiTaskNetwork
 from rc_keras.training.per_task_optimizer import JOINT
 
@@ -17,16 +19,17 @@ class Part:
     Attributes:
         network: the network that trains.
         tasks: names of the tasks whose losses are summed.
-        branch: the model of these tasks; it answers a prediction, or `{task: prediction}`.
+        branch: the model of these tasks, without what all branches compute alike; it answers a prediction, or
+            `{task: prediction}`.
     """
 
     network: MultiTaskNetwork
     tasks: Sequence[str]
     branch: keras.Model
 
-    def predictions(self, images: Tensor, training: bool) -> dict[str, Tensor]:
-        """`{task: raw prediction}`."""
-        raw = self.branch(images, training=training)
+    def predictions(self, features: Any, training: bool) -> dict[str, Tensor]:
+        """`{task: raw prediction}` from `MultiTaskNetwork.common_features`."""
+        raw = call_rest(self.branch, features, training)
         return raw if isinstance(raw, dict) else {self.tasks[0]: raw}
 
     @property
@@ -44,4 +47,4 @@ def plan(network: MultiTaskNetwork, names: Sequence[str]) -> list[Part]:
     """The parts of a step, one after another: all tasks at once where they sum their gradients, else each by itself."""
     if names and network.jointly_trained:
         return [Part(network, names, network.joint_branch(names))]
-    return [Part(network, [name], network.branch(name)) for name in names]
+    return [Part(network, [name], network.own_part(name)) for name in names]

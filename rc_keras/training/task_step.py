@@ -123,16 +123,17 @@ class TaskStep(MeasuredNetwork):
         images, labels, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         names = labelled(labels, self.trainable_tasks)
         self._prepare(names)
+        features = self.common_features(images)
         totals: list[Tensor] = []
         gradients: list[Tensor | None] = []
         for part in plan(self, names):
             # Waiting for the previous part's gradients keeps the memory of a step at that of one part.
-            total, gradients = self._train_part(part, after(images, gradients), labels, sample_weight)
+            total, gradients = self._train_part(part, after(features, gradients), labels, sample_weight)
             totals.append(total)
         return self._finish(names, images, totals)
 
     def _train_part(
-        self, part: Part, images: Tensor, labels: dict[str, Tensor], sample_weight: Any
+        self, part: Part, features: Any, labels: dict[str, Tensor], sample_weight: Any
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Moves what a part trains; what tasks share moves by the sum of their gradients.
 
@@ -147,7 +148,7 @@ class TaskStep(MeasuredNetwork):
         weights = self._loss_weights(part.tasks)  # read here: on JAX `forward` sees no variables but the branch's
 
         def forward() -> tuple[Tensor, tuple[dict[str, Tensor], list[Tensor], Tensor]]:
-            predictions = part.predictions(images, training=True)
+            predictions = part.predictions(features, training=True)
             losses = self._losses_of(part.tasks, labels, predictions, sample_weight)
             total = _total(losses, weights, [part])
             return total * scales[first], (predictions, losses, total)
@@ -171,9 +172,10 @@ class TaskStep(MeasuredNetwork):
         measured, summed = self._selected()
         names = self._training.measured = labelled(labels, measured)
         self._make_measures()
+        features = self.common_features(images)
         totals: list[Tensor] = []
         for part in plan(self, names):
-            predictions = part.predictions(images, training=False)
+            predictions = part.predictions(features, training=False)
             losses = self._losses_of(part.tasks, labels, predictions, sample_weight)
             counted = {name: loss for name, loss in zip(part.tasks, losses, strict=True) if name in summed}
             if counted:

@@ -99,8 +99,9 @@ def test_signatures_and_help_show_the_options(name, first, missing, batch_size):
     assert list(parameters) == ["model", first, *(option for option in OPTIONS if option not in missing)]
     if "batch_size" in parameters:
         assert parameters["batch_size"].default == batch_size
+    assert parameters["joint"].default == (name == "saved_model")
     for option, field in inspect.signature(ExportOptions).parameters.items():
-        if option in parameters and option != "batch_size":
+        if option in parameters and option not in ("batch_size", "joint"):
             assert parameters[option].default == field.default
     assert function.__name__ == name and "ExportOptions" in function.__doc__
     with pytest.raises(TypeError, match=rf"{name}\(\) got an unexpected keyword argument 'overwite'"):

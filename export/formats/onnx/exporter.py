@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import keras
 import numpy as np
 
-from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
 from rc_keras.export.formats.file_digest import NAME as DIGEST
 from rc_keras.export.formats.file_digest import PLACEHOLDER, seal, sha256
@@ -22,14 +22,16 @@ from rc_keras.export.formats.onnx.folder import (
     check_bank,
     check_folder,
     graph_file,
+    keeps_joint,
     publish,
+    read_joint,
     weights_file,
 )
 from rc_keras.export.formats.onnx.graph import onnx_graph
 from rc_keras.export.formats.onnx.int8 import quantize as quantize_to_int8
 from rc_keras.export.formats.onnx.precision import convert_kernel, halve_weights
 from rc_keras.export.formats.onnx.runtime import ONNXNetwork
-from rc_keras.export.formats.onnx.weights import lay_out, own_arrays, refer, references
+from rc_keras.export.formats.onnx.weights import lay_out, own_arrays, refer, refer_by_content, references
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -42,6 +44,7 @@ class ONNX(Format):
     | --- | --- |
     | `bank.bin` | the kernels that the tasks share, each once |
     | `<task>.onnx`, `<task>.bin` | the graph of a task, and its own weights |
+    | `all.onnx` | with `joint`, the graph of all tasks of one export, on the same weights |
     | `report.json` | the report of the last export |
     | `manifest.json` | the files, with lengths and digests: `runtime.load` names one that is missing |
 
@@ -56,6 +59,9 @@ class ONNX(Format):
 
     Other tasks and files in the folder stay as they are; `overwrite` is about the tasks that are exported again. The
     new folder takes the place of the old one in one step, see `rc_keras.files.whole_folder.switch`.
+
+    `all.onnx` computes once what its tasks have in common. It goes when one of them is exported again without it; where
+    a task's files were exchanged for others, `runtime.load` does not use it.
 
     Weights, and activations, can be stored with fewer bits; input and output stay float32:
 
@@ -95,11 +101,13 @@ class ONNX(Format):
         check_folder(path, list(description["tasks"]), description)
 
     def convert(self, network: FoldedNetwork) -> dict[str, "ModelProto"]:
-        """`{task: onnx.ModelProto}` in the precision of the network, with the weights inside."""
+        """`{task: onnx.ModelProto}` in the precision of the network, with the weights inside; `"all"` where joint."""
         _, functions = concrete_functions(network)
         graphs = {}
         for name, function in functions.items():
-            graphs[name] = onnx_graph(function, name, network.models[name].layers)
+            tasks = list(network.models) if name == ALL else [name]
+            layers = [layer for task in tasks for layer in network.models[task].layers]
+            graphs[name] = onnx_graph(function, name, layers, tasks)
             if network.precision == "float16":
                 halve_weights(graphs[name])
             elif network.precision == "int8":
@@ -118,7 +126,7 @@ class ONNX(Format):
         tasks = list(network.models)
         staying = check_folder(target, tasks, network.description)
         keeps_bank = check_bank(path, target, staying)
-        for name in tasks:
+        for name in converted:
             checker.check_model(os.path.join(path, graph_file(name)))
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(path)}
         with ONNXNetwork(path, threads=os.cpu_count()) as opened:
@@ -128,7 +136,9 @@ class ONNX(Format):
                 stored_once=_stored_once(network, converted, path),
                 file_bytes=sum(sizes.values()),
                 update_bytes={name: sizes[graph_file(name)] + sizes[weights_file(name)] for name in tasks},
-                notes=_notes(BANK in sizes, keeps_bank, staying),
+                notes=(*_notes(BANK in sizes, keeps_bank, staying), *_notes_of_all(path, target, tasks)),
+                run_all=(lambda image: _run_all(opened, image, network.batch_size)) if network.joint else None,
+                joint_bytes=sizes.get(graph_file(ALL), 0),
             )
 
     def publish(self, tasks: list[str], path: str, target: str) -> None:
@@ -144,19 +154,26 @@ class ONNX(Format):
 def _write(network: FoldedNetwork, graphs: Mapping[str, "ModelProto"], files: str) -> None:
     """Writes the weights, then the graphs that refer to them."""
     description = network.description
-    kernels = {name: keras.ops.convert_to_numpy(layer.kernel) for name, layer in network.bank.items()}
+    kernels = {name: keras.ops.convert_to_numpy(network.bank[name].kernel) for name in network.kernels}
     bank, places = lay_out(_bank_arrays(kernels, network.precision))
     if bank:
         _write_file(files, BANK, bank)
-    for name, graph in graphs.items():
-        own, own_places = lay_out(own_arrays(graph, places))
-        _write_file(files, weights_file(name), own)
+    stored: dict[str, tuple[bytes, dict[str, tuple[int, int]]]] = {}  # the tasks' own, by the names of their files
+    for name, graph in graphs.items():  # that of all tasks is the last
         refer(graph, BANK, bank, places)
-        refer(graph, weights_file(name), own, own_places)
-        names = [weights_file(name)] + [BANK] * bool(references(graph, BANK))
+        if name == ALL:
+            refer_by_content(graph, stored)
+        else:
+            own, own_places = stored[weights_file(name)] = lay_out(own_arrays(graph, places))
+            _write_file(files, weights_file(name), own)
+            refer(graph, weights_file(name), own, own_places)
+        tasks = list(network.models) if name == ALL else [name]
+        names = [weights_file(task) for task in tasks] + [BANK] * bool(references(graph, BANK))
+        if name == ALL:
+            names += [graph_file(task) for task in tasks]  # where small weights are: all of them must be these tasks'
         data = {
             **description,
-            "tasks": {name: description["tasks"][name]},
+            "tasks": {task: description["tasks"][task] for task in tasks},
             "files": {file: sha256(os.path.join(files, file)) for file in names},
         }
         graph.metadata_props.add(key=NAME, value=to_json(data).decode())
@@ -181,7 +198,7 @@ def _bank_arrays(kernels: Mapping[str, np.ndarray], precision: str) -> dict[str,
 
 def _stored_once(network: FoldedNetwork, graphs: Mapping[str, "ModelProto"], files: str) -> int:
     """How many kernels of the model's bank stand in `bank.bin` once, where all tasks look for them."""
-    if not network.bank:
+    if not network.kernels:
         return 0
     with open(os.path.join(files, BANK), "rb") as file:
         bank = file.read()
@@ -206,6 +223,20 @@ def _operators(graph: "ModelProto") -> dict[str, int]:
 def _run(opened: ONNXNetwork, name: str, image: np.ndarray, batch_size: int | None) -> np.ndarray:
     """The last answer of a batch of the image: of two, where any number is allowed."""
     return opened.run(np.repeat(image, batch_size or 2, axis=0), name)[-1:]
+
+
+def _run_all(opened: ONNXNetwork, image: np.ndarray, batch_size: int | None) -> dict[str, np.ndarray]:
+    """As `_run`, of all tasks."""
+    answers = opened.run(np.repeat(image, batch_size or 2, axis=0))
+    return {name: answer[-1:] for name, answer in answers.items()}
+
+
+def _notes_of_all(path: str, target: str, tasks: Sequence[str]) -> tuple[str, ...]:
+    if not os.path.isdir(target) or keeps_joint(path, target, tasks) or not read_joint(target):
+        return ()
+    if graph_file(ALL) in os.listdir(path):
+        return ()
+    return (f"{graph_file(ALL)} in the folder goes: tasks of it were exported again, without `joint`.",)
 
 
 def _notes(shares: bool, keeps_bank: bool, staying: Sequence[str]) -> tuple[str, ...]:

@@ -3,7 +3,10 @@
 import json
 import os
 import shutil
+from collections.abc import Collection
+from typing import Any
 
+from rc_keras.export.folding.folded_network import ALL
 from rc_keras.export.formats.file_digest import NAME as DIGEST
 from rc_keras.export.formats.file_digest import is_whole, sha256
 from rc_keras.export.formats.metadata import NAME
@@ -44,9 +47,29 @@ def read_metadata(folder: str) -> dict[str, dict]:
     found = {}
     for name in sorted(os.listdir(folder)):
         task, suffix = os.path.splitext(name)
-        if suffix == ".onnx" and not name.startswith("."):
-            found[task] = _read_graph(os.path.join(folder, name), task)
+        if suffix == ".onnx" and not name.startswith(".") and task != ALL:
+            found[task] = _read_graph(os.path.join(folder, name), [task])
     return found
+
+
+def read_joint(folder: str) -> dict[str, Any]:
+    """What the graph of all tasks says about itself, as `read_metadata`; empty where there is none."""
+    path = os.path.join(folder, graph_file(ALL))
+    return _read_graph(path) if os.path.lexists(path) else {}
+
+
+def keeps_joint(files: str, folder: str, tasks: Collection[str]) -> bool:
+    """Whether the graph of all tasks in a folder stays, because its weights do.
+
+    Args:
+        files: the temporary folder with the new files.
+        folder: path of the folder.
+        tasks: names of the new tasks.
+    """
+    if _is_there(files, graph_file(ALL)):
+        return False
+    of_joint = read_joint(folder).get("tasks", {})
+    return bool(of_joint) and not set(of_joint) & set(tasks)
 
 
 def check(directory: str | os.PathLike, overwrite: bool = False, tasks: list[str] | None = None) -> str:
@@ -144,9 +167,12 @@ def publish(files: str, folder: str, tasks: list[str]) -> None:
     """
     staying = [name for name in read_metadata(folder) if name not in tasks] if os.path.isdir(folder) else []
     keep_bank = check_bank(files, folder, staying)
+    keep_joint = os.path.isdir(folder) and keeps_joint(files, folder, tasks)
     replaced = {REPORT, manifest.NAME, *(name for task in tasks for name in (graph_file(task), weights_file(task)))}
     if not keep_bank and (_is_there(files, BANK) or not staying):
         replaced.add(BANK)
+    if not keep_joint or BANK in replaced:
+        replaced.add(graph_file(ALL))
     for entry in os.scandir(folder) if os.path.isdir(folder) else ():
         target = os.path.join(files, entry.name)
         if entry.name in replaced:
@@ -155,7 +181,11 @@ def publish(files: str, folder: str, tasks: list[str]) -> None:
             shutil.copytree(entry.path, target, symlinks=True)
         else:
             shutil.copy2(entry.path, target, follow_symlinks=False)
-    names = [BANK, *(name for task in (*staying, *tasks) for name in (graph_file(task), weights_file(task)))]
+    names = [
+        BANK,
+        graph_file(ALL),
+        *(name for task in (*staying, *tasks) for name in (graph_file(task), weights_file(task))),
+    ]
     entries = {n: manifest.entry_of_file(os.path.join(files, n)) for n in names if _is_there(files, n)}
     write_whole(os.path.join(files, manifest.NAME), manifest.to_json(entries))
     switch(files, folder)
@@ -165,7 +195,8 @@ def _is_there(folder: str, name: str) -> bool:
     return os.path.lexists(os.path.join(folder, name))
 
 
-def _read_graph(path: str, task: str) -> dict:
+def _read_graph(path: str, tasks: Collection[str] | None = None) -> dict:
+    """The metadata of a graph of these tasks; without them, of one of all tasks, whose files are theirs."""
     import onnx
 
     try:
@@ -174,7 +205,7 @@ def _read_graph(path: str, task: str) -> dict:
         model = onnx.load_model_from_string(content)
         entries = {entry.key: entry.value for entry in model.metadata_props}
         data = json.loads(entries[NAME])
-        ours = set(data) >= {*COMMON, "tasks", "files"} and set(data["tasks"]) == {task}
+        ours = set(data) >= {*COMMON, "tasks", "files"} and (tasks is None or set(data["tasks"]) == set(tasks))
         whole = is_whole(content, entries[DIGEST].encode())
     except Exception as error:  # whatever bytes there are
         raise ValueError(
@@ -183,6 +214,10 @@ def _read_graph(path: str, task: str) -> dict:
     if not whole:
         raise ValueError(f"{path!r} must be a graph as rc_keras exported it. Received: a damaged or changed one")
     used = {e.value for t in model.graph.initializer for e in t.external_data if e.key == "location"}
-    if not ours or not used <= set(data["files"]) <= {BANK, weights_file(task)}:
-        raise ValueError(f"{path!r} must be a graph that rc_keras exported for {task!r}. Received: another")
+    known = {BANK, *map(weights_file, data["tasks"])} if ours else set()
+    if tasks is None:
+        known |= set(map(graph_file, data.get("tasks", ())))
+    if not ours or not used <= set(data["files"]) <= known:
+        named = " and ".join(map(repr, tasks or [ALL]))
+        raise ValueError(f"{path!r} must be a graph that rc_keras exported for {named}. Received: another")
     return data

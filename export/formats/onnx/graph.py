@@ -1,8 +1,8 @@
-"""A task's ONNX graph: converted from TensorFlow, its tensors named for the layers they come from."""
+"""An ONNX graph: converted from TensorFlow, its tensors named for the layers they come from."""
 
 import contextlib
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,14 +16,18 @@ OPSET = 17  # read by onnxruntime 1.12 and later
 
 
 def onnx_graph(
-    function: "tf.types.experimental.ConcreteFunction", task: str, layers: Iterable[keras.Operation]
+    function: "tf.types.experimental.ConcreteFunction",
+    name: str,
+    layers: Iterable[keras.Operation],
+    tasks: Iterable[str],
 ) -> "onnx.ModelProto":
-    """Converts the folded branch of a task.
+    """Converts the folded branch of a task, or those of several.
 
     Args:
         function: its `ConcreteFunction` from `image` to `{task: answer}`.
-        task: its name, that of the output.
-        layers: the layers of the folded branch.
+        name: of the graph.
+        layers: the layers of the folded branches.
+        tasks: names of the tasks, those of the outputs.
 
     Returns:
         An `onnx.ModelProto`, the same for the same task whatever was converted before it. Weights are named
@@ -37,8 +41,8 @@ def onnx_graph(
     with _quiet("tf2onnx"):
         model, _ = convert.from_function(tf.function(lambda image: function(image)), [signature], opset=OPSET)
     _pad_explicitly(model.graph)
-    _rename(model.graph, task, _weight_names(layers))
-    model.producer_name, model.graph.name = "rc_keras", task
+    _rename(model.graph, sorted(tasks), _weight_names(layers))  # TensorFlow sorts the entries of a dictionary
+    model.producer_name, model.graph.name = "rc_keras", name
     del model.graph.value_info[:]
     for field in ("producer_version", "doc_string"):
         model.ClearField(field)
@@ -115,10 +119,11 @@ def _weight_names(layers: Iterable[keras.Operation]) -> dict[bytes, str]:
     return names
 
 
-def _rename(graph: "onnx.GraphProto", task: str, weight_names: dict[bytes, str]) -> None:
+def _rename(graph: "onnx.GraphProto", tasks: Sequence[str], weight_names: dict[bytes, str]) -> None:
     """Names that depend on the graph alone: the converter counts on from one conversion to the next."""
     weights = {tensor.name: tensor for tensor in graph.initializer}
-    names = {graph.input[0].name: "image", graph.output[0].name: task, "": ""}
+    names = {graph.input[0].name: "image", "": ""}
+    names |= {output.name: task for output, task in zip(graph.output, tasks, strict=True)}
     ordered: list[onnx.TensorProto] = []
     for index, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{index}"
@@ -135,4 +140,6 @@ def _rename(graph: "onnx.GraphProto", task: str, weight_names: dict[bytes, str])
         node.ClearField("doc_string")
     del graph.initializer[:]
     graph.initializer.extend(ordered)
-    graph.input[0].name, graph.output[0].name = "image", task
+    graph.input[0].name = "image"
+    for output, task in zip(graph.output, tasks, strict=True):
+        output.name = task

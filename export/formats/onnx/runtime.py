@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from rc_keras.base.names import unknown_name
+from rc_keras.export.folding.folded_network import ALL
 from rc_keras.export.formats.file_digest import sha256
 from rc_keras.export.formats.network import Network
-from rc_keras.export.formats.onnx.folder import COMMON, graph_file, read_metadata
+from rc_keras.export.formats.onnx.folder import COMMON, graph_file, read_joint, read_metadata
 from rc_keras.files import manifest
 from rc_keras.files.whole_folder import read_whole
 
@@ -70,18 +71,27 @@ class ONNXNetwork(Network):
         else:
             self._options.graph_optimization_level = levels.ORT_ENABLE_ALL
         self._folder = os.path.abspath(os.fspath(path))
-        super().__init__(read_whole(self._folder, lambda: _check_files(self._folder)))
+        metadata, self._joint = read_whole(self._folder, lambda: _check_files(self._folder))
+        super().__init__(metadata)
         self._sessions: dict[str, InferenceSession] = {}
 
     def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
-        session = self._session(task)
+        return self._answers_of(images, task)[task]
+
+    def _answers_of_all(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        found = self._answers_of(images, ALL) if self._joint else {}
+        return {task: found[task] if task in found else self._answers(images, task) for task in self.tasks}
+
+    def _answers_of(self, images: np.ndarray, graph: str) -> dict[str, np.ndarray]:
+        session = self._session(graph)
+        tasks = [output.name for output in session.get_outputs()]
         fixed = session.get_inputs()[0].shape[0]
         if not isinstance(fixed, int):
-            return session.run(None, {"image": images})[0]
+            return dict(zip(tasks, session.run(None, {"image": images}), strict=True))
         if len(images) % fixed:
             raise ValueError(f"`image` must be batches of {fixed}. Received: {len(images)} images")
-        parts = np.split(images, len(images) // fixed)
-        return np.concatenate([session.run(None, {"image": part})[0] for part in parts])
+        parts = [session.run(None, {"image": part}) for part in np.split(images, len(images) // fixed)]
+        return {task: np.concatenate(answers) for task, *answers in zip(tasks, *parts, strict=True)}
 
     def _free(self) -> None:
         self._sessions.clear()
@@ -105,13 +115,22 @@ def _import_onnxruntime() -> ModuleType:
     return onnxruntime
 
 
-def _check_files(folder: str) -> dict[str, Any]:
-    """The metadata of all tasks of a folder together, once all its weights are known to be what they were."""
+def _digest(folder: str, name: str) -> str | None:
+    path = os.path.join(folder, name)
+    return sha256(path) if os.path.isfile(path) else None
+
+
+def _check_files(folder: str) -> tuple[dict[str, Any], bool]:
+    """The metadata of all tasks of a folder together, once all its weights are known to be what they were.
+
+    Returns:
+        `(metadata, joint)`: and whether the graph of all tasks is there, for these weights.
+    """
     if not os.path.isdir(folder):
         raise ValueError(f"`path` must be a folder of ONNX files. Received: path={folder!r}")
     tasks = read_metadata(folder)
     listed = [name for name in manifest.read(folder) or () if name.endswith(graph_file(""))]
-    missing = [name for name in listed if name.removesuffix(graph_file("")) not in tasks]
+    missing = [name for name in listed if not os.path.lexists(os.path.join(folder, name))]
     if missing:
         raise ValueError(
             f"{folder!r} must hold the files that its {manifest.NAME} lists. Received: a folder without "
@@ -136,4 +155,6 @@ def _check_files(folder: str) -> dict[str, Any]:
     if any(data[key] != first[key] for data in tasks.values() for key in COMMON):
         raise ValueError(f"The tasks of a folder must have been exported alike. Received: path={folder!r}")
     described = {task: data["tasks"][task] for task, data in tasks.items()}
-    return {**{key: value for key, value in first.items() if key != "files"}, "tasks": described}
+    joint = read_joint(folder)
+    fits = bool(joint) and all(_digest(folder, name) == digest for name, digest in joint["files"].items())
+    return {**{key: value for key, value in first.items() if key != "files"}, "tasks": described}, fits

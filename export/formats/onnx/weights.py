@@ -66,6 +66,25 @@ def refer(model: "onnx.ModelProto", file: str, content: bytes, places: Mapping[s
                 tensor.external_data.add(key=key, value=str(value))
 
 
+def refer_by_content(
+    model: "onnx.ModelProto", files: Mapping[str, tuple[bytes, Mapping[str, tuple[int, int]]]]
+) -> None:
+    """Makes the large arrays of a graph references into the files that hold the same bytes, whatever their name.
+
+    Args:
+        model: the `onnx.ModelProto`.
+        files: `{name of a file: (content, places)}`, the latter from `lay_out`.
+    """
+    known: dict[bytes, tuple[str, tuple[int, int]]] = {}
+    for file, (content, places) in files.items():
+        for place in places.values():
+            known.setdefault(content[place[0] : sum(place)], (file, place))
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) >= _SMALLEST and tensor.raw_data in known:
+            file, place = known[tensor.raw_data]
+            refer(model, file, files[file][0], {tensor.name: place})
+
+
 def references(model: "onnx.ModelProto", file: str) -> dict[str, tuple[int, int]]:
     """`{name: (offset, length)}` of the arrays of a graph that stand in a file."""
     found = {}

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from rc_keras.export.folding.folded_network import ALL
 from rc_keras.export.formats.network import Network
 from rc_keras.files import manifest
 from rc_keras.files.whole_folder import read_whole
@@ -56,6 +57,17 @@ class SavedModelNetwork(Network):
             self._check_open()
             signature = self._signatures[task]
         return signature(image=tf.constant(images))[task].numpy()
+
+    def _answers_of_all(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        import tensorflow as tf
+
+        with self._lock:
+            self._check_open()
+            signature = self._signatures.get(ALL)
+        if signature is None:
+            return super()._answers_of_all(images)
+        answers = signature(image=tf.constant(images))
+        return {task: answers[task].numpy() for task in self.tasks}
 
     def _free(self) -> None:
         self._signatures = None

@@ -8,12 +8,12 @@ import tempfile
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
 from rc_keras.export.formats import file_digest
 from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import NAME, to_json
-from rc_keras.export.formats.tflite.file import TFLiteFile
+from rc_keras.export.formats.tflite.file import TFLiteFile, signature_bytes
 from rc_keras.export.formats.tflite.normalization import with_l2_normalization
 from rc_keras.export.formats.tflite.packing import repack
 from rc_keras.export.formats.tflite.runtime import LiteRTNetwork
@@ -43,6 +43,10 @@ class LiteRT(Format):
     | `"int8"` | int8, a scale for each output channel | int8, ranges from `representative_data` | 1/4 |
 
     Bank kernels are rounded alike for all tasks, and stay stored once.
+
+    With `joint` there is a signature `all` besides, from `image` to the answers of all tasks, on the same weights.
+    LiteRT keeps activations, and its `Interpreter` packed weights, for each signature that is run: run `all` or the
+    others.
 
     Example:
 
@@ -90,6 +94,8 @@ class LiteRT(Format):
             file_bytes=file.bytes,
             update_bytes=dict.fromkeys(network.models, file.bytes),
             notes=("A .tflite file is one whole: any update ships all of it.",),
+            run_all=(lambda image: interpreter.get_signature_runner(ALL)(image=image)) if network.joint else None,
+            joint_bytes=signature_bytes(path, ALL) if network.joint else 0,
         )
 
     def recognizes(self, path: pathlib.Path) -> bool:
@@ -129,5 +135,5 @@ def _quantize(converter: "tf.lite.TFLiteConverter", network: FoldedNetwork) -> N
         # What has no integer form stays in float32.
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8, tf.lite.OpsSet.TFLITE_BUILTINS]
         converter.representative_dataset = lambda: (
-            (name, {"image": image}) for name in network.models for image in network.calibration_images(name)
+            (name, {"image": image}) for name in network.calibration for image in network.calibration_images(name)
         )

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from types import ModuleType
 from typing import TYPE_CHECKING
 
+import flatbuffers
 import numpy as np
 
 from rc_keras.export.formats import file_digest
@@ -99,6 +100,23 @@ class TFLiteFile:
         }
         self.metadata = json.loads(entries[NAME]) if NAME in entries else None
         self.whole = file_digest.is_whole(content, entries.get(file_digest.NAME, b""))
+
+
+def signature_bytes(path: str | os.PathLike, key: str) -> int:
+    """The size of a signature's graph in a .tflite file, and of the arrays that no other signature uses."""
+    from ai_edge_litert import schema_py_generated as schema
+
+    with open(path, "rb") as file:
+        model = schema.ModelT.InitFromPackedBuf(file.read())
+    (index,) = (s.subgraphIndex for s in model.signatureDefs if s.signatureKey.decode() == key)
+    own, *others = (
+        {tensor.buffer for tensor in subgraph.tensors}
+        for subgraph in (model.subgraphs[index], *model.subgraphs[:index], *model.subgraphs[index + 1 :])
+    )
+    builder = flatbuffers.Builder()
+    builder.Finish(model.subgraphs[index].Pack(builder))
+    arrays = [model.buffers[buffer].data for buffer in own.difference(*others)]
+    return len(builder.Output()) + sum(data.nbytes for data in arrays if data is not None)
 
 
 @dataclasses.dataclass(frozen=True)

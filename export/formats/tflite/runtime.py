@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from rc_keras.export.folding.folded_network import ALL
 from rc_keras.export.formats.file_digest import sha256
 from rc_keras.export.formats.network import Network
 from rc_keras.export.formats.tflite.file import TFLiteFile
@@ -57,28 +58,37 @@ class LiteRTNetwork(Network):
         if threads is not None and not (isinstance(threads, int) and threads > 0):
             raise ValueError(f"`threads` must be a positive integer, or None. Received: threads={threads!r}")
         path = os.fspath(path)
-        super().__init__(_read_metadata(path))
+        metadata, self._joint = _read(path)
+        super().__init__(metadata)
         model = None if None in self._image_shape else _open_compiled(path, threads, cache_dir)
         self.runtime = "Interpreter" if model is None else "CompiledModel"
-        self._run: Callable[[str, np.ndarray], np.ndarray] = (
+        self._run: Callable[[str, np.ndarray], dict[str, np.ndarray]] = (
             _Interpreted(path, threads) if model is None else _Compiled(model)
         )
 
     def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
-        return np.concatenate([self._answer(images[i : i + 1], task) for i in range(len(images))])
+        return self._answers_of(images, task)[task]
 
-    def _answer(self, image: np.ndarray, task: str) -> np.ndarray:
+    def _answers_of_all(self, images: np.ndarray) -> dict[str, np.ndarray]:
+        return self._answers_of(images, ALL) if self._joint else super()._answers_of_all(images)
+
+    def _answers_of(self, images: np.ndarray, signature: str) -> dict[str, np.ndarray]:
+        answers = [self._answer(images[i : i + 1], signature) for i in range(len(images))]
+        tasks = [task for task in self.tasks if task in answers[0]]
+        return {task: np.concatenate([answer[task] for answer in answers]) for task in tasks}
+
+    def _answer(self, image: np.ndarray, signature: str) -> dict[str, np.ndarray]:
         # A task has one set of activations. `CompiledModel` keeps other threads of Python waiting anyway.
         with self._lock:
             self._check_open()
-            return self._run(task, image)
+            return self._run(signature, image)
 
     def _free(self) -> None:
         vars(self).pop("_run", None)
 
 
-def _read_metadata(path: str) -> dict[str, Any]:
-    """What a file says about itself, if it is one of ours and whole."""
+def _read(path: str) -> tuple[dict[str, Any], bool]:
+    """What a file says about itself, if it is one of ours and whole, and whether it has the signature of all tasks."""
     try:
         file = TFLiteFile(path)
     except ImportError as error:
@@ -93,7 +103,7 @@ def _read_metadata(path: str) -> dict[str, Any]:
             f"`path` must be a file as rc_keras.export.litert wrote it. Received: path={path!r}, which is damaged, or "
             "was changed"
         )
-    return file.metadata
+    return file.metadata, ALL in file.operators
 
 
 def _open_compiled(path: str, threads: int | None, cache_dir: str | os.PathLike | None) -> "CompiledModel | None":
@@ -127,25 +137,29 @@ def _user_cache() -> str:
 
 
 class _Compiled:
-    """Runs tasks of a `CompiledModel`, in buffers that are kept."""
+    """Runs signatures of a `CompiledModel`, in buffers that are kept."""
 
     def __init__(self, model: "CompiledModel") -> None:
         self._model = model
         self._buffers: dict[str, tuple[list[Any], list[Any]]] = {}  # of the inputs and the outputs
 
-    def __call__(self, task: str, frame: np.ndarray) -> np.ndarray:
-        index = self._model.get_signature_index(task)
-        if task not in self._buffers:
-            self._buffers[task] = self._model.create_input_buffers(index), self._model.create_output_buffers(index)
-        inputs, outputs = self._buffers[task]
+    def __call__(self, signature: str, frame: np.ndarray) -> dict[str, np.ndarray]:
+        index = self._model.get_signature_index(signature)
+        if signature not in self._buffers:
+            self._buffers[signature] = self._model.create_input_buffers(index), self._model.create_output_buffers(index)
+        inputs, outputs = self._buffers[signature]
         inputs[0].write(frame)
         self._model.run_by_index(index, inputs, outputs)
-        answer = self._model.get_output_tensor_details(task)[task]
-        return outputs[0].read(int(np.prod(answer["shape"])), np.dtype(answer["dtype"])).reshape(answer["shape"])
+        details = self._model.get_output_tensor_details(signature)
+        answers = {}
+        for name, buffer in zip(self._model.get_signature_list()[signature]["outputs"], outputs, strict=True):
+            shape, dtype = details[name]["shape"], np.dtype(details[name]["dtype"])
+            answers[name] = buffer.read(int(np.prod(shape)), dtype).reshape(shape)
+        return answers
 
 
 class _Interpreted:
-    """Runs tasks in an `Interpreter`."""
+    """Runs signatures in an `Interpreter`."""
 
     def __init__(self, path: str, threads: int | None) -> None:
         from ai_edge_litert.interpreter import Interpreter
@@ -153,7 +167,7 @@ class _Interpreted:
         self._interpreter = Interpreter(model_path=path, num_threads=threads)
         self._runners: dict[str, Callable[..., dict[str, np.ndarray]]] = {}
 
-    def __call__(self, task: str, frame: np.ndarray) -> np.ndarray:
-        if task not in self._runners:
-            self._runners[task] = self._interpreter.get_signature_runner(task)
-        return self._runners[task](image=frame)[task]
+    def __call__(self, signature: str, frame: np.ndarray) -> dict[str, np.ndarray]:
+        if signature not in self._runners:
+            self._runners[signature] = self._interpreter.get_signature_runner(signature)
+        return self._runners[signature](image=frame)
