@@ -109,7 +109,8 @@ def common_part(template: keras.Model) -> keras.Model | None:
         image itself; `None` where the part holds nothing of the bank.
     """
     split = Split(template, is_alike)
-    if not any(isinstance(template.get_layer(name), (BankConv2D, Frozen)) for name in split.layers):
+    shared = {layer.name for layer in template.layers if isinstance(layer, (BankConv2D, Frozen))}
+    if shared.isdisjoint(split.layers):
         return None
     return split.common_model(split.inputs)
 

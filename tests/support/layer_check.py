@@ -45,7 +45,10 @@ def check_layer(layer_class, arguments, input_shapes, trainable, frozen, tmp_pat
     # One step of training
     def model_of(**extra):
         tensors = of_shapes(lambda shape: keras.Input(shape[1:], batch_size=shape[0]), input_shapes)
-        outputs = layer_class.from_config({**config, **extra})(*tensors)
+        own = {**config, **extra}
+        if isinstance(own.get("layer"), dict):  # a wrapper's
+            own["layer"] = {**own["layer"], "config": {**own["layer"]["config"], **extra}}
+        outputs = layer_class.from_config(own)(*tensors)
         outputs = keras.layers.Conv2D(1, 1, dtype="float32")(outputs)
         return keras.Model(tensors, outputs)
 
