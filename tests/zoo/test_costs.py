@@ -80,24 +80,23 @@ def pretend(cell, numbers, measured=None):
 
 
 class Network:
-    """Moves a clock by its own number of seconds a task."""
+    """Moves a clock by its own number of seconds."""
 
-    def __init__(self, clock, name, *seconds):
-        self.tasks = [str(index) for index in range(len(seconds))]
+    def __init__(self, clock, name, seconds):
         self._clock, self._name, self._seconds = clock, name, seconds
 
-    def run(self, image, task):
+    def run(self, image):
         self._clock.ran.append(self._name)
-        self._clock.now += self._seconds[int(task)] * (1 + len(self._clock.ran) // 6)
+        self._clock.now += self._seconds * (1 + len(self._clock.ran) // 4)
 
 
 def test_networks_take_turns_in_both_orders():
     clock = types.SimpleNamespace(now=0.0, ran=[])
-    networks = {"a": Network(clock, "a", 1.0, 2.0), "b": Network(clock, "b", 0.5)}
+    networks = {"a": Network(clock, "a", 1.5), "b": Network(clock, "b", 0.5)}
     seconds = latency.interleaved_seconds(networks, np.zeros((2, 2, 3)), 2, clock=lambda: clock.now)
-    assert clock.ran == ["a", "a", "b", "b", "a", "a"] * 2
-    # A machine that gets slower with every six runs; two rounds, twelve runs of three, are not counted.
-    assert seconds["a"].tolist() == pytest.approx([1.0 * 2 + 2.0 * 2, 1.0 * 2 + 2.0 * 3])
+    assert clock.ran == ["a", "b", "b", "a"] * 2
+    # A machine that gets slower with every four runs; two rounds are not counted.
+    assert seconds["a"].tolist() == pytest.approx([1.5 * 2, 1.5 * 3])
     assert seconds["b"].tolist() == pytest.approx([0.5 * 2, 0.5 * 2])
 
 
@@ -205,19 +204,19 @@ def test_rows_and_what_they_start_from(tmp_path):
     rows = [variant for variant in FRONTIER if variant.name in seeds]
     donors, cells = plan_variants(tmp_path, RECIPE, rows, seeds, CostedCell)
     assert list(donors) == ["rcm_semseg, seed 0", "rcm_semseg, seed 3"]
-    assert list(cells) == ["rcm, seed 0", "rcm_warm, seed 0", "rcm_warm, seed 3"]
+    assert list(cells) == ["rcm_warm, seed 0", "rcm, seed 0", "rcm_warm, seed 3"]
     warm, donor = cells["rcm_warm, seed 3"], donors["rcm_semseg, seed 3"]
     assert warm.folder == tmp_path / "rcm_warm/seed3" and warm.title == "rcm_warm"
     assert type(warm) is CostedCell and type(donor) is Cell
-    expected = {"tasks": ("depth",), "seed": 3, "init_from": "semseg"}
+    expected = {"seed": 3, "init_from": "semseg"}
     expected["add_to"] = str((donor.folder / "model.keras").resolve())
     assert warm.recipe == dataclasses.replace(RECIPE, **expected)
     assert donor.recipe == dataclasses.replace(RECIPE, tasks=("semseg",), seed=3)
     assert cells["rcm, seed 0"].recipe == RECIPE
     with pytest.raises(CellError, match="which it starts from, is not there"):
         warm.run([])
-    with pytest.raises(ValueError, match="`--tasks` must hold semseg and another one for 'rcm_warm'"):
-        plan_variants(tmp_path, dataclasses.replace(RECIPE, tasks=("semseg",)), rows, seeds)
+    with pytest.raises(ValueError, match="`--tasks` must hold semseg for 'rcm_semseg'. Received: --tasks=depth"):
+        plan_variants(tmp_path, dataclasses.replace(RECIPE, tasks=("depth",)), rows, seeds)
 
 
 def test_the_frontier_says_what_recipes_have():
@@ -274,6 +273,33 @@ def test_a_recipe_says_what_tasks_start_from(init_from, data, tmp_path, monkeypa
     assert ("depth starts from semseg" in capsys.readouterr().out) == (init_from == "nearest")
     with pytest.raises(ValueError, match="`init_from` must be None without `add_to`"):
         dataclasses.replace(RECIPE, init_from="semseg")
+    with pytest.raises(ValueError, match="`decoder_bank` must be None with `add_to`"):
+        dataclasses.replace(RECIPE, decoder_bank="model.keras", **added)
+
+
+def test_a_recipe_says_what_the_bank_is_made_of(data, tmp_path):
+    recipe = dataclasses.replace(RECIPE, weights=None, response_images=2, decoder_width=8, low_level_width=8)
+    donor = make_model(dataclasses.replace(recipe, tasks=("semseg",)), data)
+    donor.save(tmp_path / "model.keras")
+    own = dataclasses.replace(
+        recipe,
+        decoder_bank=str(tmp_path / "model.keras"),
+        response_energy=0.9,
+        shared_stages=1,
+        tasks=("depth", "semseg"),
+    )
+    model = make_model(own, data)
+    bank = model.bank
+    assert (bank.donor.task, bank.shared_stages, model.trainable_tasks) == ("semseg", 1, ["depth", "semseg"])
+    assert bank.ranks and all(
+        rank <= donor.bank.convolutions[name].filters
+        for name, rank in bank.ranks.items()
+        if name in donor.bank.convolutions
+    )
+    assert any(name.startswith("decoder_") for name in bank.convolutions)
+    model.save(tmp_path / "two.keras")
+    with pytest.raises(ValueError, match="`decoder_bank` must have one task. Received: .*two.keras, which has .*depth"):
+        make_model(dataclasses.replace(own, decoder_bank=str(tmp_path / "two.keras")), data)
 
 
 @pytest.mark.slow

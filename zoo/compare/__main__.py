@@ -9,17 +9,19 @@ Usage:
         --out OUT
     python -m rc_keras.zoo.compare --preset scaling --recipe nyud --scale paper --backbone resnet34 --out OUT
 
-Every field of the recipe but `method`, `seed`, `add_to` and `init_from` is a flag, as in `rc_keras.zoo.train`. A cell,
-one run of a method with a seed on all tasks, is such a run in `OUT/cells/<method>/seed<seed>/`, in a process of its own
-that writes to `seed<seed>.log`. Finished cells are kept, wherever they were run, an interrupted one goes on at its last
-checkpoint, and one that fails does not stop the others. After each cell `compare.md`, `compare.png` and `compare.json`
-are written again: every metric with its spread between seeds, Δm against `single_task`, and parameters.
+Every field of the recipe but `method`, `seed`, `add_to`, `init_from` and `decoder_bank` is a flag, as in
+`rc_keras.zoo.train`. A cell, one run of a method with a seed on all tasks, is such a run in
+`OUT/cells/<method>/seed<seed>/`, in a process of its own that writes to `seed<seed>.log`. Finished cells are kept,
+wherever they were run, an interrupted one goes on at its last checkpoint, and one that fails does not stop the others.
+After each cell `compare.md`, `compare.png` and `compare.json` are written again: every metric with its spread between
+seeds, Δm against `single_task`, and parameters.
 
 With `--costs` each cell also gets `costs.json` (see `rc_keras.zoo.compare.costs`): LiteRT time, bytes and memory of the
 file with all tasks, for a second table and `costs.png`, Δm against cost. Cells that were trained without are measured
 and not trained again. `frontier` does so: it compares what makes tasks cheaper, where a row is more than a method (see
-`rc_keras.zoo.compare.variants`). `rcm_warm` starts its tasks from semseg, which `rcm_semseg` trains first; it knows
-that run by its path, so that OUT must not be moved halfway.
+`rc_keras.zoo.compare.variants`). `rcm_semseg`, which is trained first, gives `rcm_warm` what its tasks start from and
+`decoder_bank…` the bank; they know that run by its path, so that OUT must not be moved halfway. They train semseg
+again, which so has twice the steps that it has in the other rows.
 
 `incremental` adds the tasks one after the other, from low to high level and back, and measures all tasks after each
 step, a run in `OUT/incremental/<method>/<order>/step<number>-<task>/`; jointly trained methods train all tasks so far
@@ -80,7 +82,10 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("`--workdir` must not be given; cells have theirs in `--out`.")
     logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
     try:
-        given = sorted({"method", "seed", "add_to", "init_from"} & field_values().keys())
+        reserved = {"method", "seed", "add_to", "init_from", "decoder_bank"}
+        if _PRESET.value == "frontier":
+            reserved |= {"response_energy", "shared_stages"}  # the rows say them
+        given = sorted(reserved & field_values().keys())
         if given:
             raise ValueError(f"`--{given[0]}` is set by the comparison; give `--methods` and `--seeds`.")
         methods = choose_methods(_PRESET.value, _METHODS.value)

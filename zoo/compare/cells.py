@@ -69,8 +69,9 @@ class Cell:
         Raises:
             CellError: if the process fails, or the run that it adds to is not finished.
         """
-        if self.recipe.add_to is not None and not pathlib.Path(self.recipe.add_to).exists():
-            raise CellError(f"`{self.recipe.add_to}`, which it starts from, is not there")
+        for start in (self.recipe.add_to, self.recipe.decoder_bank):
+            if start is not None and not pathlib.Path(start).exists():
+                raise CellError(f"`{start}`, which it starts from, is not there")
         fields = [f"--{name}={format_field(value)}" for name, value in vars(self.recipe).items()]
         self.start("rc_keras.zoo.train", [*flags, *fields])
 

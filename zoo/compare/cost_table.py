@@ -10,10 +10,10 @@ from rc_keras.zoo.compare.summary import BASELINE
 Costs = Mapping[str, Sequence[Mapping[str, Any]]]  # {row: costs of each seed}, see `costs.measure_costs`
 
 NOTE = (
-    f"LiteRT: float32, one thread, CPU time of the median round of all tasks on one image; against {BASELINE}: the "
-    "median of the ratios round by round, with its quartiles, to as many plain networks run in turn with it. File: "
-    "all tasks. Memory: what a process grows by at most that opens the file and runs each task. Parameters of a task: "
-    "those that only it has, the mean over the tasks. Of several seeds the median."
+    "LiteRT: float32, one thread, CPU time of the median round of all tasks on one image in one call; against "
+    f"{BASELINE}: the median of the ratios round by round, with its quartiles, to as many plain networks run in turn "
+    "with it. File: all tasks. Memory: what a process grows by at most that opens the file and runs it. Parameters of "
+    "a task: those that only it has, the mean over the tasks. Of several seeds the median."
 )
 
 

@@ -54,7 +54,7 @@ def measure_costs(path: str | os.PathLike, recipe: Recipe, rounds: int | None = 
     Returns:
         `{"tasks": number, "size": …, "latency": …, "file_bytes": …, "reference_file_bytes": …, "peak_bytes": …,
         "image_shape": …, "machine": …}`: see `size_of`, `latency.Latency` and `latency.peak_memory`. Latency is that of
-        all tasks on one image against the plain networks.
+        all tasks on one image, in one call, against the plain networks.
 
     Raises:
         ImportError: without ai-edge-litert; names what to install.
@@ -71,7 +71,7 @@ def measure_costs(path: str | os.PathLike, recipe: Recipe, rounds: int | None = 
     image = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
     with tempfile.TemporaryDirectory() as folder:
         own, reference = (os.path.join(folder, f"{name}.tflite") for name in ("own", "reference"))
-        own_bytes = model.export(own, verbose=False).file_bytes
+        own_bytes = model.export(own, joint=True, verbose=False).file_bytes
         plain = build_plain(recipe, [model.task(name) for name in model.tasks])
         reference_bytes = plain.export(reference, verbose=False).file_bytes
         latency = compare_latency(own, reference, image, rounds or ROUNDS)

@@ -31,8 +31,7 @@ path, cache, *shape = sys.argv[1:]
 image = np.zeros([int(size) for size in shape], "uint8")
 before = now("VmRSS:")
 with load(path, threads=1, cache_dir=cache) as network:
-    for task in network.tasks:
-        network.run(image, task)
+    network.run(image)
 print(now("VmHWM:") - before)
 """
 
@@ -71,7 +70,8 @@ def compare_latency(
     Args:
         path, reference: `.tflite` files of this package.
         image: `(height, width, channels)` in 0..255.
-        rounds: how often each runs all its tasks; two more rounds before them are not counted.
+        rounds: how often each runs all its tasks, in one call where the file has a signature for that; two more rounds
+            before them are not counted.
     """
     with (
         tempfile.TemporaryDirectory() as cache,
@@ -97,15 +97,14 @@ def interleaved_seconds(
     for turn in range(rounds + _UNCOUNTED):
         for name in sorted(networks, reverse=bool(turn % 2)):
             begin = clock()
-            for task in networks[name].tasks:
-                networks[name].run(image, task)
+            networks[name].run(image)
             if turn >= _UNCOUNTED:
                 seconds[name].append(clock() - begin)
     return {name: np.array(values) for name, values in seconds.items()}
 
 
 def peak_memory(path: str | os.PathLike, shape: tuple[int, ...]) -> int | None:
-    """By how many bytes a process grows at most that opens a `.tflite` file and runs each task once.
+    """By how many bytes a process grows at most that opens a `.tflite` file and runs all tasks once.
 
     Pages of mapped files count. The weights have been packed by an earlier process, as they are from the second start
     of a product on.

@@ -19,8 +19,8 @@ class Variant:
     Attributes:
         name: of the row, and of the folder of its cells.
         fields: `{field of the Recipe: value}`, over what all rows share; `DONOR` for the model of `donor`.
-        tasks: names of the tasks that it trains; `None`: all of the comparison, but those of its donor.
-        donor: the run that comes first, with the same seed, and whose tasks the row has too.
+        tasks: names of the tasks that it trains; `None`: all of the comparison.
+        donor: the run that comes first, with the same seed; the row starts from its tasks and trains them again.
     """
 
     name: str
@@ -38,32 +38,40 @@ class Variant:
             kind: class of the cell.
         """
         tasks = self.tasks or recipe.tasks
-        donated: tuple[str, ...] = ()
         values = dict(self.fields)
         if self.donor is not None:
             donor = self.donor.cell(folder, recipe, seed)
-            donated = donor.recipe.tasks
             path = str((donor.folder / "model.keras").resolve())
             values = {name: path if value == DONOR else value for name, value in values.items()}
-        absent = [name for name in donated if name not in recipe.tasks]
-        if absent or not set(tasks) - set(donated):
+        if not set(tasks) <= set(recipe.tasks):
             raise ValueError(
-                f"`--tasks` must hold {', '.join(donated)} and another one for {self.name!r}. "
-                f"Received: --tasks={','.join(recipe.tasks)}"
+                f"`--tasks` must hold {', '.join(tasks)} for {self.name!r}. Received: --tasks={','.join(recipe.tasks)}"
             )
-        trained = tuple(task for task in tasks if task not in donated)
-        own = dataclasses.replace(recipe, tasks=trained, seed=seed, **values)
+        own = dataclasses.replace(recipe, tasks=tasks, seed=seed, **values)
         return kind(folder / self.name / f"seed{seed}", own, self.name)
 
 
 _SEMSEG = Variant("rcm_semseg", {"method": "rcm"}, tasks=("semseg",))
 
+
+def _rcm(name: str, donor: Variant | None = None, **fields: Any) -> Variant:
+    return Variant(name, {"method": "rcm", **fields}, donor=donor)
+
+
 # Cheaper tasks: accuracy against cost. A row is a line here; what it says, `Recipe` has as a field.
 FRONTIER = (
     Variant("single_task", {"method": "single_task"}),
+    _rcm("rcm_warm", _SEMSEG, add_to=DONOR, init_from="semseg"),
+    _rcm("energy_90", response_energy=0.9),
+    _rcm("decoder_bank", _SEMSEG, decoder_bank=DONOR),
+    _rcm("decoder_bank_90", _SEMSEG, decoder_bank=DONOR, response_energy=0.9),
+    _rcm("decoder_bank_90_stages_2", _SEMSEG, decoder_bank=DONOR, response_energy=0.9, shared_stages=2),
+    _rcm("rcm"),
+    _rcm("energy_95", response_energy=0.95),
+    _rcm("stages_2", shared_stages=2),
     Variant("multi_task", {"method": "multi_task"}),
-    Variant("rcm", {"method": "rcm"}),
-    Variant("rcm_warm", {"method": "rcm", "add_to": DONOR, "init_from": "semseg"}, donor=_SEMSEG),
+    _rcm("energy_99", response_energy=0.99),
+    _rcm("energy_80", response_energy=0.8),
 )
 
 

@@ -32,6 +32,11 @@ class Recipe:
         decoder_width: channels of the DeepLabv3+ decoder.
         low_level_width: channels of its low-level skip.
         response_images: how many training images response initialization looks at; 0: the data-free form.
+        response_energy: the share of the responses' energy that the bank keeps; `None`: all responses.
+        shared_stages: how many stages of the backbone stay frozen and common to all tasks, with the stem; 0: none.
+        decoder_bank: a saved model of one task, of whose whole network the bank is made, see
+            `rc_keras.FilterBank.from_task`; its weights and decoder take the place of the recipe's. `None`: of the
+            backbone.
         resize: `(height, width)` everything is resized to first, or `None`: as stored.
         scales: factors of the random scale.
         flip: whether half of the training images are mirrored.
@@ -43,14 +48,14 @@ class Recipe:
         l2: of the same.
         edge_tolerance: maxDist of the edge metric, part of the image's diagonal.
         add_to: a saved model of the same `method` to start from, instead of a new one: tasks that it has are trained
-            further, others added; backbone, weights, decoder and responses are that model's.
+            further, others added; backbone, weights, decoder and bank are that model's.
         init_from: with `add_to`, the task of that model that added tasks start from, or `"nearest"`; see
             `rc_keras.MultiTaskModel.add_task`. `None`: from the pretrained network, with a fresh decoder.
         seed: base of everything random.
 
     Raises:
-        ValueError: if steps, `checkpoint_every` and `validate_every` do not fit, a value is out of range, or there is
-            `init_from` without `add_to`.
+        ValueError: if steps, `checkpoint_every` and `validate_every` do not fit, a value is out of range, there is
+            `init_from` without `add_to`, or `decoder_bank` with it.
     """
 
     dataset: str
@@ -66,6 +71,9 @@ class Recipe:
     decoder_width: int = 256
     low_level_width: int = 48
     response_images: int = 256
+    response_energy: float | None = None
+    shared_stages: int = 0
+    decoder_bank: str | None = None
     resize: tuple[int, int] | None = None
     scales: tuple[float, ...] = (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0)
     flip: bool = True
@@ -98,6 +106,11 @@ class Recipe:
             raise ValueError(
                 "`init_from` must be None without `add_to`, the model whose task others start from. "
                 f"Received: init_from={self.init_from!r}"
+            )
+        if self.decoder_bank is not None and self.add_to is not None:
+            raise ValueError(
+                "`decoder_bank` must be None with `add_to`, a model that has its bank. "
+                f"Received: decoder_bank={self.decoder_bank!r}"
             )
         if not self.tasks or len(set(self.tasks)) < len(self.tasks):
             raise ValueError(f"`tasks` must be different names, at least one. Received: tasks={self.tasks}")

@@ -110,12 +110,24 @@ def make_model(recipe: Recipe, data: Data) -> rc_keras.MultiTaskModel:
                     print(nearest, flush=True)
         model.trainable_tasks = recipe.tasks
     else:
-        model = build_network(recipe, tasks, recipe.weights, response_images(recipe, data))
+        images = response_images(recipe, data)
+        bank = None if recipe.decoder_bank is None else _decoder_bank(recipe, images)
+        model = build_network(recipe, tasks, recipe.weights, images, bank)
     schedule = keras.optimizers.schedules.PolynomialDecay(
         recipe.learning_rate, recipe.steps, end_learning_rate=0.0, power=recipe.power
     )
     model.compile(optimizer=rc_keras.optimizers.SGD(schedule, momentum=recipe.momentum, l2=recipe.l2))
     return model
+
+
+def _decoder_bank(recipe: Recipe, images: np.ndarray | None) -> rc_keras.FilterBank:
+    model = keras.saving.load_model(recipe.decoder_bank)
+    if len(model.tasks) != 1:
+        raise ValueError(
+            f"The model of `decoder_bank` must have one task. Received: {recipe.decoder_bank}, which has {model.tasks}"
+        )
+    settings = {"response_energy": recipe.response_energy, "shared_stages": recipe.shared_stages}
+    return rc_keras.FilterBank.from_task(model, *model.tasks, images, method=recipe.method, **settings)
 
 
 def _model(
