@@ -126,8 +126,14 @@ def _decoder_bank(recipe: Recipe, images: np.ndarray | None) -> rc_keras.FilterB
         raise ValueError(
             f"The model of `decoder_bank` must have one task. Received: {recipe.decoder_bank}, which has {model.tasks}"
         )
-    settings = {"response_energy": recipe.response_energy, "shared_stages": recipe.shared_stages}
-    return rc_keras.FilterBank.from_task(model, *model.tasks, images, method=recipe.method, **settings)
+    return rc_keras.FilterBank.from_task(
+        model,
+        model.tasks[0],
+        response_images=images,
+        response_energy=recipe.response_energy,
+        method=recipe.method,
+        shared_stages=recipe.shared_stages,
+    )
 
 
 def _model(
