@@ -7,6 +7,7 @@ import keras
 
 from rc_keras.tasks.task import Task
 from rc_keras.training import named_measures
+from rc_keras.training.given_optimizers import JOINT, is_by_task
 
 
 def check_arguments(optimizer: Any, overrides: Mapping[str, Any], task: Callable[[str], Task]) -> None:
@@ -17,8 +18,14 @@ def check_arguments(optimizer: Any, overrides: Mapping[str, Any], task: Callable
         overrides: `loss`, `metrics` and `loss_weights`, as of `compile`.
         task: function from a name to the `Task`; raises for one that is not known.
     """
-    if isinstance(optimizer, dict) and "class_name" not in optimizer:
-        raise ValueError(f"`optimizer` must be one for all tasks, or its name. Received: optimizer={optimizer!r}")
+    if is_by_task(optimizer):
+        if not optimizer:
+            raise ValueError(
+                "`optimizer` must be one for all tasks, its name, or a dict with task names as keys. Received: {}"
+            )
+        for name in optimizer:
+            if name != JOINT:
+                task(name)
     for argument, mapping in overrides.items():
         if mapping is not None and not isinstance(mapping, dict):
             raise ValueError(f"`{argument}` must be a dict with task names as keys. Received: {mapping!r}")

@@ -13,6 +13,7 @@ from rc_keras.training import label_keys
 from rc_keras.training.compile_arguments import check_arguments
 from rc_keras.training.compiled_steps import CompiledSteps
 from rc_keras.training.data_looks import DataLooks
+from rc_keras.training.given_optimizers import JOINT, is_by_task
 from rc_keras.training.non_finite_loss import with_check_of_losses
 from rc_keras.training.per_task_optimizer import PerTaskOptimizer
 
@@ -39,11 +40,15 @@ class TaskTrainer(CompiledSteps):
         """Configures the model for `fit`.
 
         Losses, loss weights and metrics are the tasks' own where they are not given. Compiling again with the
-        optimizer that is in place keeps its state.
+        optimizer that is in place keeps its state; of several, those that are in place keep theirs.
 
         Args:
             optimizer: a `keras.optimizers.Optimizer` or a name. Every task gets its own copy of it, with the learning
-                rate in common.
+                rate in common. Or `{task: optimizer}`, each with a learning rate of its own; the entry `"all"` is for
+                tasks that are not named, and for what all tasks train jointly (`multi_task`, `squeeze_excite`), which
+                needs it. A task trains by then as it would alone with its optimizer. Callbacks such as
+                `keras.callbacks.LearningRateScheduler` act on each of the tasks that are trained, and log
+                `learning_rate_<task>`. After `add_task`, compile again with an entry for the new one.
             loss: `{task: keras.losses.Loss, function or name}`, or `None`; see `named_measures.get_loss`.
             loss_weights: `{task: number}`, or `None`.
             metrics: `{task: [keras.metrics.Metric, function or name]}`, or `None`; see `named_measures.get_metric`.
@@ -52,12 +57,16 @@ class TaskTrainer(CompiledSteps):
         overrides: dict[str, dict[str, Any] | None] = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights}
         check_arguments(optimizer, overrides, self.task)
         previous = getattr(self, "optimizer", None)
-        if isinstance(optimizer, PerTaskOptimizer):
-            optimizer = optimizer.prototype
         options = {"run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
-        super().compile(optimizer=optimizer, auto_scale_loss=auto_scale_loss, **options)
-        in_place = isinstance(previous, PerTaskOptimizer) and previous.holds(optimizer)
-        self.optimizer = previous if in_place else PerTaskOptimizer(self.optimizer, self._trace_training_anew)
+        if isinstance(optimizer, PerTaskOptimizer):
+            optimizer = optimizer.prototypes
+        by_task = dict(optimizer) if is_by_task(optimizer) else {JOINT: optimizer}
+        for name, chosen in by_task.items():
+            super().compile(optimizer=chosen, auto_scale_loss=auto_scale_loss, **options)
+            by_task[name] = self.optimizer
+        self.optimizer = PerTaskOptimizer(by_task, self._trace_training_anew)
+        if isinstance(previous, PerTaskOptimizer):
+            self.optimizer = self.optimizer.going_on_from(previous)
         self._training.overrides = {argument: dict(mapping or {}) for argument, mapping in overrides.items()}
         self._training.options = options
         self._training.measures.clear()
@@ -65,8 +74,12 @@ class TaskTrainer(CompiledSteps):
     def get_compile_config(self) -> dict[str, Any]:
         if not self.compiled:
             return {}
+        optimizers = {name: o for name, o in self.optimizer.prototypes.items() if name in (JOINT, *self.tasks)}
+        if not optimizers:
+            return {}  # all were for tasks that have gone
+        optimizer = optimizers[JOINT] if list(optimizers) == [JOINT] else optimizers
         return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer.prototype),
+            "optimizer": keras.saving.serialize_keras_object(optimizer),
             "overrides": keras.saving.serialize_keras_object(self._training.overrides),
             "options": dict(self._training.options),
         }
