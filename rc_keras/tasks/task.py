@@ -49,7 +49,8 @@ class Task:
             255 for segmentation, edge and saliency and to -1 for classification. Normals and
             depth ignore 0 (the zero vector), always. A class id is allowed: that class is then
             neither trained nor measured.
-        loss: `keras.losses.Loss` to use instead of the kind's own.
+        loss: `keras.losses.Loss` to use instead of the kind's own, or a name: `"crossentropy"`, `"dice"` and `"focal"`
+            for classes and for yes and no, `"mae"`, `"mse"` and `"huber"` for regression.
         metrics: list of `keras.metrics.Metric` to use instead of the kind's own.
         class_names: names of the classes, for segmentation and classification.
 
@@ -67,7 +68,7 @@ class Task:
     kind: str
     loss_weight: float = 1.0
     ignore: int = cast(int, None)  # the kind's own, set at once
-    loss: keras.losses.Loss | None = None
+    loss: keras.losses.Loss | None = None  # a name becomes one at once
     metrics: Sequence[keras.metrics.Metric] | None = None
     class_names: Sequence[str] | None = None
 
@@ -138,9 +139,14 @@ class Task:
         return ignore
 
     def _checked_loss(self) -> keras.losses.Loss | None:
+        named = self.definition.named_losses(self)
+        if isinstance(self.loss, str) and self.loss in named:
+            return named[self.loss]()
         if self.loss is not None and not isinstance(self.loss, keras.losses.Loss):
+            names = f", or one of {list(named)}" if named and isinstance(self.loss, str) else ""
             raise ValueError(
-                f"`loss` must be a `keras.losses.Loss` or None. Received: loss={self.loss!r} for task {self.name!r}"
+                f"`loss` must be a `keras.losses.Loss` or None{names}. "
+                f"Received: loss={self.loss!r} for task {self.name!r}"
             )
         return self.loss
 

@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.losses import MaskedBinaryCrossentropy, MaskedCrossentropy
 from rc_keras.metrics import MaskedAccuracy
 from rc_keras.tasks.task import Task
 
@@ -54,8 +53,9 @@ class NamedMetric(keras.metrics.Metric):
 def get_loss(identifier: Any, task: Task) -> keras.losses.Loss:
     """A loss for raw predictions.
 
-    `"crossentropy"` and `"ce"` mean, as in Keras, that of the kind of output; they take logits and leave ignored labels
-    out.
+    `"crossentropy"` and `"ce"` mean, as in Keras, that of the kind of output, and so do `"dice"` and `"focal"`; they
+    take logits and leave ignored labels out. `"mae"`, `"mse"` and `"huber"` of kind `regression` leave them out too.
+    Other names are those of Keras.
 
     Args:
         identifier: a `keras.losses.Loss`, a function, or a name.
@@ -64,12 +64,12 @@ def get_loss(identifier: Any, task: Task) -> keras.losses.Loss:
     Raises:
         ValueError: if the name is unknown, or means nothing for the task's kind.
     """
-    if _is_name(identifier, "crossentropy", "ce"):
-        if task.definition.of_classes:
-            return MaskedCrossentropy(ignore=task.ignore)
-        if task.definition.binary:
-            return MaskedBinaryCrossentropy(ignore=task.ignore)
-        raise _meaningless("loss", identifier, task)
+    if isinstance(identifier, str):
+        named = task.definition.named_losses(task)
+        if identifier.lower() in named:
+            return named[identifier.lower()]()
+        if _is_name(identifier, "crossentropy", "ce", "focal"):  # no names of Keras's
+            raise _meaningless("loss", identifier, task)
     loss = keras.losses.get(identifier)
     return loss if isinstance(loss, keras.losses.Loss) else FunctionLoss(loss)
 

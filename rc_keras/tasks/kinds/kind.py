@@ -1,6 +1,7 @@
 """`Kind`: all that the package asks of a kind of task."""
 
 import abc
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import keras
@@ -99,6 +100,11 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def make_metrics(self, task: "Task") -> list[keras.metrics.Metric]:
         """Fresh metrics of raw predictions, the most important first; `rc_keras.metrics.MaskedMetric` helps."""
+
+    def named_losses(self, task: "Task") -> Mapping[str, Callable[[], keras.losses.Loss]]:
+        """Losses that have a short name, as `Task(loss=…)` and `compile(loss=…)` take it: `{name: function}`."""
+        del task
+        return {}
 
     def skips_unlabelled_images(self, task: "Task") -> bool:
         """Whether metrics leave out images of background alone."""
