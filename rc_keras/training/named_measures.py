@@ -74,8 +74,8 @@ def get_loss(identifier: Any, task: Task) -> keras.losses.Loss:
     return loss if isinstance(loss, keras.losses.Loss) else FunctionLoss(loss)
 
 
-def get_metric(identifier: Any, task: Task) -> keras.metrics.Metric:
-    """A metric of raw predictions, named `<task>_<metric>`.
+def get_metric(identifier: Any, task: Task, prefix: str = "") -> keras.metrics.Metric:
+    """A metric of raw predictions, named `<task>_<prefix><metric>`.
 
     `"accuracy"` and `"acc"` mean, as in Keras, that of the kind of output: of the largest logit for segmentation and
     classification, of one logit's sign for edge and saliency (probability 0.5, where Keras would compare logits with
@@ -87,6 +87,7 @@ def get_metric(identifier: Any, task: Task) -> keras.metrics.Metric:
     Args:
         identifier: a `keras.metrics.Metric`, a function of labels and raw predictions, or a name.
         task: the task it is for.
+        prefix: see above.
 
     Raises:
         ValueError: if the name is unknown, or means nothing for the task's kind.
@@ -95,12 +96,12 @@ def get_metric(identifier: Any, task: Task) -> keras.metrics.Metric:
         if not (task.definition.of_classes or task.definition.binary):
             raise _meaningless("metrics", identifier, task)
         accuracy = MaskedAccuracy if task.definition.of_classes else MaskedBinaryAccuracy
-        return accuracy(ignore=task.ignore, name=f"{task.name}_{identifier}")
+        return accuracy(ignore=task.ignore, name=f"{task.name}_{prefix}{identifier}")
     metric = keras.metrics.get(identifier)
     if not isinstance(metric, keras.metrics.Metric):
         function_name = getattr(metric, "__name__", type(metric).__name__)
-        return keras.metrics.MeanMetricWrapper(metric, name=f"{task.name}_{function_name}")
-    name = f"{task.name}_{metric.name}"
+        return keras.metrics.MeanMetricWrapper(metric, name=f"{task.name}_{prefix}{function_name}")
+    name = f"{task.name}_{prefix}{metric.name}"
     if is_made_anew(metric):
         return type(metric).from_config({**metric.get_config(), "name": name})
     return NamedMetric(metric, name)
