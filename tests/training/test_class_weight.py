@@ -31,9 +31,8 @@ def test_it_is_the_class_weight_of_plain_keras():
     images, labels = batch(8)
     model, plain = (tiny_model([SCENE]) for _ in range(2))
     model.compile(keras.optimizers.SGD(0.01), run_eagerly=True)
-    model.fit(
-        images, {"scene": labels["scene"]}, batch_size=4, shuffle=False, verbose=0, class_weight=weights_for("scene")
-    )
+    fit = {"batch_size": 4, "shuffle": False, "verbose": 0}
+    model.fit(images, {"scene": labels["scene"]}, **fit, class_weight=weights_for("scene"))
     branch = plain.branch("scene")
     loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     branch.compile(keras.optimizers.SGD(0.01), loss=loss, run_eagerly=True)
