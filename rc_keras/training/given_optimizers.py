@@ -1,7 +1,7 @@
 """The optimizers that `compile` was given: one for all tasks, or one for each."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 
@@ -11,7 +11,7 @@ from rc_keras.training.optimizer_copies import copier, leaves
 JOINT = "all"  # no task may be named so: the state of what all tasks train jointly, and the optimizer of all others
 
 
-def is_by_task(optimizer: Any) -> bool:
+def is_by_task(optimizer: Any) -> TypeGuard[Mapping[str, Any]]:
     """Whether an `optimizer` of `compile` is `{task: optimizer}`, and not one, a name, or Keras's configuration."""
     return isinstance(optimizer, Mapping) and "class_name" not in optimizer
 
@@ -60,7 +60,7 @@ class GivenOptimizers:
         return [keras_internals.learning_rate(leaf) for optimizer in optimizers for leaf in leaves(optimizer)]
 
     def _find_rates(self) -> dict[str, keras.Variable]:
-        rates = {}
+        rates: dict[str, keras.Variable] = {}
         for key, optimizer in self.by_task.items():
             prefix = ":" if self.single else f":{key}:"
             behind = [keras_internals.learning_rate(leaf) for leaf in leaves(optimizer)]

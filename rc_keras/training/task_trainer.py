@@ -48,7 +48,7 @@ class TaskTrainer(CompiledSteps):
             optimizer: a `keras.optimizers.Optimizer` or a name. Every task gets its own copy of it, with the learning
                 rate in common. Or `{task: optimizer}`, each with a learning rate of its own; the entry `"all"` is for
                 tasks that are not named, and for what all tasks train jointly (`multi_task`, `squeeze_excite`), which
-                needs it. A task trains by then as it would alone with its optimizer. Callbacks such as
+                needs it. A task trains as it would alone with its optimizer. Callbacks such as
                 `keras.callbacks.LearningRateScheduler` act on each of the tasks that are trained, and log
                 `learning_rate_<task>`. After `add_task`, compile again with an entry for the new one.
             loss: `{task: keras.losses.Loss, function or name}`, or `None`; see `named_measures.get_loss`.
@@ -59,16 +59,14 @@ class TaskTrainer(CompiledSteps):
                 `class_weight` too. The metrics of this package take a weight for whether a pixel counts.
         """
         overrides: dict[str, dict[str, Any] | None] = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights}
-        if (
-            weighted_metrics is not None
-        ):  # told where it is given, so that other files can be loaded by earlier versions
+        if weighted_metrics is not None:  # files without it can be read by earlier versions
             overrides["weighted_metrics"] = weighted_metrics
         check_arguments(optimizer, overrides, self.task)
         previous = getattr(self, "optimizer", None)
         options = {"run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
         if isinstance(optimizer, PerTaskOptimizer):
             optimizer = optimizer.prototypes
-        by_task = dict(optimizer) if is_by_task(optimizer) else {JOINT: optimizer}
+        by_task: dict[str, Any] = dict(optimizer) if is_by_task(optimizer) else {JOINT: optimizer}
         for name, chosen in by_task.items():
             super().compile(optimizer=chosen, auto_scale_loss=auto_scale_loss, **options)
             by_task[name] = self.optimizer
