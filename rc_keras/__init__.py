@@ -14,6 +14,7 @@ from rc_keras.network.bank import FilterBank
 from rc_keras.network.graft import graft
 from rc_keras.tasks.task import Task, nyud, pascal_context
 from rc_keras.training.check_data import check_data
+from rc_keras.training.draw_predictions import DrawPredictions
 from rc_keras.training.dynamic_task_prioritization import DynamicTaskPrioritization
 from rc_keras.version import __version__
 
@@ -26,6 +27,7 @@ def __getattr__(name: str) -> ModuleType:
 
 
 __all__ = [
+    "DrawPredictions",
     "DynamicTaskPrioritization",
     "FilterBank",
     "MultiTaskModel",
