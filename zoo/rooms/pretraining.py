@@ -130,8 +130,9 @@ def _batches(settings: Pretraining, builder: tfds.core.DatasetBuilder, start: in
     """Batches from a step on; each depends on the seed and its step alone."""
     tasks = [task for task in scenes_tasks() if task.name in _WEIGHTS]
     how = Preprocessing((settings.size, settings.size), scales=_SCALES)
-    options = {"seed": settings.seed, "start_step": start, "drop_remainder": True}
-    stream = training_batches(builder, settings.split, tasks, how, settings.batch_size, **options)
+    stream = training_batches(
+        builder, settings.split, tasks, how, settings.batch_size, settings.seed, start_step=start, drop_remainder=True
+    )
 
     def change_light(step: tf.Tensor, batch: tuple[tf.Tensor, dict[str, tf.Tensor]]) -> tuple:
         images, labels = batch
