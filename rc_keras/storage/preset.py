@@ -28,6 +28,11 @@ BANK = f"bank/bank{SUFFIX}"
 
 def save(model: MultiTaskNetwork, directory: str | os.PathLike, dtype: str | None = None) -> None:
     """Writes a `MultiTaskModel` to a folder, see `MultiTaskModel.save_to_preset`."""
+    if "://" in os.fspath(directory):
+        raise ValueError(
+            "`directory` must be a folder; for the Hugging Face Hub, save to one and then: hf upload owner/name DIR. "
+            f"Received: directory={directory!r}"
+        )
     task_pack.check_separable(model)
     _check_names_apart(model.tasks)
     identity = _identity(model.bank, dtype)
