@@ -23,8 +23,8 @@ def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None
 
     The model answers, for the tasks that are loaded, what the saved one answered, to the last bit on the same backend.
     It is not compiled. Weights in half precision become float32. Layers are rebuilt in Keras's safe mode: nothing in
-    the folder is executed or unpickled. A backbone or decoder with layers of one's own needs these to be registered
-    with `keras.saving.register_keras_serializable`; networks of Keras's layers and ours are rebuilt from the folder.
+    the folder is executed or unpickled. Decoders of one's own, and layers of one's own in a backbone, must be
+    registered with `keras.saving.register_keras_serializable`; any other backbone is rebuilt from the folder alone.
 
     Example:
 
@@ -74,16 +74,14 @@ def _folder(directory: str | os.PathLike, tasks: Sequence[str] | None) -> str:
         return path
     if path.startswith(SCHEME):
         return hub_folder(path, tasks)
-    if os.path.basename(path) != path or any(
-        os.path.isfile(os.path.join(path, n)) for n in (preset.CONFIG, manifest.NAME)
-    ):
+    texts = [os.path.join(path, name) for name in (preset.CONFIG, manifest.NAME)]
+    if os.path.basename(path) != path or any(map(os.path.isfile, texts)):
         return path
     if path in PRESETS:
         return local_folder(path, tasks)
     if PRESETS and not os.path.isdir(path):
         unknown = unknown_name("directory", path, PRESETS)
-        missing = os.path.join(path, preset.CONFIG)
-        raise FileNotFoundError(f"`directory` must be a preset. There is no file {missing}. As a name, {unknown}")
+        raise FileNotFoundError(f"`directory` must be a preset. There is no file {texts[0]}. As a name, {unknown}")
     return path
 
 

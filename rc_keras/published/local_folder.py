@@ -1,5 +1,6 @@
 """Where the files of a published preset are on this machine, downloaded if need be."""
 
+import functools
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
@@ -60,34 +61,42 @@ def missing_files(folder: str, files: dict[str, Entry], names: Iterable[str], th
         names: of the files that should be there.
         thoroughly: whether damaged ones count too.
     """
-    paths = {name: os.path.join(folder, *name.split("/")) for name in names}
-    is_there = manifest.is_file_of if thoroughly else lambda path, entry: os.path.isfile(path)
-    return [name for name, path in paths.items() if not is_there(path, files[name])]
+    paths = {name: _path(folder, name) for name in names}
+    if thoroughly:
+        return [name for name, path in paths.items() if not manifest.is_file_of(path, files[name])]
+    return [name for name, path in paths.items() if not os.path.isfile(path)]
 
 
 def _fill(folder: str, name: str, files: dict[str, Entry], missing: list[str]) -> None:
     """Puts missing files into the folder, from the package or from the net."""
     from_net = missing_files(packaged_folder(name), files, missing)
     for file in missing:
-        os.makedirs(os.path.dirname(os.path.join(folder, *file.split("/"))), exist_ok=True)
+        os.makedirs(os.path.dirname(_path(folder, file)), exist_ok=True)
         if file not in from_net:
-            with open(os.path.join(packaged_folder(name), *file.split("/")), "rb") as source:
-                write_whole(os.path.join(folder, *file.split("/")), source.read())
+            with open(_path(packaged_folder(name), file), "rb") as source:
+                write_whole(_path(folder, file), source.read())
     sizes = [int(files[file]["bytes"]) for file in from_net]
     bar = keras.utils.Progbar(sum(sizes), unit_name="byte")
     for position, file in enumerate(from_net):
-        before = sum(sizes[:position])
-        path = os.path.join(folder, *file.split("/"))
+        progress = functools.partial(_show, bar, sum(sizes[:position]))
         try:
-            download(f"{PRESETS[name].url}/{file}", path, files[file], lambda there, b=before: bar.update(b + there))
+            download(f"{PRESETS[name].url}/{file}", _path(folder, file), files[file], progress)
         except OSError as error:
             raise OSError(_what_to_do(folder, name, files, from_net[position:], error)) from error
+
+
+def _show(bar: keras.utils.Progbar, before: int, there: int) -> None:
+    bar.update(before + there)
+
+
+def _path(folder: str, file: str) -> str:
+    return os.path.join(folder, *file.split("/"))
 
 
 def _what_to_do(folder: str, name: str, files: dict[str, Entry], missing: list[str], error: OSError) -> str:
     lines = [
         f"  {PRESETS[name].url}/{file} ({files[file]['bytes']:,} bytes, sha256 {files[file]['sha256']})\n"
-        f"    as {os.path.join(folder, *file.split('/'))}"
+        f"    as {_path(folder, file)}"
         for file in missing
     ]
     return (
