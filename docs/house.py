@@ -28,7 +28,7 @@ FLOORS = (
     ("zoo.preprocessing", "zoo.datasets", "zoo.evaluation_metrics", "zoo.delta_m"),
     ("zoo.picture_grid", "zoo.measures", "zoo.chart_style"),
     ("from_preset", "build"),
-    ("model",),
+    ("model", "published"),
     ("storage", "export"),
     ("training", "reports"),
     ("network", "pretrained"),
