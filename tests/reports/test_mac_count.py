@@ -63,7 +63,7 @@ def test_resnet18_at_512():
     assert (macs.convolutions - downsampling) / 1e9 == pytest.approx(15.72, abs=PUBLISHED)
     assert macs.modulators / 1e9 == pytest.approx(2.15, abs=PUBLISHED)
     # Published with plain convolutions of the concatenations. Here 256 channels are convolved at 32x32 before they are
-    # stretched to 128x128, by matrices along either axis, and 256 pooled channels as one pixel; and what dilated kernels
+    # stretched to 128x128, by matrices along either axis, and 256 pooled channels as one pixel; what dilated kernels
     # multiply with padding is left out.
     padding = 512 * 256 * sum(9 * 32**2 - (32 + 2 * (32 - rate)) ** 2 for rate in (6, 12, 18))
     assert padding / 1e9 == pytest.approx(1.55, abs=PUBLISHED)
