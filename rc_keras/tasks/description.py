@@ -36,7 +36,7 @@ def describe(task: "Task") -> dict[str, Any]:
         "kind": kind.name,
         "output": {
             "values": kind.quantity or kind.values,
-            "unit": kind.unit,
+            "unit": kind.unit_of(task),
             "range": None if kind.limits is None else list(kind.limits),
         },
         "dense": kind.dense,

@@ -133,6 +133,7 @@ def check_description(task, raw):
     low, high = description["output"]["range"] or (-np.inf, np.inf)
     assert low <= activated.min() and activated.max() <= high
     assert description["ignored"]["label"] == task.ignore
+    assert description["output"]["unit"] == task.definition.unit_of(task)
     ramp, classes = description["ramp"], description["classes"]
     assert bool(classes) == task.definition.of_classes
     if not task.definition.dense:
