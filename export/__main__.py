@@ -6,9 +6,10 @@ Usage:
     python -m rc_keras.export --preset DIR --tasks edge,depth --out model.tflite
     python -m rc_keras.export --bank bank.safetensors --packs a.rctask,b.rctask --image_shape 256,256 --out m.tflite
 
-Beside the exported file come its report, `<out>.report.json` (`report.json` inside a folder), and the sizes as a
-picture, `<out>.sizes.png`, where matplotlib is installed. Ends with 1 if the file could not be written, or does not
-compute what the model computes; then nothing is left of it.
+Beside the exported file come its report, `<out>.report.json`, what it takes and answers, `<out>.description.json`
+(`report.json` and `description.json` inside a folder), and the sizes as a picture, `<out>.sizes.png`, where matplotlib
+is installed. Ends with 1 if the file could not be written, or does not compute what the model computes; then nothing is
+left of it.
 """
 
 import os
@@ -61,6 +62,8 @@ _EXAMPLES = flags.DEFINE_string(
 _JOINT = flags.DEFINE_bool(
     "joint", None, "Whether to have a signature or graph besides that answers all tasks; by format if not given."
 )
+_LICENSE = flags.DEFINE_string("license", None, "Under which the file may be used, as it will say itself.")
+_MODEL_VERSION = flags.DEFINE_integer("model_version", 1, "A number of yours, as the file will say.", lower_bound=1)
 _OVERWRITE = flags.DEFINE_bool("overwrite", False, "Whether to replace what is there.")
 
 VERIFIED_IMAGES = 8  # of the folder --images
@@ -149,6 +152,8 @@ def _options(model: "MultiTaskModel") -> dict[str, Any]:
         "segmentation": _SEGMENTATION.value,
         "resolution": _RESOLUTION.value,
         "overwrite": _OVERWRITE.value,
+        "license": _LICENSE.value,
+        "model_version": _MODEL_VERSION.value,
         "image_shape": shape,
     }
     if _QUANTIZE.value is not None:  # a SavedModel does not know it
