@@ -191,7 +191,7 @@ def _write(network: FoldedNetwork, graphs: Iterable[tuple[str, "ModelProto"]], f
         del graph
 
 
-def _write_file(folder: str, name: str, content: bytes) -> None:
+def _write_file(folder: str, name: str, content: bytes | bytearray) -> None:
     with open(os.path.join(folder, name), "wb") as file:
         file.write(content)
 
