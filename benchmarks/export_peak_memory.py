@@ -1,6 +1,6 @@
 """How much memory exporting takes at its peak.
 
-    python benchmarks/export_peak_memory.py [--exports onnx,onnx:joint,litert,saved_model:joint] [--tasks 4] [--size 256]
+    python benchmarks/export_peak_memory.py [--exports onnx,onnx:joint,litert] [--tasks 4] [--size 256]
 
 For each export, in a fresh process: builds a ResNet-18 with DeepLabv3+ and tasks of different weights, runs every task
 once, exports them, and prints the largest resident memory of the process during the export (Linux's VmHWM) besides what

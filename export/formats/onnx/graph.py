@@ -1,6 +1,7 @@
 """An ONNX graph: converted from TensorFlow, its tensors named for the layers they come from."""
 
 import contextlib
+import gc
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -62,6 +63,7 @@ def onnx_graph(
     inner = tf.function(run)
     with _quiet("tf2onnx"):
         model, _ = convert.from_function(tf.function(lambda *inputs: inner(*inputs)), signature, opset=OPSET)
+    gc.collect()  # its graphs, which hold themselves, one for each of its passes
     _store_kernels(model.graph, {_input_name(at): np.asarray(alike[0].value) for at, alike in enumerate(kernels)})
     _pad_explicitly(model.graph)
     _rename(model.graph, sorted(tasks), _weight_names(layers))  # TensorFlow sorts the entries of a dictionary
@@ -178,25 +180,28 @@ def _weight_names(layers: Iterable[keras.Operation]) -> dict[bytes, str]:
 
 def _rename(graph: "onnx.GraphProto", tasks: Sequence[str], weight_names: dict[bytes, str]) -> None:
     """Names that depend on the graph alone: the converter counts on from one conversion to the next."""
+    used = {name for node in graph.node for name in node.input}
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in used:
+            del graph.initializer[index]
     weights = {tensor.name: tensor for tensor in graph.initializer}
     names = {graph.input[0].name: "image", "": ""}
     names |= {output.name: task for output, task in zip(graph.output, tasks, strict=True)}
-    ordered: list[onnx.TensorProto] = []
+    places: dict[str, int] = {}
     for index, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{index}"
         for name in node.input:
             if name in weights and name not in names:
                 tensor = weights[name]
-                names[name] = weight_names.pop(digest(tensor.raw_data), f"constant_{len(ordered)}")
+                names[name] = weight_names.pop(digest(tensor.raw_data), f"constant_{len(places)}")
                 tensor.name = names[name]
-                ordered.append(tensor)
+                places[tensor.name] = len(places)
         for i, name in enumerate(node.output):
             names.setdefault(name, f"{node.name}_{i}" if i else node.name)
         node.input[:] = [names[name] for name in node.input]
         node.output[:] = [names[name] for name in node.output]
         node.ClearField("doc_string")
-    del graph.initializer[:]
-    graph.initializer.extend(ordered)
+    graph.initializer.sort(key=lambda tensor: places[tensor.name])  # in place: a list of them would be copied
     graph.input[0].name = "image"
     for output, task in zip(graph.output, tasks, strict=True):
         output.name = task
