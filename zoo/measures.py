@@ -26,6 +26,7 @@ class Scale(NamedTuple):
 
 
 SHARE, DEGREES, PLAIN, THRESHOLD = Scale(100, "%", 2), Scale(1, "°", 2), Scale(1, "", 4), Scale(1, "", 3)
+IN_UNIT_OF_TASK = Scale(1, "", 4)
 METRES = Scale(1, "m", 4)  # with two decimals, rounding alone moves Δm by half a point
 
 
@@ -87,6 +88,7 @@ _SALIENCY: Mapping[str, type] = {"saliency": metrics.SaliencyScores}
 _BOUNDARIES: Mapping[str, type] = {"edge": BoundaryScores}
 _NORMALS: Mapping[str, type] = {"normals": metrics.NormalsErrors}
 _DEPTH: Mapping[str, type] = {"depth": metrics.DepthErrors}
+_REGRESSION: Mapping[str, type] = {"regression": metrics.RegressionErrors}
 _MAX_F: Mapping[str, type] = {"edge": metrics.MaxF, "saliency": metrics.SaliencyScores}
 _NYUD: Mapping[str, type] = {}  # `evaluation_metrics` adds them for that data set alone
 
@@ -121,6 +123,8 @@ MEASURES = (
     Measure("delta_1", "δ < 1.25", SHARE, "higher", _DEPTH),
     Measure("delta_2", "δ < 1.25²", SHARE, "higher", _DEPTH),
     Measure("delta_3", "δ < 1.25³", SHARE, "higher", _DEPTH),
+    Measure("root_mean_squared_error", "RMSE", IN_UNIT_OF_TASK, "lower", _REGRESSION, in_delta_m=True),
+    Measure("mean_absolute_error", "mean absolute error", IN_UNIT_OF_TASK, "lower", _REGRESSION, short="MAE"),
     Measure("accuracy", "accuracy", SHARE, "higher", {"classification": metrics.MaskedAccuracy}, in_delta_m=True),
 )
 

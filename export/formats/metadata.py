@@ -53,6 +53,8 @@ def _describe(task: Task, options: ExportOptions) -> dict[str, Any]:
         description["resolution"] = options.resolution
         if options.segmentation == "class_ids":
             description["output"] = "class ids, uint8 (batch, height, width)"
+    if task.unit is not None:
+        description["unit"] = task.unit
     if task.class_names is not None:
         description["class_names"] = list(task.class_names)
     return description

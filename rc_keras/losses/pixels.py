@@ -43,6 +43,23 @@ def binary_map(y_true: Tensor, y_pred: Tensor, ignore: int) -> tuple[Tensor, Ten
     return labels >= 0.5, (labels != ignore) & (labels >= 0.0) & (labels <= 1.0)
 
 
+def number_map(y_true: Tensor, y_pred: Tensor, ignore: int) -> tuple[Tensor, Tensor]:
+    """Labels of a task of numbers.
+
+    Args:
+        y_true: of the prediction's shape; without the channels too where it has one.
+        y_pred: `(B, H, W, C)`.
+        ignore: label, in all channels, of the pixels to leave out.
+
+    Returns:
+        The labels, of the prediction's shape, and a boolean map `(B, H, W)`: where they count.
+    """
+    if y_pred.shape[-1] == 1:
+        y_true = ops.expand_dims(label_map(y_true, y_pred), -1)
+    labels = vector_map(y_true, y_pred)
+    return labels, ops.any(labels != ignore, axis=-1)
+
+
 def vector_map(y_true: Tensor, y_pred: Tensor) -> Tensor:
     """Labels that have as many channels as the prediction, checked to have its shape."""
     if not _agree(tuple(y_true.shape), tuple(y_pred.shape)):

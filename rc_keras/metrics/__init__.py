@@ -12,6 +12,8 @@ from rc_keras.metrics.max_iou import MaxIoU
 from rc_keras.metrics.mean_angle import MeanAngle
 from rc_keras.metrics.mean_iou import MeanIoU
 from rc_keras.metrics.normals_errors import NormalsErrors
+from rc_keras.metrics.regression_errors import RegressionErrors
+from rc_keras.metrics.regression_rmse import RegressionRMSE
 from rc_keras.metrics.rmse import RMSE
 from rc_keras.metrics.saliency_scores import SaliencyScores
 from rc_keras.metrics.segmentation_scores import SegmentationScores
@@ -26,6 +28,8 @@ __all__ = [
     "MeanIoU",
     "NormalsErrors",
     "RMSE",
+    "RegressionErrors",
+    "RegressionRMSE",
     "SaliencyScores",
     "SegmentationScores",
 ]

@@ -16,9 +16,9 @@ class MaskedMetric(keras.metrics.Metric):
     backend, and states of several replicas are merged by adding them.
 
     Without any pixel that counts, a score is 0, the worst, and an error (`RMSE`, `MeanAngle`, `NormalsErrors`,
-    `DepthErrors`) is NaN, which Keras's callbacks do not take for an improvement, unless it comes first: then
-    `ModelCheckpoint` needs `initial_value_threshold=float("inf")`. A prediction that is NaN is never a class and never
-    right: in scores its pixel counts as wrong, and it makes a mean error NaN.
+    `DepthErrors`, `RegressionRMSE`, `RegressionErrors`) is NaN, which Keras's callbacks do not take for an improvement,
+    unless it comes first: then `ModelCheckpoint` needs `initial_value_threshold=float("inf")`. A prediction that is NaN
+    is never a class and never right: in scores its pixel counts as wrong, and it makes a mean error NaN.
 
     A subclass implements `update_pixels(y_true, y_pred, kept)`, with float32 tensors and a boolean
     map of the pixels the caller wants counted (or True for all).

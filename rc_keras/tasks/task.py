@@ -32,6 +32,7 @@ class Task:
     | `saliency` | logits `(B, H, W, 1)` | 0, 1 | `MaskedBinaryCrossentropy` | `max_iou` |
     | `normals` | unit vectors `(B, H, W, 3)` | unit vectors | `NormalsL1` | `mean_angle` |
     | `depth` | metres `(B, H, W, 1)` | metres | `DepthL1` | `rmse` |
+    | `regression` | numbers `(B, H, W, C)` | numbers | `MaskedMeanAbsoluteError` | `root_mean_squared_error` |
     | `classification` | logits `(B, C)` | class ids `(B,)` | `MaskedCrossentropy` | `accuracy` |
 
     Labels of one channel come as `(B, H, W)` or `(B, H, W, 1)`. A task cannot be changed;
@@ -41,17 +42,20 @@ class Task:
         name: the key of the task's labels and predictions, and the prefix of its layers, log
             entries, signatures and files: letters, digits, `_` and `-`, starting with a letter.
         channels: channels of the prediction: the number of classes (at least 2) for segmentation
-            and classification, 3 for normals, 1 for the others.
-        kind: one of `"segmentation"`, `"edge"`, `"saliency"`, `"normals"`, `"depth"`,
+            and classification, any for regression, 3 for normals, 1 for the others.
+        kind: one of `"segmentation"`, `"edge"`, `"saliency"`, `"normals"`, `"depth"`, `"regression"`,
             `"classification"`, or one of your own, see `rc_keras.tasks.kinds`.
         loss_weight: finite factor of the task's loss, at least 0.
         ignore: label of the pixels that count neither in the loss nor in the metric. Defaults to
-            255 for segmentation, edge and saliency and to -1 for classification. Normals and
+            255 for segmentation, edge and saliency, to -1 for classification and to -9999 for
+            regression (where all channels have it). Normals and
             depth ignore 0 (the zero vector), always. A class id is allowed: that class is then
             neither trained nor measured.
-        loss: `keras.losses.Loss` to use instead of the kind's own.
+        loss: `keras.losses.Loss` to use instead of the kind's own, or a name: `"crossentropy"`, `"dice"` and `"focal"`
+            for classes and for yes and no, `"mae"`, `"mse"` and `"huber"` for regression.
         metrics: list of `keras.metrics.Metric` to use instead of the kind's own.
         class_names: names of the classes, for segmentation and classification.
+        unit: sign of the unit of the numbers of a regression, such as `"m"`, for legends and files.
 
     Raises:
         ValueError: if an argument is wrong; the message lists what is allowed.
@@ -59,7 +63,8 @@ class Task:
     Example:
 
     >>> task = Task("trees", channels=2, kind="segmentation", class_names=["other", "tree"])
-    >>> model = rc_keras.build(tasks=[task, "depth"])
+    >>> height = Task("height", channels=1, kind="regression", unit="m", loss="mse")
+    >>> model = rc_keras.build(tasks=[task, height, "depth"])
     """
 
     name: str
@@ -67,15 +72,16 @@ class Task:
     kind: str
     loss_weight: float = 1.0
     ignore: int = cast(int, None)  # the kind's own, set at once
-    loss: keras.losses.Loss | None = None
+    loss: keras.losses.Loss | None = None  # a name becomes one at once
     metrics: Sequence[keras.metrics.Metric] | None = None
     class_names: Sequence[str] | None = None
+    unit: str | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
         kinds.get(self.kind)
         # The class is frozen for its users; this is the one place that normalizes arguments.
-        for field in ("channels", "loss_weight", "ignore", "loss", "metrics", "class_names"):
+        for field in ("channels", "loss_weight", "ignore", "loss", "metrics", "class_names", "unit"):
             object.__setattr__(self, field, getattr(self, f"_checked_{field}")())
 
     def _checked_channels(self) -> int:
@@ -138,9 +144,14 @@ class Task:
         return ignore
 
     def _checked_loss(self) -> keras.losses.Loss | None:
+        named = self.definition.named_losses(self)
+        if isinstance(self.loss, str) and self.loss in named:
+            return named[self.loss]()
         if self.loss is not None and not isinstance(self.loss, keras.losses.Loss):
+            names = f", or one of {list(named)}" if named and isinstance(self.loss, str) else ""
             raise ValueError(
-                f"`loss` must be a `keras.losses.Loss` or None. Received: loss={self.loss!r} for task {self.name!r}"
+                f"`loss` must be a `keras.losses.Loss` or None{names}. "
+                f"Received: loss={self.loss!r} for task {self.name!r}"
             )
         return self.loss
 
@@ -173,6 +184,14 @@ class Task:
                 f"Received: class_names={names!r} for task {self.name!r}"
             )
         return tuple(names)
+
+    def _checked_unit(self) -> str | None:
+        if self.unit is not None and not (isinstance(self.unit, str) and self.definition.any_unit):
+            raise ValueError(
+                f"`unit` must be a string for {' and '.join(kinds.names_where('any_unit'))}, and None for other kinds. "
+                f"Received: unit={self.unit!r} for task {self.name!r} of kind {self.kind}"
+            )
+        return self.unit
 
     @classmethod
     def get(cls, task: "str | Task") -> "Task":
@@ -216,8 +235,8 @@ class Task:
         Args:
             prediction: `(H, W, channels)` or `(B, H, W, channels)`, raw.
             activated: the prediction went through `activate` already.
-            depth_range: for depth, nearest and farthest metres of the colour scale; None takes
-                those of the array.
+            depth_range: for depth, nearest and farthest metres of the colour scale, and for
+                regression its lowest and highest number; None takes those of the array.
 
         Returns:
             uint8 array, `(H, W, 3)` or `(B, H, W, 3)`.
@@ -278,6 +297,8 @@ class Task:
             config["metrics"] = [serialize(metric) for metric in self.metrics]
         if self.class_names is not None:
             config["class_names"] = list(self.class_names)
+        if self.unit is None:
+            del config["unit"]  # as written before tasks had units
         return config
 
     @classmethod

@@ -7,6 +7,7 @@ import keras
 
 from rc_keras.base.keras_types import Tensor
 from rc_keras.network.multi_task_network import MultiTaskNetwork
+from rc_keras.training.class_weight import weights_of_pixels
 from rc_keras.training.training_state import TrainingState
 
 Logs: TypeAlias = dict[str, Tensor]
@@ -85,13 +86,29 @@ class MeasuredNetwork(MultiTaskNetwork):
         labels: Mapping[str, Tensor],
         predictions: Mapping[str, Tensor],
         sample_weight: Tensor | Mapping[str, Tensor] | None,
+        training: bool = False,
     ) -> list[Tensor]:
         """The losses of tasks; with several replicas the shares of one replica, which add up."""
         losses = []
         for name in names:
-            weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
+            weight = self._weight_of(name, labels, predictions, sample_weight, training)
             losses.append(self._training.measures[name].loss(labels[name], predictions[name], sample_weight=weight))
         return losses
+
+    def _weight_of(
+        self,
+        name: str,
+        labels: Mapping[str, Tensor],
+        predictions: Mapping[str, Tensor],
+        sample_weight: Tensor | Mapping[str, Tensor] | None,
+        training: bool,
+    ) -> Tensor | None:
+        """The weights of a task's samples or pixels, in training times those of their classes."""
+        weight = sample_weight.get(name) if isinstance(sample_weight, dict) else sample_weight
+        class_weights = self._training.class_weights.get(name) if training else None
+        if class_weights is None:
+            return weight
+        return weights_of_pixels(class_weights, labels[name], predictions[name], weight)
 
     def _loss_weights(self, names: Iterable[str]) -> list[float | Tensor]:
         return [self._training.measures[name].current_weight() for name in names]

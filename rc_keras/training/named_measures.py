@@ -7,7 +7,6 @@ import keras
 from keras import ops
 
 from rc_keras.base.keras_types import Tensor
-from rc_keras.losses import MaskedBinaryCrossentropy, MaskedCrossentropy
 from rc_keras.metrics import MaskedAccuracy
 from rc_keras.tasks.task import Task
 
@@ -54,8 +53,9 @@ class NamedMetric(keras.metrics.Metric):
 def get_loss(identifier: Any, task: Task) -> keras.losses.Loss:
     """A loss for raw predictions.
 
-    `"crossentropy"` and `"ce"` mean, as in Keras, that of the kind of output; they take logits and leave ignored labels
-    out.
+    `"crossentropy"` and `"ce"` mean, as in Keras, that of the kind of output, and so do `"dice"` and `"focal"`; they
+    take logits and leave ignored labels out. `"mae"`, `"mse"` and `"huber"` of kind `regression` leave them out too.
+    Other names are those of Keras.
 
     Args:
         identifier: a `keras.losses.Loss`, a function, or a name.
@@ -64,18 +64,18 @@ def get_loss(identifier: Any, task: Task) -> keras.losses.Loss:
     Raises:
         ValueError: if the name is unknown, or means nothing for the task's kind.
     """
-    if _is_name(identifier, "crossentropy", "ce"):
-        if task.definition.of_classes:
-            return MaskedCrossentropy(ignore=task.ignore)
-        if task.definition.binary:
-            return MaskedBinaryCrossentropy(ignore=task.ignore)
-        raise _meaningless("loss", identifier, task)
+    if isinstance(identifier, str):
+        named = task.definition.named_losses(task)
+        if identifier.lower() in named:
+            return named[identifier.lower()]()
+        if _is_name(identifier, "crossentropy", "ce", "focal"):  # no names of Keras's
+            raise _meaningless("loss", identifier, task)
     loss = keras.losses.get(identifier)
     return loss if isinstance(loss, keras.losses.Loss) else FunctionLoss(loss)
 
 
-def get_metric(identifier: Any, task: Task) -> keras.metrics.Metric:
-    """A metric of raw predictions, named `<task>_<metric>`.
+def get_metric(identifier: Any, task: Task, prefix: str = "") -> keras.metrics.Metric:
+    """A metric of raw predictions, named `<task>_<prefix><metric>`.
 
     `"accuracy"` and `"acc"` mean, as in Keras, that of the kind of output: of the largest logit for segmentation and
     classification, of one logit's sign for edge and saliency (probability 0.5, where Keras would compare logits with
@@ -87,6 +87,7 @@ def get_metric(identifier: Any, task: Task) -> keras.metrics.Metric:
     Args:
         identifier: a `keras.metrics.Metric`, a function of labels and raw predictions, or a name.
         task: the task it is for.
+        prefix: see above.
 
     Raises:
         ValueError: if the name is unknown, or means nothing for the task's kind.
@@ -95,12 +96,12 @@ def get_metric(identifier: Any, task: Task) -> keras.metrics.Metric:
         if not (task.definition.of_classes or task.definition.binary):
             raise _meaningless("metrics", identifier, task)
         accuracy = MaskedAccuracy if task.definition.of_classes else MaskedBinaryAccuracy
-        return accuracy(ignore=task.ignore, name=f"{task.name}_{identifier}")
+        return accuracy(ignore=task.ignore, name=f"{task.name}_{prefix}{identifier}")
     metric = keras.metrics.get(identifier)
     if not isinstance(metric, keras.metrics.Metric):
         function_name = getattr(metric, "__name__", type(metric).__name__)
-        return keras.metrics.MeanMetricWrapper(metric, name=f"{task.name}_{function_name}")
-    name = f"{task.name}_{metric.name}"
+        return keras.metrics.MeanMetricWrapper(metric, name=f"{task.name}_{prefix}{function_name}")
+    name = f"{task.name}_{prefix}{metric.name}"
     if is_made_anew(metric):
         return type(metric).from_config({**metric.get_config(), "name": name})
     return NamedMetric(metric, name)

@@ -1,7 +1,7 @@
 """One optimizer state for each task behind one optimizer."""
 
 import types
-from collections.abc import Callable, Iterable, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, MutableMapping, Sequence
 from typing import Any
 
 import keras
@@ -10,10 +10,9 @@ import numpy as np
 from rc_keras.base import keras_internals, replicas
 from rc_keras.base.keras_types import Tensor
 from rc_keras.files.named_weights import assign_named
-from rc_keras.training.optimizer_copies import copier, leaves
+from rc_keras.training.given_optimizers import JOINT, GivenOptimizers, is_by_task
+from rc_keras.training.optimizer_copies import leaves
 from rc_keras.training.optimizer_slots import named_slots, renamed
-
-JOINT = "all"  # no task may be named so: the state of what all tasks train jointly
 
 
 @keras.saving.register_keras_serializable(package="rc_keras")
@@ -25,31 +24,61 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
     learning rate schedule runs by the task's own iterations. What tasks train jointly has a state of its own, `JOINT`.
 
     Args:
-        prototype: the `keras.optimizers.Optimizer` the user gave. It is never stepped itself.
+        given: the `keras.optimizers.Optimizer` the user gave, or one for each task, see `GivenOptimizers`. None is ever
+            stepped itself.
         when_rescheduled: called when the learning rate has become another schedule, which a step that was traced
             before does not know.
     """
 
     def __init__(
-        self, prototype: keras.optimizers.Optimizer, when_rescheduled: Callable[[], None] = lambda: None
+        self,
+        given: keras.optimizers.Optimizer | Mapping[str, keras.optimizers.Optimizer],
+        when_rescheduled: Callable[[], None] = lambda: None,
     ) -> None:
         super().__init__(learning_rate=0.0, name="per_task_optimizer")
+        by_task = dict(given) if is_by_task(given) else {JOINT: given}
         # Neither Keras's tracking nor its saving may walk into these: states are saved by name below.
-        self._held = _Held(prototype, when_rescheduled)
+        self._held = _Held(GivenOptimizers(by_task), when_rescheduled)
         self.built = True
 
     @property
     def prototype(self) -> keras.optimizers.Optimizer:
-        return self._held.prototype
+        """The one optimizer of all tasks; with one for each, see `prototypes`."""
+        return self._one("prototype").by_task[JOINT]
+
+    @property
+    def prototypes(self) -> dict[str, keras.optimizers.Optimizer]:
+        """The optimizers that `compile` was given, `{task: optimizer}`; that of all others is `"all"`."""
+        return dict(self._held.given.by_task)
+
+    def _one(self, attribute: str) -> GivenOptimizers:
+        given = self._held.given
+        if not given.single:
+            raise ValueError(
+                f"`{attribute}` must be asked of one of the optimizers, `model.optimizer.prototypes[task]`, for "
+                f"`compile` was given several. Received: optimizers of {list(given.by_task)}"
+            )
+        return given
 
     @property
     def tasks(self) -> list[str]:
         """Names of the tasks that have a state, in the order of their first step."""
         return [task for task in self._held.states if task != JOINT]
 
-    def holds(self, optimizer: Any) -> bool:
-        """Whether `optimizer` is the prototype, or what the prototype scales the loss for."""
-        return optimizer in (self.prototype, getattr(self.prototype, "inner_optimizer", self.prototype))
+    def going_on_from(self, other: "PerTaskOptimizer") -> "PerTaskOptimizer":
+        """This one with the states that `other` has of tasks whose optimizers are the same; or `other`, if all are."""
+        before, given = other._held, self._held.given.kept_from(other._held.given)
+        if given == before.given.by_task:
+            return other
+        new = PerTaskOptimizer(given, self._held.when_rescheduled)
+        for held, key in ((before.states, "states"), (before.weights, "weights"), (before.loaded, "loaded")):
+            kept = {task: value for task, value in held.items() if new._gives(task) is other._gives(task)}
+            getattr(new._held, key).update(kept)
+        return new
+
+    def _gives(self, task: str) -> keras.optimizers.Optimizer | None:
+        by_task = self._held.given.by_task
+        return by_task.get(task, by_task.get(JOINT))
 
     def of(self, task: str, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:
         """The optimizer of one task, made at its first step.
@@ -63,7 +92,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         """
         held = self._held
         if task not in held.states:
-            held.states[task] = _built(held.copy(), variables)
+            held.states[task] = _built(held.given.copy(task), variables)
             held.weights[task] = list(variables)
             self._take_loaded(task)
         if {id(v) for v in variables} != {id(v) for v in held.weights[task]}:
@@ -134,26 +163,32 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
 
     @property
     def variables(self) -> list[keras.Variable]:
-        optimizers = [self.prototype, *self._held.states.values()]
+        optimizers = [*self._held.given.by_task.values(), *self._held.states.values()]
         return list({id(v): v for optimizer in optimizers for v in optimizer.variables}.values())
 
     # Learning rate
 
     @property
     def learning_rate(self) -> Any:
-        """The learning rate; with a schedule, that of the task trained longest."""
+        """The learning rate; with a schedule, that of the task trained longest.
+
+        Raises:
+            ValueError: if there are several optimizers, for reading as for setting.
+        """
+        self._one("learning_rate")
         return self._longest().learning_rate
 
     @learning_rate.setter
     def learning_rate(self, value: Any) -> None:
-        self.prototype.learning_rate = value
+        self._one("learning_rate").by_task[JOINT].learning_rate = value
         self.follow_schedules()
 
     def follow_schedules(self) -> None:
         """Has steps traced anew if the learning rate, set here or at the prototype, is another schedule than before."""
-        schedules = self._held.find_schedules()
-        if any(new is not old for new, old in zip(schedules, self._held.schedules, strict=True)):
-            self._held.schedules = schedules
+        given = self._held.given
+        schedules = given.find_schedules()
+        if any(new is not old for new, old in zip(schedules, given.schedules, strict=True)):
+            given.schedules = schedules
             self._held.when_rescheduled()
 
     @property
@@ -164,20 +199,26 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
     def _longest(self) -> keras.optimizers.Optimizer:
         states = self._held.states.values()
         steps = [(float(keras.ops.convert_to_numpy(s.iterations)), s) for s in states]
-        return max(steps, key=lambda pair: pair[0])[1] if steps else self.prototype
+        return max(steps, key=lambda pair: pair[0])[1] if steps else next(iter(self._held.given.by_task.values()))
 
     # What callbacks of Keras ask for
 
     @property
-    def optimizers(self) -> list[keras.optimizers.Optimizer]:
-        """With a `keras.optimizers.MultiOptimizer`: its optimizers, each with its learning rate for all tasks."""
-        return self.prototype.optimizers
+    def optimizers(self) -> list[Any]:
+        """Those with a learning rate of their own, each with `name` and `learning_rate`.
+
+        With a `keras.optimizers.MultiOptimizer`: its optimizers, each with its learning rate for all tasks. With one
+        optimizer for each task: those of the tasks that `fit` trains, by the names of the tasks.
+        """
+        given = self._held.given
+        return given.by_task[JOINT].optimizers if given.single else given.with_rates_of(self._held.active)
 
     @property
     def inner_optimizer(self) -> types.SimpleNamespace:
         """With `use_ema`: `optimizers`, those of the tasks that `fit` trains, for `keras.callbacks.SwapEMAWeights`."""
         states = [self._held.states[task] for task in self._held.active if task in self._held.states]
-        optimizers = [leaf for optimizer in states or [self.prototype] for leaf in leaves(optimizer)]
+        prototypes = self._held.given.by_task.values()
+        optimizers = [leaf for optimizer in states or prototypes for leaf in leaves(optimizer)]
         if not any(optimizer.use_ema for optimizer in optimizers):
             raise AttributeError("There are no averages without `use_ema`.")
         return types.SimpleNamespace(optimizers=optimizers)
@@ -194,7 +235,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
     # Saving
 
     def save_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        for name, variable in self._rates().items():
+        for name, variable in self._held.given.rates.items():
             store[name] = keras.ops.convert_to_numpy(variable)
         for task in self._held.states:
             for name, variable in self._slots(task).items():
@@ -209,7 +250,7 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
             task, name = key.split(":", 1)
             arrays.setdefault(task, {})[name] = store[key]
         common = arrays.pop("", {})
-        for name, variable in self._rates().items():
+        for name, variable in self._held.given.rates.items():
             if name[1:] in common:
                 variable.assign(common[name[1:]])
         self._held.loaded |= arrays
@@ -223,18 +264,17 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
             arrays = renamed(arrays, self._held.weights[task])
             assign_named(self._slots(task), arrays, f"the saved optimizer state of task {task!r}")
 
-    def _rates(self) -> dict[str, keras.Variable]:
-        """The learning rates in common, where they are numbers, by the names they are saved under."""
-        return {f":learning_rate{f'_{i}' if i else ''}": rate for i, rate in enumerate(self._held.rates)}
-
     def _slots(self, task: str) -> dict[str, keras.Variable]:
         """What a task has for itself, by the names it is saved under."""
-        rates = {id(rate) for rate in self._held.rates}
+        rates = {id(rate) for rate in self._held.given.rates.values()}
         slots = [v for v in self._held.states[task].variables if id(v) not in rates]
         return named_slots(slots, self._held.weights[task])
 
     def get_config(self) -> dict[str, Any]:
-        return {"prototype": keras.saving.serialize_keras_object(self.prototype)}
+        given = self._held.given
+        return {
+            "prototype": keras.saving.serialize_keras_object(given.by_task[JOINT] if given.single else given.by_task)
+        }
 
     @classmethod
     def from_config(cls, config: dict[str, Any]) -> "PerTaskOptimizer":
@@ -242,20 +282,13 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
 
 
 class _Held:
-    def __init__(self, prototype: keras.optimizers.Optimizer, when_rescheduled: Callable[[], None]) -> None:
-        self.prototype = prototype
-        self.copy = copier(prototype)
+    def __init__(self, given: GivenOptimizers, when_rescheduled: Callable[[], None]) -> None:
+        self.given = given
         self.when_rescheduled = when_rescheduled
-        self.schedules = self.find_schedules()
-        self.rates = [rate for rate in self.schedules if isinstance(rate, keras.Variable)]
         self.states: dict[str, keras.optimizers.Optimizer] = {}
         self.weights: dict[str, list[keras.Variable]] = {}  # what each state was built for
         self.loaded: dict[str, dict[str, Any]] = {}  # {task: {name: array}}, from a file, for states not made yet
         self.active: list[str] = []  # the tasks `fit` trains
-
-    def find_schedules(self) -> list[Any]:
-        """What stands behind the learning rate of each optimizer: a variable, a schedule or a function."""
-        return [keras_internals.learning_rate(leaf) for leaf in leaves(self.prototype)]
 
 
 def _built(state: keras.optimizers.Optimizer, variables: Sequence[keras.Variable]) -> keras.optimizers.Optimizer:

@@ -9,7 +9,7 @@ import keras
 from rc_keras.base.keras_types import Tensor
 from rc_keras.network.common_part import call_rest
 from rc_keras.network.multi_task_network import MultiTaskNetwork
-from rc_keras.training.per_task_optimizer import JOINT
+from rc_keras.training.given_optimizers import JOINT
 
 
 @dataclasses.dataclass(frozen=True)

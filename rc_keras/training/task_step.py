@@ -72,7 +72,7 @@ class TaskStep(MeasuredNetwork):
         """
         candidates = [name for name in (self.trainable_tasks if training else self.tasks) if name in y_pred]
         names = labelled(y, candidates)
-        losses = self._losses_of(names, y, y_pred, sample_weight)
+        losses = self._losses_of(names, y, y_pred, sample_weight, training)
         for name, loss in zip(names, losses, strict=True):
             everywhere = replicas.sum_over_replicas(ops.stop_gradient(loss))
             self._training.measures[name].update_loss(y_pred[name], everywhere)
@@ -88,7 +88,8 @@ class TaskStep(MeasuredNetwork):
         """Takes a batch into the tasks' metrics; returns the logs. For a step of one's own, see `compute_loss`."""
         names = labelled(y, [name for name in self.tasks if name in y_pred])
         for name in names:
-            self._training.measures[name].update_metrics(y[name], y_pred[name])
+            weight = self._weight_of(name, y, y_pred, sample_weight, training=False)
+            self._training.measures[name].update_metrics(y[name], y_pred[name], weight)
         return self._logs(names)
 
     def _prepare(self, names: Sequence[str]) -> None:
@@ -149,7 +150,7 @@ class TaskStep(MeasuredNetwork):
 
         def forward() -> tuple[Tensor, tuple[dict[str, Tensor], list[Tensor], Tensor]]:
             predictions = part.predictions(features, training=True)
-            losses = self._losses_of(part.tasks, labels, predictions, sample_weight)
+            losses = self._losses_of(part.tasks, labels, predictions, sample_weight, training=True)
             total = _total(losses, weights, [part])
             return total * scales[first], (predictions, losses, total)
 
@@ -164,7 +165,7 @@ class TaskStep(MeasuredNetwork):
             if state != first:  # an optimizer takes its own loss scale out again
                 own = [g if g is None else g * (scales[state] / scales[first]) for g in own]
             self.optimizer.apply_task(state, own, group)
-        self._take_in(part, labels, predictions, losses)
+        self._take_in(part, labels, predictions, losses, sample_weight, training=True)
         return total, gradients
 
     def _test(self, data: Any) -> Logs:
@@ -181,15 +182,25 @@ class TaskStep(MeasuredNetwork):
             if counted:
                 total = _total(list(counted.values()), self._loss_weights(counted), plan(self, list(counted)))
                 totals.append(replicas.sum_over_replicas(total))
-            self._take_in(part, labels, predictions, replicas.sum_over_replicas(losses))
+            everywhere = replicas.sum_over_replicas(losses)
+            self._take_in(part, labels, predictions, everywhere, sample_weight, training=False)
         return self._finish(names, images, totals)
 
     def _take_in(
-        self, part: Part, labels: dict[str, Tensor], predictions: dict[str, Tensor], losses: Sequence[Tensor]
+        self,
+        part: Part,
+        labels: dict[str, Tensor],
+        predictions: dict[str, Tensor],
+        losses: Sequence[Tensor],
+        sample_weight: Any,
+        training: bool,
     ) -> None:
         """Takes a batch into the measures of tasks."""
         for name, loss in zip(part.tasks, losses, strict=True):
-            self._training.measures[name].update(labels[name], predictions[name], loss)
+            measures, weight = self._training.measures[name], None
+            if measures.takes_weights:
+                weight = self._weight_of(name, labels, predictions, sample_weight, training)
+            measures.update(labels[name], predictions[name], loss, weight)
 
     def _finish(self, names: Sequence[str], images: Tensor, totals: Sequence[Tensor]) -> Logs:
         """Takes in the losses that count in the sum, and answers the logs."""

@@ -10,9 +10,11 @@ import numpy as np
 from rc_keras.base.keras_internals import FROM_FIT
 from rc_keras.base.keras_types import Tensor
 from rc_keras.training import label_keys
+from rc_keras.training.class_weight import checked_class_weights
 from rc_keras.training.compile_arguments import check_arguments
 from rc_keras.training.compiled_steps import CompiledSteps
 from rc_keras.training.data_looks import DataLooks
+from rc_keras.training.given_optimizers import JOINT, is_by_task
 from rc_keras.training.non_finite_loss import with_check_of_losses
 from rc_keras.training.per_task_optimizer import PerTaskOptimizer
 
@@ -35,29 +37,42 @@ class TaskTrainer(CompiledSteps):
         steps_per_execution: int = 1,
         jit_compile: bool | str = "auto",
         auto_scale_loss: bool = True,
+        weighted_metrics: dict[str, Sequence[Any]] | None = None,
     ) -> None:
         """Configures the model for `fit`.
 
         Losses, loss weights and metrics are the tasks' own where they are not given. Compiling again with the
-        optimizer that is in place keeps its state.
+        optimizer that is in place keeps its state; of several, those that are in place keep theirs.
 
         Args:
             optimizer: a `keras.optimizers.Optimizer` or a name. Every task gets its own copy of it, with the learning
-                rate in common.
+                rate in common. Or `{task: optimizer}`, each with a learning rate of its own; the entry `"all"` is for
+                tasks that are not named, and for what all tasks train jointly (`multi_task`, `squeeze_excite`), which
+                needs it. A task trains as it would alone with its optimizer. Callbacks such as
+                `keras.callbacks.LearningRateScheduler` act on each of the tasks that are trained, and log
+                `learning_rate_<task>`. After `add_task`, compile again with an entry for the new one.
             loss: `{task: keras.losses.Loss, function or name}`, or `None`; see `named_measures.get_loss`.
             loss_weights: `{task: number}`, or `None`.
             metrics: `{task: [keras.metrics.Metric, function or name]}`, or `None`; see `named_measures.get_metric`.
             run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: as in `keras.Model.compile`.
+            weighted_metrics: `{task: [metric]}` as `metrics`, of those that take `sample_weight`, and in training
+                `class_weight` too. The metrics of this package take a weight for whether a pixel counts.
         """
         overrides: dict[str, dict[str, Any] | None] = {"loss": loss, "metrics": metrics, "loss_weights": loss_weights}
+        if weighted_metrics is not None:  # files without it can be read by earlier versions
+            overrides["weighted_metrics"] = weighted_metrics
         check_arguments(optimizer, overrides, self.task)
         previous = getattr(self, "optimizer", None)
-        if isinstance(optimizer, PerTaskOptimizer):
-            optimizer = optimizer.prototype
         options = {"run_eagerly": run_eagerly, "steps_per_execution": steps_per_execution, "jit_compile": jit_compile}
-        super().compile(optimizer=optimizer, auto_scale_loss=auto_scale_loss, **options)
-        in_place = isinstance(previous, PerTaskOptimizer) and previous.holds(optimizer)
-        self.optimizer = previous if in_place else PerTaskOptimizer(self.optimizer, self._trace_training_anew)
+        if isinstance(optimizer, PerTaskOptimizer):
+            optimizer = optimizer.prototypes
+        by_task: dict[str, Any] = dict(optimizer) if is_by_task(optimizer) else {JOINT: optimizer}
+        for name, chosen in by_task.items():
+            super().compile(optimizer=chosen, auto_scale_loss=auto_scale_loss, **options)
+            by_task[name] = self.optimizer
+        self.optimizer = PerTaskOptimizer(by_task, self._trace_training_anew)
+        if isinstance(previous, PerTaskOptimizer):
+            self.optimizer = self.optimizer.going_on_from(previous)
         self._training.overrides = {argument: dict(mapping or {}) for argument, mapping in overrides.items()}
         self._training.options = options
         self._training.measures.clear()
@@ -65,8 +80,12 @@ class TaskTrainer(CompiledSteps):
     def get_compile_config(self) -> dict[str, Any]:
         if not self.compiled:
             return {}
+        optimizers = {name: o for name, o in self.optimizer.prototypes.items() if name in (JOINT, *self.tasks)}
+        if not optimizers:
+            return {}  # all were for tasks that have gone
+        optimizer = optimizers[JOINT] if list(optimizers) == [JOINT] else optimizers
         return {
-            "optimizer": keras.saving.serialize_keras_object(self.optimizer.prototype),
+            "optimizer": keras.saving.serialize_keras_object(optimizer),
             "overrides": keras.saving.serialize_keras_object(self._training.overrides),
             "options": dict(self._training.options),
         }
@@ -93,7 +112,9 @@ class TaskTrainer(CompiledSteps):
         frozen ones with `validation_tasks`, or by `evaluate`.
 
         Args:
-            x, y, args, kwargs: as of `keras.Model.fit`.
+            x, y, args, kwargs: as of `keras.Model.fit`, but `class_weight`, which is `{task: {class id: weight}}`, for
+                tasks with classes or of yes and no: in the loss of training, the pixels of a class weigh as much (1
+                where nothing is said), times their `sample_weight`.
             validation_tasks: names of tasks to measure on the validation data besides those that are trained. Their
                 losses and metrics are logged, but are no part of `val_loss`.
 
@@ -111,6 +132,7 @@ class TaskTrainer(CompiledSteps):
         arguments = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs).arguments
         del arguments["self"]
         extra = self._known_tasks("validation_tasks", validation_tasks)
+        self._weigh_classes(arguments.pop("class_weight", None))
         if hasattr(x, "element_spec"):
             arguments.setdefault("shuffle", False)  # Keras warns about its own default, which a tf.data.Dataset ignores
         looks = DataLooks(self, self._training)
@@ -138,9 +160,12 @@ class TaskTrainer(CompiledSteps):
         return history
 
     def train_on_batch(self, x: Tensor, y: dict[str, Tensor] | None = None, *args: Any, **kwargs: Any) -> Any:
-        """One step on one batch; `keras.Model.train_on_batch` with labels as `{task: labels}`."""
+        """One step on one batch; `keras.Model.train_on_batch` with labels as `{task: labels}`, see `fit`."""
+        arguments = inspect.signature(keras.Model.train_on_batch).bind(self, x, y, *args, **kwargs).arguments
+        del arguments["self"]
+        self._weigh_classes(arguments.pop("class_weight", None))
         self._prepare(label_keys.labelled(y, self.trainable_tasks))
-        return super().train_on_batch(x, y, *args, **kwargs)
+        return super().train_on_batch(**arguments)
 
     def evaluate(self, x: Any = None, y: Any = None, *args: Any, **kwargs: Any) -> Any:
         """Measures all tasks that have labels; `keras.Model.evaluate` with labels as `{task: labels}`."""
@@ -176,6 +201,13 @@ class TaskTrainer(CompiledSteps):
         looks.at_images(arguments)
         with self._predicting(names), looks.own_errors():
             return super().predict(arguments["x"], *args, **kwargs)
+
+    def _weigh_classes(self, class_weight: Any) -> None:
+        """Takes the class weights of a call; other ones than before have the step traced anew."""
+        class_weights = checked_class_weights(class_weight, self.task)
+        if class_weights != self._training.class_weights:
+            self._training.class_weights = class_weights
+            self.train_function = None
 
     def _known_tasks(self, argument: str, names: Sequence[str] | None) -> list[str]:
         if isinstance(names, str):

@@ -13,6 +13,7 @@ class TrainingState:
     def __init__(self) -> None:
         self.overrides: dict[str, dict[str, Any]] = {}
         self.options: dict[str, Any] = {}
+        self.class_weights: dict[str, tuple[float, ...]] = {}  # what the compiled step knows, see `class_weight.py`
         self.measures: dict[str, TaskMeasures] = {}
         self.running = False  # whether `fit` runs
         # Names of the tasks that the data of `fit` and `evaluate` has labels of.
@@ -31,7 +32,10 @@ class TrainingState:
         for task in tasks:
             if task.name not in self.measures:
                 own = {argument: mapping.get(task.name) for argument, mapping in self.overrides.items()}
-                self.measures[task.name] = TaskMeasures(task, own["loss"], own["loss_weights"], own["metrics"])
+                weighted = own.get("weighted_metrics")
+                self.measures[task.name] = TaskMeasures(
+                    task, own["loss"], own["loss_weights"], own["metrics"], weighted
+                )
 
     def forget(self, task: str) -> None:
         """Drops the measures of a task, and what `compile` was given for it."""

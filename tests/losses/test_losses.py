@@ -66,6 +66,30 @@ def depth(label, p):
     return None if label == 0 else abs(float(p[0]) - float(label))
 
 
+def focal(label, z, alpha=0.25, gamma=2.0):
+    value = crossentropy(label, z)
+    if value is None:
+        return None
+    return (alpha if np.isscalar(alpha) else alpha[int(label)]) * (1 - np.exp(-value)) ** gamma * value
+
+
+def binary_focal(label, z, alpha=0.25, gamma=2.0, balanced=False):
+    value = binary(label, z)
+    if value is None:
+        return None
+    weight = (alpha if label >= 0.5 else 1 - alpha) if balanced else 1.0
+    return weight * (1 - np.exp(-value)) ** gamma * value
+
+
+def regression(label, p, error_loss):
+    label, p = np.atleast_1d(label).astype("float64"), p.astype("float64")
+    return None if np.all(label == -9999) else np.mean(error_loss(np.abs(p - label)))
+
+
+def huber(error, delta=0.5):
+    return np.where(error <= delta, error**2 / 2, delta * error - delta**2 / 2)
+
+
 def class_ids(rng):
     return rng.choice([0, 1, 2, 3, 255], SHAPE).astype("uint8")
 
@@ -88,6 +112,14 @@ def metres(rng):
     return d.astype("float32")
 
 
+def numbers(rng, *channels):
+    n = rng.normal(scale=2, size=(*SHAPE, *channels))
+    n[rng.random(SHAPE) < 0.4] = -9999
+    if channels:
+        n[1, 1, 1] = -9999, 0.0, 1.0  # a label, for not all channels say that there is none
+    return n.astype("float32")
+
+
 # loss, its loop over pixels, labels, channels of the prediction, a label that is ignored
 CASES = {
     "crossentropy": (losses.MaskedCrossentropy(), crossentropy, class_ids, 4, 255),
@@ -106,6 +138,31 @@ CASES = {
         255,
     ),
     "binary": (losses.MaskedBinaryCrossentropy(), binary, binary_maps, 1, 255),
+    "focal": (losses.MaskedFocalCrossentropy(), focal, class_ids, 4, 255),
+    "focal_by_class": (
+        losses.MaskedFocalCrossentropy(alpha=(0.1, 0.2, 0.3, 0.4), gamma=0.5),
+        functools.partial(focal, alpha=(0.1, 0.2, 0.3, 0.4), gamma=0.5),
+        class_ids,
+        4,
+        255,
+    ),
+    "binary_focal": (losses.MaskedBinaryFocalCrossentropy(), binary_focal, binary_maps, 1, 255),
+    "binary_focal_balanced": (
+        losses.MaskedBinaryFocalCrossentropy(apply_class_balancing=True, alpha=0.9, gamma=0.0),
+        functools.partial(binary_focal, alpha=0.9, gamma=0.0, balanced=True),
+        binary_maps,
+        1,
+        255,
+    ),
+    "mae": (losses.MaskedMeanAbsoluteError(), functools.partial(regression, error_loss=np.abs), numbers, 1, -9999),
+    "mse": (
+        losses.MaskedMeanSquaredError(),
+        functools.partial(regression, error_loss=np.square),
+        lambda rng: numbers(rng, 3),
+        3,
+        -9999,
+    ),
+    "huber": (losses.MaskedHuber(delta=0.5), functools.partial(regression, error_loss=huber), numbers, 1, -9999),
     "normals": (losses.NormalsL1(), normals, unit_vectors, 3, 0),
     "depth": (losses.DepthL1(), depth, metres, 1, 0),
 }

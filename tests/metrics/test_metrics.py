@@ -225,6 +225,23 @@ def single_labels(rng):
 
 
 # How to make the metric, its loop, labels, channels of the prediction, the ignored label.
+def vectors_or_no_data(rng):
+    labels = rng.normal(scale=3, size=(*SHAPE, 3)).astype("float32")
+    labels[rng.random(SHAPE) < 0.3] = -9999
+    return labels
+
+
+def regression_rmse(y_true, y_pred):
+    known = ~np.all(y_true == -9999, axis=-1)
+    errors = y_pred[known].astype("float64") - y_true[known]
+    return math.sqrt(np.mean(errors**2))
+
+
+def regression_errors(y_true, y_pred):
+    errors = (y_pred[..., 0].astype("float64") - y_true)[y_true != 0]
+    return {"root_mean_squared_error": math.sqrt(np.mean(errors**2)), "mean_absolute_error": np.mean(np.abs(errors))}
+
+
 CASES = {
     "mean_iou": (lambda: metrics.MeanIoU(CLASSES), mean_iou, class_ids, CLASSES, 255),
     "mean_iou_ignoring_a_class": (
@@ -257,6 +274,8 @@ CASES = {
     "normals_errors": (metrics.NormalsErrors, normals_errors, vectors, 3, 0),
     "depth_errors": (metrics.DepthErrors, depth_errors, metres, 1, 0),
     "accuracy": (metrics.MaskedAccuracy, accuracy, single_labels, CLASSES, -1),
+    "regression_rmse": (metrics.RegressionRMSE, regression_rmse, vectors_or_no_data, 3, -9999),
+    "regression_errors": (lambda: metrics.RegressionErrors(ignore=0), regression_errors, metres, 1, 0),
 }
 
 
@@ -310,7 +329,7 @@ def test_scores_of_nothing_are_zero_errors_nan_and_nothing_changes(case):
     make, _, y_true, y_pred, ignored = case
     empty = np.full_like(y_true[0], ignored)
     metric = make()
-    worst = math.nan if isinstance(metric, (metrics.RMSE, metrics.MeanAngle)) else 0.0
+    worst = math.nan if isinstance(metric, (metrics.RMSE, metrics.MeanAngle, metrics.RegressionRMSE)) else 0.0
     for nothing in (plain(metric.result()), run(metric, [empty], y_pred[:1])):
         expected = dict.fromkeys(nothing, worst) if isinstance(nothing, dict) else worst
         assert nothing == pytest.approx(expected, abs=0.0, nan_ok=True)
@@ -423,7 +442,7 @@ def test_names():
         *["mean_angle", "rmse", "max_f", "max_iou"],
         *["scores"] * 4,
         *["errors"] * 2,
-        "accuracy",
+        *["accuracy", "root_mean_squared_error", "errors"],
     ]
 
 

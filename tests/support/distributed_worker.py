@@ -23,6 +23,7 @@ STEPS, BATCH = 10, 8
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(0.05, momentum=0.9),
     "adamw": lambda: keras.optimizers.AdamW(1e-3, weight_decay=0.1, global_clipnorm=1.0),
+    "by_task": lambda: {"semseg": OPTIMIZERS["sgd"](), "depth": OPTIMIZERS["adamw"]()},
 }
 
 

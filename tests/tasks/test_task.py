@@ -390,7 +390,7 @@ def test_drawn_shapes(task):
     raw = np.random.default_rng(0).normal(size=(*SHAPE, task.channels)).astype("float32")
     batch = task.draw(ops.convert_to_tensor(raw))
     assert batch.dtype == np.uint8 and batch.shape == (*SHAPE, 3)
-    if task.kind != "depth":  # whose scale is the batch's
+    if not task.definition.colour_scale:  # whose scale is the batch's
         assert np.array_equal(task.draw(raw[0]), batch[0])
     for wrong in (raw[0, 0], np.repeat(raw, 2, axis=-1)):
         with pytest.raises(ValueError, match="A prediction of task 't' must be of shape.*Received"):

@@ -82,6 +82,15 @@ def test_mirrored(one_device, tmp_path, optimizer):
     assert_saved_model_predicts(tmp_path / "out.keras", results)
 
 
+@pytest.mark.slow
+def test_mirrored_with_an_optimizer_for_each_task(tmp_path):
+    for strategy in ("none", "mirrored"):
+        finish([start(strategy, "by_task", str(tmp_path / f"{strategy}.npz"))])
+    expected, results = (dict(np.load(tmp_path / f"{strategy}-0.npz")) for strategy in ("none", "mirrored"))
+    assert_close(results, expected)
+    assert_saved_model_predicts(tmp_path / "mirrored.keras", results)
+
+
 def test_two_workers(one_device, tmp_path):
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     clusters = [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}} for i in (0, 1)]

@@ -145,13 +145,3 @@ def test_a_function_chooses_among_optimizers():
     plain.fit(images, labels["depth"], batch_size=4, epochs=2, verbose=0)
     assert_equal_weights(model, plain)
     assert int(common.iterations) == 2  # those of plain Keras
-
-
-@pytest.mark.parametrize("optimizer", [{"depth": "adam"}, {"depth": keras.optimizers.Adam()}, {}])
-def test_one_optimizer_for_each_task_is_refused(optimizer):
-    model = small_model()
-    with pytest.raises(ValueError, match="`optimizer` must be one for all tasks.*Received: optimizer={"):
-        model.compile(optimizer)
-    assert not model.compiled
-    model.compile(keras.optimizers.serialize(keras.optimizers.SGD(0.25)))  # Keras's own dictionaries are taken
-    assert float(model.optimizer.learning_rate) == 0.25

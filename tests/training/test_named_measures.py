@@ -134,3 +134,36 @@ def test_a_metric_keeps_its_name_and_is_not_shared():
     labels = {"depth": labels["depth"], "edge": labels["edge"]}
     logs = model.evaluate(images, labels, verbose=0, return_dict=True)
     assert logs["depth_mean_absolute_error"] != logs["edge_mean_absolute_error"]
+
+
+def dice_of_keras(labels, probability):
+    encoded = np.eye(probability.shape[-1])[labels[..., 0]] if probability.shape[-1] > 1 else labels
+    return keras.losses.Dice()(encoded, probability)
+
+
+def focal_of_keras(labels, probability):
+    if probability.shape[-1] == 1:
+        return keras.losses.BinaryFocalCrossentropy()(labels, probability)
+    return keras.losses.CategoricalFocalCrossentropy()(np.eye(probability.shape[-1])[labels[..., 0]], probability)
+
+
+@pytest.mark.parametrize("name, theirs", [("dice", dice_of_keras), ("focal", focal_of_keras)])
+@pytest.mark.parametrize("task", [TASKS[0], TASKS[1]], ids=lambda task: task.name)
+def test_dice_and_focal_are_those_of_keras_on_probabilities(task, name, theirs):
+    labels = tiny_data(4)[1][task.name]
+    logs, prediction = measured(task, labels, [], loss={task.name: name})
+    activate = keras.ops.sigmoid if task.channels == 1 else keras.ops.softmax
+    expected = theirs(labels, keras.ops.convert_to_numpy(activate(prediction)))
+    np.testing.assert_allclose(logs[f"{task.name}_loss"], float(expected), rtol=LOSS)
+
+
+def test_a_task_takes_the_names_of_losses_too():
+    task = rc_keras.Task("lane", 3, "segmentation", loss="dice", ignore=0)
+    assert isinstance(task.loss, rc_keras.losses.MaskedDice) and task.loss.ignore == 0
+    assert keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(task)) == task
+    with pytest.raises(ValueError, match=r"or one of \['crossentropy', 'ce', 'dice', 'focal'\]. Received: loss='dise'"):
+        rc_keras.Task("lane", 3, "segmentation", loss="dise")
+    with pytest.raises(ValueError, match="`loss` must be a `keras.losses.Loss` or None. Received: loss='focal'"):
+        rc_keras.Task("depth", 1, "depth", loss="focal")
+    with pytest.raises(ValueError, match="'focal' for a task of kind depth"):
+        tiny_model([TASKS[3]]).compile("sgd", loss={"depth": "focal"})

@@ -3,7 +3,7 @@
 import pytest
 from support.tiny import TASKS, tiny_model
 
-from rc_keras.training.per_task_optimizer import JOINT
+from rc_keras.training.given_optimizers import JOINT
 from rc_keras.training.step_plan import plan
 
 NAMES = ["edge", "semseg"]

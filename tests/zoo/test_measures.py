@@ -106,3 +106,9 @@ def test_what_a_kind_is_published_with_is_measured_instead_of_a_metric_of_ones_o
 def test_only_segmentation_of_nyud_has_means_over_40_and_41_classes():
     saliency = Task("semseg", 1, "saliency")
     assert keys_of(evaluation_metrics(saliency, "nyud_mt")) == keys_of(evaluation_metrics(saliency))
+
+
+def test_numbers_of_a_regression_have_the_unit_of_the_task():
+    scores = {"own": {"root_mean_squared_error": 0.25}, "other": {"rmse": 0.5}}
+    table = Results(scores, {}, 1, "validation", {"units": {"own": "kg"}}).to_markdown()
+    assert "| own | root_mean_squared_error ↓ | 0.2500 kg |" in table and "| other | rmse ↓ | 0.5000 m |" in table

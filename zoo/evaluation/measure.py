@@ -92,6 +92,9 @@ def measure(
         "seconds": round(time.perf_counter() - begin, 1),
         "machine": describe_machine(),
     }
+    units = {task.name: task.unit for task in selected if task.unit}
+    if units:
+        details["units"] = units
     return Results(scores, classes, images, split, details)
 
 

@@ -32,7 +32,8 @@ def write_predictions(
     rows = [[crop_back(image, box)] for image, box in zip(images, boxes, strict=True)]
     for task in tasks:
         titles += [f"{task.name}: label", f"{task.name}: prediction"]
-        depth_range = (0.0, max(float(np.max(labels[task.name])), 1.0)) if task.definition.colour_scale else None
+        kind = task.definition
+        depth_range = kind.picture_range(task, labels[task.name]) if kind.colour_scale else None
         truth = task.draw_label(labels[task.name], depth_range=depth_range)
         answer = task.draw(predictions[task.name], depth_range=depth_range)
         for row, box, *pictures in zip(rows, boxes, truth, answer, strict=True):

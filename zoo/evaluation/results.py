@@ -5,7 +5,7 @@ import os
 from typing import Any
 
 from rc_keras.files.whole_files import write_json
-from rc_keras.zoo.measures import measure_of_key
+from rc_keras.zoo.measures import IN_UNIT_OF_TASK, measure_of_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -17,7 +17,7 @@ class Results:
         classes: `{task: {class name: intersection over union}}` of segmentation tasks.
         images: how many.
         split: which.
-        details: what else the JSON should tell: model, data set, versions, seconds.
+        details: what else the JSON should tell: model, data set, versions, seconds; `units` of tasks that say theirs.
     """
 
     tasks: dict[str, dict[str, float]]
@@ -36,5 +36,7 @@ class Results:
         for task, metrics in self.tasks.items():
             for key, value in metrics.items():
                 measure = measure_of_key(key)
-                lines.append(f"| {task} | {f'{key} {measure.arrow}'.rstrip()} | {measure.show_with_unit(value)} |")
+                unit = self.details.get("units", {}).get(task, "") if measure.scale is IN_UNIT_OF_TASK else ""
+                shown = f"{measure.show_with_unit(value)} {unit}".rstrip()
+                lines.append(f"| {task} | {f'{key} {measure.arrow}'.rstrip()} | {shown} |")
         return "\n".join(lines) + "\n"

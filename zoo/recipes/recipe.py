@@ -10,7 +10,10 @@ import types
 import typing
 from typing import Any
 
+from rc_keras.base.names import unknown_name
 from rc_keras.files.whole_files import write_json
+
+OPTIMIZERS = ("sgd", "adam")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,8 +38,8 @@ class Recipe:
         response_energy: the share of the responses' energy that the bank keeps; `None`: all responses.
         shared_stages: how many stages of the backbone stay frozen and common to all tasks, with the stem; 0: none.
         decoder_bank: a saved model of one task, of whose whole network the bank is made, see
-            `rc_keras.FilterBank.from_task`; its weights and decoder take the place of the recipe's. `None`: of the
-            backbone.
+            `rc_keras.FilterBank.from_task`; its backbone, weights and decoder take the place of the recipe's. `None`:
+            of the backbone.
         resize: `(height, width)` everything is resized to first, or `None`: as stored.
         scales: factors of the random scale.
         flip: whether half of the training images are mirrored.
@@ -46,6 +49,7 @@ class Recipe:
         power: of the schedule.
         momentum: of `rc_keras.optimizers.SGD`.
         l2: of the same.
+        optimizer: `"sgd"`, as the papers have it, or `"adam"`, without `momentum` and `l2`.
         edge_tolerance: maxDist of the edge metric, part of the image's diagonal.
         add_to: a saved model of the same `method` to start from, instead of a new one: tasks that it has are trained
             further, others added; backbone, weights, decoder and bank are that model's.
@@ -83,6 +87,7 @@ class Recipe:
     power: float = 0.9
     momentum: float = 0.9
     l2: float = 1e-4
+    optimizer: str = "sgd"
     edge_tolerance: float = 0.0075
     add_to: str | None = None
     init_from: str | None = None
@@ -102,6 +107,8 @@ class Recipe:
                 "`validate_every` must be 0 or a multiple of `checkpoint_every`. Received: "
                 f"validate_every={self.validate_every}, checkpoint_every={self.checkpoint_every}"
             )
+        if self.optimizer not in OPTIMIZERS:
+            raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
         if self.init_from is not None and self.add_to is None:
             raise ValueError(
                 "`init_from` must be None without `add_to`, the model whose task others start from. "

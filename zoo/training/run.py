@@ -89,14 +89,9 @@ def _train(recipe: Recipe, data: Data, workdir: pathlib.Path, strategy: Strategy
 def make_model(recipe: Recipe, data: Data) -> rc_keras.MultiTaskModel:
     """The compiled model of a recipe, untrained."""
     tasks = data.select(recipe.tasks)
-    image_shape = (*recipe.crop, 3)
     if recipe.add_to is not None:
         model = keras.saving.load_model(recipe.add_to)
-        if model.image_shape != image_shape:
-            raise ValueError(
-                f"The model of `add_to` must take images of shape {image_shape}, the recipe's crop. Received: "
-                f"{recipe.add_to}, which takes {model.image_shape}"
-            )
+        _check_crop("add_to", model, recipe)
         own = model.bank.method.name
         if get_method(recipe.method).name != own:
             raise ValueError(
@@ -111,13 +106,30 @@ def make_model(recipe: Recipe, data: Data) -> rc_keras.MultiTaskModel:
         model.trainable_tasks = recipe.tasks
     else:
         images = response_images(recipe, data)
-        bank = None if recipe.decoder_bank is None else _decoder_bank(recipe, images)
-        model = build_network(recipe, tasks, recipe.weights, images, bank)
+        if recipe.decoder_bank is None:
+            model = build_network(recipe, tasks, recipe.weights, images)
+        else:
+            model = rc_keras.MultiTaskModel(_decoder_bank(recipe, images), seed=recipe.seed)
+            for task in tasks:
+                model.add_task(task)
+            model.trainable_tasks = recipe.tasks
     schedule = keras.optimizers.schedules.PolynomialDecay(
         recipe.learning_rate, recipe.steps, end_learning_rate=0.0, power=recipe.power
     )
-    model.compile(optimizer=rc_keras.optimizers.SGD(schedule, momentum=recipe.momentum, l2=recipe.l2))
+    if recipe.optimizer == "adam":
+        model.compile(optimizer=keras.optimizers.Adam(schedule))
+    else:
+        model.compile(optimizer=rc_keras.optimizers.SGD(schedule, momentum=recipe.momentum, l2=recipe.l2))
     return model
+
+
+def _check_crop(field: str, model: rc_keras.MultiTaskModel, recipe: Recipe) -> None:
+    image_shape = (*recipe.crop, 3)
+    if model.image_shape != image_shape:
+        raise ValueError(
+            f"The model of `{field}` must take images of shape {image_shape}, the recipe's crop. Received: "
+            f"{getattr(recipe, field)}, which takes {model.image_shape}"
+        )
 
 
 def _decoder_bank(recipe: Recipe, images: np.ndarray | None) -> rc_keras.FilterBank:
@@ -126,6 +138,7 @@ def _decoder_bank(recipe: Recipe, images: np.ndarray | None) -> rc_keras.FilterB
         raise ValueError(
             f"The model of `decoder_bank` must have one task. Received: {recipe.decoder_bank}, which has {model.tasks}"
         )
+    _check_crop("decoder_bank", model, recipe)
     return rc_keras.FilterBank.from_task(
         model,
         model.tasks[0],

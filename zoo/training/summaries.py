@@ -58,6 +58,7 @@ class Summaries(keras.callbacks.Callback):
 
     def _pictures(self, name: str, labels: np.ndarray, prediction: np.ndarray) -> np.ndarray:
         task = self.model.task(name)
-        scale = {"depth_range": (0.0, max(float(np.max(labels)), 1.0))} if task.definition.colour_scale else {}
+        kind = task.definition
+        scale = {"depth_range": kind.picture_range(task, labels)} if kind.colour_scale else {}
         columns = (self.images, task.draw_label(labels, **scale), task.draw(prediction, **scale))
         return np.concatenate(columns, axis=2)

@@ -14,10 +14,11 @@ from rc_keras.tasks.kinds.depth import Depth
 from rc_keras.tasks.kinds.edge import Edge
 from rc_keras.tasks.kinds.kind import Kind
 from rc_keras.tasks.kinds.normals import Normals
+from rc_keras.tasks.kinds.regression import Regression
 from rc_keras.tasks.kinds.saliency import Saliency
 from rc_keras.tasks.kinds.segmentation import Segmentation
 
-_OURS: tuple[Kind, ...] = (Segmentation(), Edge(), Saliency(), Normals(), Depth(), Classification())
+_OURS: tuple[Kind, ...] = (Segmentation(), Edge(), Saliency(), Normals(), Depth(), Regression(), Classification())
 
 KINDS: dict[str, Kind] = {kind.name: kind for kind in _OURS}
 

@@ -1,12 +1,16 @@
 """What kinds of yes and no share: one logit a pixel against 0 and 1."""
 
 import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
+import keras
 import numpy as np
 from keras import ops
 
 from rc_keras.base.keras_types import Tensor
+from rc_keras.losses import MaskedBinaryCrossentropy, MaskedBinaryFocalCrossentropy, MaskedDice
 from rc_keras.tasks import drawing
 from rc_keras.tasks.kinds.kind import Kind
 from rc_keras.tasks.labels import list_values, wrong_labels
@@ -25,6 +29,15 @@ class Binary(Kind):
     ignore = 255
     continuous = False
     binary = True
+
+    def named_losses(self, task: "Task") -> Mapping[str, Callable[[], keras.losses.Loss]]:
+        crossentropy = partial(MaskedBinaryCrossentropy, ignore=task.ignore)
+        return {
+            "crossentropy": crossentropy,
+            "ce": crossentropy,
+            "dice": partial(MaskedDice, ignore=task.ignore),
+            "focal": partial(MaskedBinaryFocalCrossentropy, ignore=task.ignore),
+        }
 
     def activate(self, raw: Tensor) -> Tensor:
         return ops.sigmoid(raw)

@@ -1,6 +1,7 @@
 """`Kind`: all that the package asks of a kind of task."""
 
 import abc
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 import keras
@@ -48,6 +49,7 @@ class Kind(abc.ABC):
         values: what the numbers of an activated prediction are, for messages and exported files: `"logits"`,
             `"metres"`.
         unit: the sign of their unit, for legends; may be empty.
+        any_unit: whether the numbers have the unit that each task says, `Task.unit`.
         level: place from low level (0, edges) to high (5, classes of whole images), by which comparisons order tasks.
         channels: channels of the prediction; `None`: each task says.
         ignore: default of `Task.ignore`.
@@ -74,6 +76,7 @@ class Kind(abc.ABC):
     name: str
     values: str
     unit: str = ""
+    any_unit: bool = False
     level: int = 0
     channels: int | None = 1
     ignore: int
@@ -99,6 +102,11 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def make_metrics(self, task: "Task") -> list[keras.metrics.Metric]:
         """Fresh metrics of raw predictions, the most important first; `rc_keras.metrics.MaskedMetric` helps."""
+
+    def named_losses(self, task: "Task") -> Mapping[str, Callable[[], keras.losses.Loss]]:
+        """Losses that have a short name, as `Task(loss=…)` and `compile(loss=…)` take it: `{name: function}`."""
+        del task
+        return {}
 
     def skips_unlabelled_images(self, task: "Task") -> bool:
         """Whether metrics leave out images of background alone."""
@@ -128,7 +136,11 @@ class Kind(abc.ABC):
         """
         known = labels[find_labelled(task, labels)].reshape(-1, task.channels)
         mean = np.array([channel.mean(dtype="float64") for channel in known.T])
-        return f"mean {self.name}, {' '.join(f'{value:.2f}' for value in mean)} {self.unit}".rstrip(), mean
+        return f"mean {self.name}, {' '.join(f'{value:.2f}' for value in mean)} {self.unit_of(task)}".rstrip(), mean
+
+    def unit_of(self, task: "Task") -> str:
+        """The sign of the unit of a task's numbers; may be empty."""
+        return self.unit if task.unit is None else task.unit
 
     # Labels
 
@@ -182,6 +194,16 @@ class Kind(abc.ABC):
         del task, activated
         return drawing.draw_depth(prediction[..., 0], depth_range=value_range)
 
+    def picture_range(self, task: "Task", labels: np.ndarray) -> tuple[float, float]:
+        """The ends of the scale of colours for pictures of labels and what is predicted for them; as here, from 0.
+
+        Args:
+            task: the task, of a kind with `colour_scale`.
+            labels: the labels.
+        """
+        del task
+        return 0.0, max(float(np.max(labels)), 1.0)
+
     def draw_label(
         self, task: "Task", label: np.ndarray, ignored: np.ndarray, value_range: tuple[float, float] | None
     ) -> np.ndarray:
@@ -206,6 +228,5 @@ class Kind(abc.ABC):
             task: the task.
             value_range: the range pictures were drawn with, for kinds with `colour_scale`.
         """
-        del task
-        low, high = (f"{value:.1f} {self.unit}".rstrip() for value in value_range)
+        low, high = (f"{value:.1f} {self.unit_of(task)}".rstrip() for value in value_range)
         return Ramp(drawing.DEPTH_COLOURS[::-17], low, high)

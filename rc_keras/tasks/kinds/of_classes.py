@@ -1,11 +1,13 @@
 """What kinds of classes share: logits of classes against class ids."""
 
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING
 
 import keras
 import numpy as np
 
-from rc_keras.losses import MaskedCrossentropy
+from rc_keras.losses import MaskedCrossentropy, MaskedDice, MaskedFocalCrossentropy
 from rc_keras.tasks import drawing
 from rc_keras.tasks.kinds.kind import Kind
 from rc_keras.tasks.labels import list_values, wrong_labels
@@ -25,6 +27,15 @@ class OfClasses(Kind):
 
     def make_loss(self, task: "Task") -> keras.losses.Loss:
         return MaskedCrossentropy(ignore=task.ignore)
+
+    def named_losses(self, task: "Task") -> Mapping[str, Callable[[], keras.losses.Loss]]:
+        crossentropy = partial(MaskedCrossentropy, ignore=task.ignore)
+        return {
+            "crossentropy": crossentropy,
+            "ce": crossentropy,
+            "dice": partial(MaskedDice, ignore=task.ignore),
+            "focal": partial(MaskedFocalCrossentropy, ignore=task.ignore),
+        }
 
     def constant_guess(self, task: "Task", labels: np.ndarray) -> tuple[str, np.ndarray]:
         counts = np.bincount(labels[labels != task.ignore].ravel(), minlength=task.channels)[: task.channels]

@@ -146,6 +146,27 @@ def test_black_normals_are_unknown(root):
     assert (examples(prepare(root))["a"]["normals"][:2] == 0).all()
 
 
+def test_numbers_are_read_as_they_are(root):
+    add_task(root, "height", "regression", unit="m", loss="huber")
+    numbers = np.random.default_rng(0).normal(scale=9, size=SIZE).astype("float32")
+    numbers[0] = -9999
+    for stem in STEMS:
+        save_npy(root / "height" / f"{stem}.npy", numbers)
+    for stem, values in (("a", np.full(SIZE, 40000, "uint16")), ("c 1", np.full(SIZE, 7, "uint8"))):
+        (root / "height" / f"{stem}.npy").unlink()
+        save_png(root / "height" / f"{stem}.png", values)
+    save_npy(root / "height" / "d.2.npy", numbers.astype("int16"))
+    builder = prepare(root)
+    (task,) = builder.tasks
+    assert task == rc_keras.Task("height", 1, "regression", unit="m", loss=rc_keras.losses.MaskedHuber())
+    expected = {"a": 40000, "c 1": 7, "d.2": numbers.astype("int16")}
+    for stem, example in examples(builder).items():
+        np.testing.assert_array_equal(
+            example["height"][..., 0], np.broadcast_to(expected[stem], SIZE).astype("float32")
+        )
+    np.testing.assert_array_equal(examples(builder, "validation")["b"]["height"][..., 0], numbers)
+
+
 class Colour(kinds.Kind):
     """Red, green and blue in 0..1, -1 where unlabelled; pixels are in 0..255, and pure black is unlabelled."""
 

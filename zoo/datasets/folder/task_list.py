@@ -9,7 +9,7 @@ import rc_keras
 from rc_keras.base.names import unknown_name
 from rc_keras.tasks import kinds
 
-_KEYS = ("name", "channels", "kind", "ignore", "loss_weight", "class_names")
+_KEYS = ("name", "channels", "kind", "ignore", "loss_weight", "class_names", "unit", "loss")
 # Features and folders that are there already.
 _RESERVED = ("id", "image", "images", "splits")
 
