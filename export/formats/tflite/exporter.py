@@ -15,8 +15,9 @@ from rc_keras.export.formats import description, file_digest
 from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import NAME, to_json
 from rc_keras.export.formats.tflite import standard_metadata
+from rc_keras.export.formats.tflite.delegate import operators_outside
 from rc_keras.export.formats.tflite.file import TFLiteFile, signature_bytes
-from rc_keras.export.formats.tflite.normalization import with_l2_normalization
+from rc_keras.export.formats.tflite.integer_forms import with_integer_forms
 from rc_keras.export.formats.tflite.packing import repack
 from rc_keras.export.formats.tflite.runtime import LiteRTNetwork
 from rc_keras.export.report import ExportError
@@ -46,7 +47,8 @@ class LiteRT(Format):
     | `"dynamic_int8"` | int8, a scale for each output channel | float32, int8 inside convolutions | 1/4 |
     | `"int8"` | int8, a scale for each output channel | int8, ranges from `representative_data` | 1/4 |
 
-    Bank kernels are rounded alike for all tasks, and stay stored once.
+    Bank kernels are rounded alike for all tasks, and stay stored once. The report counts, for each task, the operators
+    that do not run in XNNPACK, LiteRT's delegate for CPUs: in `"int8"` the one that makes vectors unit vectors.
 
     With `joint` there is a signature `all` besides, from `image` to the answers of all tasks, on the same weights.
     LiteRT keeps activations, and its `Interpreter` packed weights, for each signature that is run: run `all` or the
@@ -83,7 +85,7 @@ class LiteRT(Format):
     def convert(self, network: FoldedNetwork) -> bytes:
         """The content of the file."""
         if network.precision == "int8":
-            models = {name: with_l2_normalization(model) for name, model in network.models.items()}
+            models = {name: with_integer_forms(model) for name, model in network.models.items()}
             network = dataclasses.replace(network, models=models)
         about = network.self_description
         entries = {
@@ -104,6 +106,7 @@ class LiteRT(Format):
     def read(self, converted: bytes, network: FoldedNetwork, path: str, target: str) -> Iterator[Written]:
         from ai_edge_litert.interpreter import Interpreter
 
+        outside = {} if None in network.image_shape else operators_outside(path, network.models)
         interpreter = Interpreter(model_path=path, num_threads=os.cpu_count())
         file = TFLiteFile(path)
         yield Written(
@@ -115,6 +118,7 @@ class LiteRT(Format):
             notes=("A .tflite file is one whole: any update ships all of it.",),
             run_all=(lambda image: interpreter.get_signature_runner(ALL)(image=image)) if network.joint else None,
             joint_bytes=signature_bytes(path, ALL) if network.joint else 0,
+            operators_outside_delegate=outside,
         )
 
     def recognizes(self, path: pathlib.Path) -> bool:

@@ -39,7 +39,12 @@ def repack(content: bytes, entries: Mapping[str, bytes], signatures: Mapping[str
     for name, data in entries.items():
         model.metadata.append(schema.MetadataT(name=name, buffer=len(model.buffers)))
         model.buffers.append(schema.BufferT(data=np.frombuffer(data, "uint8")))
-    builder = _SharingBuilder(len(content))
+    return pack(model, len(content))
+
+
+def pack(model: "ModelT", size: int = 1024) -> bytes:
+    """The bytes of a .tflite file; `size`, about how many there will be, saves copies."""
+    builder = _SharingBuilder(size)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
 
