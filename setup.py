@@ -55,7 +55,10 @@ setup(
     python_requires=">=3.11,<3.14",
     package_dir=PACKAGE_DIR,
     packages=list_packages(),
-    package_data={"": ["py.typed", "*.md", "*.bib", "*.txt", "*.tsv", "*.csv", "*.json"]},
+    package_data={
+        "": ["py.typed", "*.md", "*.bib", "*.txt", "*.tsv", "*.csv", "*.json"],
+        "rc_keras.view": ["static/*.html", "static/*.css", "static/*.js", "static/examples/*.jpg"],
+    },
     include_package_data=False,
     install_requires=[
         "absl-py",

@@ -1,0 +1,161 @@
+"""The runtimes that compute in a browser: npm packages at pinned versions, found, fetched, or left to a CDN."""
+
+import base64
+import dataclasses
+import hashlib
+import io
+import json
+import os
+import pathlib
+import tarfile
+import urllib.request
+
+from rc_keras.files.whole_folder import folder_lock, new_folder, switch
+
+REGISTRY = "https://registry.npmjs.org"
+CDN = "https://cdn.jsdelivr.net"
+_TIMEOUT = 60  # seconds without an answer
+
+
+@dataclasses.dataclass(frozen=True)
+class Package:
+    """An npm package.
+
+    Attributes:
+        name: of the package, as it is imported.
+        version: the one that the page was made for.
+        integrity: SHA-512 of the archive in the registry, as npm writes it.
+        megabytes: size of the archive.
+        files: paths in the package of what a page needs; the first is the module to import.
+    """
+
+    name: str
+    version: str
+    integrity: str
+    megabytes: float
+    files: tuple[str, ...]
+
+    @property
+    def cdn_url(self) -> str:
+        """Address of the unpacked package, with a slash at its end."""
+        return f"{CDN}/npm/{self.name}@{self.version}/"
+
+    @property
+    def archive_url(self) -> str:
+        """Address of the archive in the registry."""
+        return f"{REGISTRY}/{self.name}/-/{self.name.rpartition('/')[2]}-{self.version}.tgz"
+
+
+_LITERT_BUILDS = ("litert_wasm_internal", "litert_wasm_compat_internal", "litert_wasm_threaded_internal")
+RUNTIMES = {
+    "litert": (
+        Package(
+            "@litertjs/core",
+            "2.5.3",
+            "sha512-PlGmbMOq9WitX7FO0jhbdJw9GthatsyuCQXjTt/wJZo0FLaw48q4tz8IwqgqCIkviYGr9OFDL1kCnN4nzWoyJQ==",
+            11.8,
+            ("dist/index.js", *(f"wasm/{name}.{suffix}" for name in _LITERT_BUILDS for suffix in ("js", "wasm"))),
+        ),
+        Package(
+            "@litertjs/wasm-utils",
+            "2.5.3",
+            "sha512-4fJiw6tBQnIs+0jH/OQ16nYOiSl8/+zZnn5h2ul8aTKHi05sVqZW580Tmk78pC2kT39A9OYBVdFawteZ/sI1kQ==",
+            0.1,
+            ("dist/index.js",),
+        ),
+    ),
+    "onnx": (
+        Package(
+            "onnxruntime-web",
+            "1.30.0",
+            "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
+            33.1,
+            ("dist/ort.wasm.min.mjs", "dist/ort-wasm-simd-threaded.mjs", "dist/ort-wasm-simd-threaded.wasm"),
+        ),
+    ),
+}
+
+
+def cache_folder() -> pathlib.Path:
+    """Where fetched packages are kept: in Keras's own folder, `$KERAS_HOME` or `~/.keras`."""
+    home = os.environ.get("KERAS_HOME") or os.path.join(os.path.expanduser("~"), ".keras")
+    return pathlib.Path(home, "rc_keras", "runtimes")
+
+
+def find_package(package: Package, beside: str | os.PathLike, download: bool = True) -> pathlib.Path | None:
+    """The folder of a package on this computer.
+
+    It is looked for in `node_modules` beside the model, as npm installs it, and in the cache, where it is put after a
+    download, whose digest is checked before anything is unpacked.
+
+    Args:
+        package: the `Package`.
+        beside: folder of the model.
+        download: whether to fetch it if it is found nowhere.
+
+    Returns:
+        The folder, with all of `package.files`; `None`: it is not here, and could not be fetched, which is printed.
+    """
+    installed = pathlib.Path(beside, "node_modules", package.name)
+    if _version(installed) == package.version and _holds(installed, package):
+        return installed
+    cached = cache_folder() / f"{package.name.replace('/', '-').removeprefix('@')}-{package.version}"
+    if _holds(cached, package):
+        return cached
+    if not download:
+        return None
+    print(f"Fetching {package.name} {package.version}, {package.megabytes:g} MB, once", flush=True)
+    try:
+        _unpack(_fetch(package), package, cached)
+    except (OSError, ValueError, tarfile.TarError) as error:
+        print(f"Not fetched: {error}")
+        return None
+    return cached
+
+
+def check_integrity(archive: bytes, package: Package) -> None:
+    """Checks an archive against the pinned digest.
+
+    Raises:
+        ValueError: if it is another one.
+    """
+    digest = "sha512-" + base64.b64encode(hashlib.sha512(archive).digest()).decode()
+    if digest != package.integrity:
+        raise ValueError(
+            f"The archive of {package.name} {package.version} must have the digest {package.integrity}. "
+            f"Received: {digest}"
+        )
+
+
+def _fetch(package: Package) -> bytes:
+    limit = int(2e6 * package.megabytes) + 1
+    with urllib.request.urlopen(package.archive_url, timeout=_TIMEOUT) as answer:
+        archive = answer.read(limit)
+    check_integrity(archive, package)
+    return archive
+
+
+def _unpack(archive: bytes, package: Package, folder: pathlib.Path) -> None:
+    """Writes the files that are needed: names are ours, and no path of the archive is one of a file here."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder_lock(str(folder)), new_folder(str(folder)) as temporary:
+        with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
+            for name in package.files:
+                member = tar.extractfile(f"package/{name}")
+                if member is None:
+                    raise ValueError(f"The archive of {package.name} must hold the file {name}.")
+                target = pathlib.Path(temporary, name)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.write_bytes(member.read())
+        switch(temporary, str(folder))
+
+
+def _holds(folder: pathlib.Path, package: Package) -> bool:
+    return all((folder / name).is_file() for name in package.files)
+
+
+def _version(folder: pathlib.Path) -> str | None:
+    try:
+        return json.loads((folder / "package.json").read_text(encoding="utf-8"))["version"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
