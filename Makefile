@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint style types clean
+.PHONY: help demo test test-slow test-browser lint style types clean
 
 # The interpreter that .venv is made with. Empty: the first suitable one on the PATH.
 PYTHON ?=
@@ -26,6 +26,7 @@ help:
 	@echo "make demo       train, export and draw a small model; leaves demo/index.html"
 	@echo "make test       run the tests"
 	@echo "make test-slow  run the tests that take longer"
+	@echo "make test-browser  run the tests of the page in headless Chromium"
 	@echo "make lint       check formatting, style and types"
 	@echo "make clean      remove caches, builds and demo/; .venv stays"
 	@echo
@@ -40,6 +41,10 @@ test: $(READY)/test
 
 test-slow: $(READY)/test
 	$(PYTEST) -m slow tests
+
+# One worker: one browser, one fetch of its runtimes. Without Chromium, or npm's registry, they say why they are skipped.
+test-browser: $(READY)/test
+	$(ONE_THREAD) $(RUN) -m pytest -m browser -rs tests/view
 
 lint: style types
 

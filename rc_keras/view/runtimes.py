@@ -141,13 +141,18 @@ def _unpack(archive: bytes, package: Package, folder: pathlib.Path) -> None:
     with folder_lock(str(folder)), new_folder(str(folder)) as temporary:
         with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
             for name in package.files:
-                member = tar.extractfile(f"package/{name}")
-                if member is None:
-                    raise ValueError(f"The archive of {package.name} must hold the file {name}.")
                 target = pathlib.Path(temporary, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
-                target.write_bytes(member.read())
+                target.write_bytes(_read_member(tar, name, package))
         switch(temporary, str(folder))
+
+
+def _read_member(tar: tarfile.TarFile, name: str, package: Package) -> bytes:
+    path = f"package/{name}"
+    member = tar.extractfile(path) if path in tar.getnames() else None
+    if member is None:
+        raise ValueError(f"The archive of {package.name} must hold the file {name}.")
+    return member.read()
 
 
 def _holds(folder: pathlib.Path, package: Package) -> bool:

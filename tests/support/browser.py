@@ -32,7 +32,8 @@ class Browser:
         (commands, self._out), (self._in, answers) = os.pipe(), os.pipe()
         arguments = [
             *("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"),
-            *("--use-fake-device-for-media-stream", "--force-color-profile=srgb", "--remote-debugging-pipe"),
+            *("--use-fake-device-for-media-stream", "--force-color-profile=srgb", "--hide-scrollbars"),
+            "--remote-debugging-pipe",
             f"--user-data-dir={profile}",
         ]
         # Chromium reads commands from the file descriptor 3 and writes to 4.
@@ -63,12 +64,7 @@ class Browser:
 
     def call(self, method, session=None, **parameters):
         """Calls a method of the protocol; answers its result."""
-        self._number += 1
-        number = self._number
-        message = {"id": number, "method": method, "params": parameters}
-        if session:
-            message["sessionId"] = session
-        os.write(self._out, json.dumps(message).encode() + b"\0")
+        number = self._send(method, session, **parameters)
         deadline = time.monotonic() + PATIENCE
         while True:
             answer = self._read(deadline)
@@ -77,6 +73,22 @@ class Browser:
                     raise BrowserError(f"{method}: {answer['error']['message']}")
                 return answer["result"]
             self._events.append(answer)
+            if answer.get("method") == "Fetch.requestPaused":
+                self._fulfil(answer["params"], answer["sessionId"])
+
+    def _fulfil(self, event, session):
+        """Answers a request that a tab has reserved; waits for nothing."""
+        content = self.answer(event["request"]["url"])
+        headers = {"Access-Control-Allow-Origin": "*", "Cross-Origin-Resource-Policy": "cross-origin"}
+        headers["Content-Type"] = "application/wasm" if event["request"]["url"].endswith(".wasm") else "text/javascript"
+        self._send(
+            "Fetch.fulfillRequest",
+            session,
+            requestId=event["requestId"],
+            responseCode=404 if content is None else 200,
+            responseHeaders=[{"name": name, "value": value} for name, value in headers.items()],
+            body=base64.b64encode(content or b"").decode(),
+        )
 
     def events(self, method, session):
         """Parameters of the events of a kind that came so far from a tab."""
@@ -86,6 +98,16 @@ class Browser:
     def open(self, url, **settings):
         """A `Tab` with a page."""
         return Tab(self, url, **settings)
+
+    def _send(self, method, session, **parameters):
+        self._number += 1
+        message = {"id": self._number, "method": method, "params": parameters}
+        if session:
+            message["sessionId"] = session
+        content = json.dumps(message).encode() + b"\0"
+        while content:
+            content = content[os.write(self._out, content) :]
+        return self._number
 
     def _read(self, deadline):
         while b"\0" not in self._buffer:
@@ -134,6 +156,11 @@ class Tab:
     def resize(self, width, height):
         metrics = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": False}
         self.call("Emulation.setDeviceMetricsOverride", **metrics)
+
+    def answer(self, pattern, content):
+        """Lets `content(url)`, bytes or `None`, answer requests whose address is like the pattern."""
+        self._browser.answer = content
+        self.call("Fetch.enable", patterns=[{"urlPattern": pattern}])
 
     def run(self, expression):
         """The value of a JavaScript expression, awaited if it is a promise."""

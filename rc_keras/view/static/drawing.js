@@ -47,8 +47,11 @@ export function scale(task, values, channels) {
   return low === null || high === null ? range(values, channels) : [low, high];
 }
 
+/** Whether colours are known for an answer: of classes, of a scale, or of directions. */
+export const drawable = (task, channels) => Boolean(task.classes || task.ramp) || (Boolean(task.axes) && channels === 3);
+
 /**
- * Draws an answer.
+ * Draws an answer; black, if it is not drawable.
  * @param task its entry in the description.
  * @param values its numbers, rows of pixels, the channels of a pixel side by side.
  * @param channels how many these are.
@@ -69,7 +72,7 @@ export function draw(task, values, channels) {
       else set(i, Number.isFinite(v) ? colours[255 - toByte((high - v) / span)] : UNKNOWN);
     }
   } else {
-    for (let i = 0; i < count; i++) set(i, [0, 1, 2].map(c => toByte(single(single(values[3 * i + c] + 1) / 2))));
+    for (let i = 0; i < count; i++) set(i, !drawable(task, channels) ? [0, 0, 0] : [0, 1, 2].map(c => toByte(single(single(values[3 * i + c] + 1) / 2))));
   }
   return pixels;
 }

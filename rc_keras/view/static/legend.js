@@ -1,6 +1,6 @@
 // What the colours of a picture mean, and what a pixel of it says.
 
-import { classes, draw, scale } from "./drawing.js";
+import { classes, draw, drawable, scale } from "./drawing.js";
 import { element, paint, swatch } from "./elements.js";
 
 const NAMED = 8;  // classes in a legend
@@ -11,6 +11,7 @@ const nameOf = (task, id) => task.classes.find(c => c.id === id)?.name ?? `class
 
 /** The legend of an answer. */
 export function legend(task, values, channels) {
+  if (!drawable(task, channels)) return element("p", {}, `Numbers of the kind ${task.kind}, which this page cannot draw.`);
   if (task.classes) return classLegend(task, classes(values, channels));
   if (task.ramp) return rampLegend(task, scale(task, values, channels));
   return normalsLegend(task);
@@ -33,7 +34,7 @@ function rampLegend(task, [low, high]) {
   const { colours } = task.ramp, canvas = element("canvas", { className: "ramp", ariaHidden: "true" });
   paint(canvas, new Uint8ClampedArray(colours.flatMap(c => [...c, 255])), colours.length, 1);
   const probability = task.ramp.low === 0 && task.ramp.high === 1;
-  const ends = probability ? ["0", `1, probability of ${task.name}`] : [withUnit(task, low), withUnit(task, high)];
+  const ends = probability ? ["0", "probability", "1"] : [withUnit(task, low), withUnit(task, high)];
   return element("div", {}, canvas, element("div", { className: "ends" }, ...ends.map(end => element("span", {}, end))));
 }
 
@@ -48,15 +49,20 @@ function normalsLegend(task) {
   const pixels = draw(task, vectors, 3);
   inside.forEach((is, i) => { if (!is) pixels[4 * i + 3] = 0; });
   const ball = paint(element("canvas", { ariaHidden: "true" }), pixels, BALL, BALL);
-  return element("div", { className: "ball" }, ball, element("span", {}, `A ball in the same colours. ${task.axes ?? ""}`));
+  const text = element("div", {}, "A ball in the same colours");
+  if (task.axes) text.append(element("details", {}, element("summary", {}, "Axes"), task.axes));
+  return element("div", { className: "ball" }, ball, text);
 }
 
-/** The three likeliest classes of a picture, from logits. */
+/** The three likeliest classes of a picture, from logits; without classes, the numbers. */
 export function likeliest(task, logits) {
+  if (!task.classes) return [[...logits].map(v => withUnit(task, v)).join(", ")];
   const most = Math.max(...logits), weights = [...logits].map(v => Math.exp(v - most)), sum = weights.reduce((a, b) => a + b);
   const sorted = weights.map((w, id) => [w / sum, id]).sort((a, b) => b[0] - a[0]).slice(0, 3);
-  return sorted.map(([share, id]) => element(
-    "div", {}, `${nameOf(task, id)}, ${(100 * share).toFixed(0)} %`, element("meter", { value: share, ariaHidden: "true" })));
+  return sorted.map(([share, id]) => {
+    const line = element("div", { className: "ends" }, nameOf(task, id), element("span", {}, `${(100 * share).toFixed(0)} %`));
+    return element("div", { className: "answer" }, line, element("meter", { value: share, ariaHidden: "true" }));
+  });
 }
 
 const ARROWS = ["→", "↘", "↓", "↙", "←", "↖", "↑", "↗"];
@@ -66,6 +72,7 @@ export function reading(task, values, channels, i) {
   const at = values.subarray(i * channels, (i + 1) * channels);
   if (task.classes) return nameOf(task, classes(at, channels)[0]);
   if (task.ramp) return withUnit(task, at[0]);
+  if (!drawable(task, channels)) return [...at].map(number).join(", ");
   const [x, y] = at, turn = Math.round(Math.atan2(y, x) / (Math.PI / 4) + 8) % 8;
   const arrow = Math.hypot(x, y) > 0.25 ? ARROWS[turn] : "⊙";
   return `${arrow} ${[...at].map(number).join(", ")}`;

@@ -5,7 +5,7 @@ import { element, paint } from "./elements.js";
 import { legend, likeliest, reading } from "./legend.js";
 import { megabytes } from "./files.js";
 
-/** A figure: a canvas, or the likeliest answers, over a caption. */
+/** A figure: a canvas over a caption, or a caption alone. */
 class View {
   constructor(title, note, onPoint) {
     this.canvas = element("canvas", { tabIndex: 0, width: 1, height: 1 });
@@ -39,12 +39,14 @@ export class Views {
     this.input = new View("picture", `${width} × ${height}`, point);
     this.tasks = Object.fromEntries(description.tasks.map(task => [task.name, new View(task.name, task.kind, point)]));
     this.answers = {};
+    const count = description.tasks.length + 1, rows = Math.ceil(count / 5);
+    parent.style.setProperty("--columns", Math.ceil(count / rows));  // where there is room, rows of the same length
     parent.append(this.input.element);
     for (const task of description.tasks) {
       const view = this.tasks[task.name];
       parent.append(view.element);
       view.frame.classList.toggle("exact", Boolean(task.classes));
-      if (!task.dense) view.frame.replaceWith(view.frame = element("div", { className: "answers" }));
+      if (!task.dense) view.frame.remove();
       else paint(view.canvas, new Uint8ClampedArray(4 * width * height), width, height);
     }
     this.canvas = this.input.canvas;
@@ -58,7 +60,7 @@ export class Views {
     const facts = [milliseconds === null ? null : `${milliseconds.toFixed(0)} ms`, bytes === null ? null : megabytes(bytes)];
     view.note.textContent = facts.filter(Boolean).join(" · ") || task.kind;
     view.note.title = task.kind;
-    if (!task.dense) return view.frame.replaceChildren(...likeliest(task, values));
+    if (!task.dense) return view.legend.replaceChildren(...likeliest(task, values));
     const { height, width, channels } = shapeOf(task, dims);
     this.answers[task.name] = { task, values, height, width, channels };
     paint(view.canvas, draw(task, values, channels), width, height);
