@@ -24,7 +24,8 @@ class FoldedNetwork:
         batch_size: of the input; `None`: any.
         calibration: `{task: images}` for a precision that needs them, see `check_representative_data`; where `joint`,
             also those of all tasks, as `"all"`.
-        description: what the file says about itself, see `rc_keras.export.formats.metadata`.
+        description: what the file says about itself to this package, see `rc_keras.export.formats.metadata`.
+        self_description: what it says about itself to others, see `rc_keras.export.formats.description`.
         verbose: whether progress is printed.
         joint: whether there is to be a network of all tasks besides, see `joint.joint_model`.
         template: `{task: names of the layers of the bank's template that it has}`, without that of the task.
@@ -38,6 +39,7 @@ class FoldedNetwork:
     batch_size: int | None
     calibration: dict[str, list[np.ndarray]]
     description: dict[str, Any]
+    self_description: dict[str, Any]
     verbose: bool
     joint: bool
     template: dict[str, frozenset[str]]

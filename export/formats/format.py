@@ -114,6 +114,10 @@ class Format(abc.ABC):
     def check_fits(self, path: str, description: dict[str, Any]) -> None:  # noqa: B027, few formats need it
         """Raises `ValueError` if what is there, and stays, does not go with what will be written."""
 
+    def place(self, task: str) -> dict[str, str | None]:
+        """Where a task is found: its `signature`, or in a folder its `file`, for the file's description."""
+        return {"signature": task, "file": None}
+
     def import_packages(self) -> None:
         """Raises `ImportError`, which says what to install, if a package is missing."""
         for module in self.packages.values():

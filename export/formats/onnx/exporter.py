@@ -31,6 +31,7 @@ from rc_keras.export.formats.onnx.graph import onnx_graph
 from rc_keras.export.formats.onnx.int8 import quantize as quantize_to_int8
 from rc_keras.export.formats.onnx.precision import convert_kernel, halve_weights
 from rc_keras.export.formats.onnx.runtime import ONNXNetwork
+from rc_keras.export.formats.onnx.self_description import describe_graph
 from rc_keras.export.formats.onnx.weights import lay_out, own_arrays, refer, refer_by_content, references
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class ONNX(Format):
     | `bank.bin` | the kernels that the tasks share, each once |
     | `<task>.onnx`, `<task>.bin` | the graph of a task, and its own weights |
     | `all.onnx` | with `joint`, the graph of all tasks of one export, on the same weights |
+    | `description.json` | what all graphs take and answer, see `rc_keras.export.formats.description` |
     | `report.json` | the report of the last export |
     | `manifest.json` | the files, with lengths and digests: `runtime.load` names one that is missing |
 
@@ -99,6 +101,9 @@ class ONNX(Format):
 
     def check_fits(self, path: str, description: dict[str, Any]) -> None:
         check_folder(path, list(description["tasks"]), description)
+
+    def place(self, task: str) -> dict[str, str | None]:
+        return {"signature": None, "file": graph_file(task)}
 
     def convert(self, network: FoldedNetwork) -> dict[str, "ModelProto"]:
         """`{task: onnx.ModelProto}` in the precision of the network, with the weights inside; `"all"` where joint."""
@@ -176,6 +181,7 @@ def _write(network: FoldedNetwork, graphs: Mapping[str, "ModelProto"], files: st
             "tasks": {task: description["tasks"][task] for task in tasks},
             "files": {file: sha256(os.path.join(files, file)) for file in names},
         }
+        describe_graph(graph, network.self_description, tasks)
         graph.metadata_props.add(key=NAME, value=to_json(data).decode())
         graph.metadata_props.add(key=DIGEST, value=PLACEHOLDER)
         _write_file(files, graph_file(name), seal(graph.SerializeToString(deterministic=True)))

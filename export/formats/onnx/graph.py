@@ -141,5 +141,14 @@ def _rename(graph: "onnx.GraphProto", tasks: Sequence[str], weight_names: dict[b
     del graph.initializer[:]
     graph.initializer.extend(ordered)
     graph.input[0].name = "image"
+    _name_free_sizes(graph.input[0], "")
     for output, task in zip(graph.output, tasks, strict=True):
         output.name = task
+        _name_free_sizes(output, f"{task}_")
+
+
+def _name_free_sizes(value: "onnx.ValueInfoProto", prefix: str) -> None:
+    names = ("batch", f"{prefix}height", f"{prefix}width")
+    for name, dimension in zip(names, value.type.tensor_type.shape.dim, strict=False):
+        if not dimension.HasField("dim_value"):
+            dimension.dim_param = name

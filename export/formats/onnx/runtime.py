@@ -11,7 +11,7 @@ from rc_keras.base.names import unknown_name
 from rc_keras.export.folding.folded_network import ALL
 from rc_keras.export.formats.file_digest import sha256
 from rc_keras.export.formats.network import Network
-from rc_keras.export.formats.onnx.folder import COMMON, graph_file, read_joint, read_metadata
+from rc_keras.export.formats.onnx.folder import COMMON, graph_file, read_folder_description, read_joint, read_metadata
 from rc_keras.files import manifest
 from rc_keras.files.whole_folder import read_whole
 
@@ -71,8 +71,10 @@ class ONNXNetwork(Network):
         else:
             self._options.graph_optimization_level = levels.ORT_ENABLE_ALL
         self._folder = os.path.abspath(os.fspath(path))
-        metadata, self._joint = read_whole(self._folder, lambda: _check_files(self._folder))
-        super().__init__(metadata)
+        (metadata, self._joint), description = read_whole(
+            self._folder, lambda: (_check_files(self._folder), read_folder_description(self._folder))
+        )
+        super().__init__(metadata, description)
         self._sessions: dict[str, InferenceSession] = {}
 
     def _answers(self, images: np.ndarray, task: str) -> np.ndarray:

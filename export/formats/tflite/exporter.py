@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
-from rc_keras.export.formats import file_digest
+from rc_keras.export.formats import description, file_digest
 from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import NAME, to_json
+from rc_keras.export.formats.tflite import standard_metadata
 from rc_keras.export.formats.tflite.file import TFLiteFile, signature_bytes
 from rc_keras.export.formats.tflite.normalization import with_l2_normalization
 from rc_keras.export.formats.tflite.packing import repack
@@ -30,8 +31,10 @@ class LiteRT(Format):
     under the name of the task, `Task.activate` of the prediction: probabilities for edge and saliency, logits for
     segmentation and classification, unit vectors, metres. Norms and modulators are folded (see `fold`), bank kernels
     are stored once and bit for bit, and only LiteRT's own operators are used. The file is read back, run in the LiteRT
-    interpreter and compared with the model before it appears under its name; beside it comes `<file>.report.json`.
-    What the file holds is written in it too, see `rc_keras.export.formats.metadata` and `runtime.load`.
+    interpreter and compared with the model before it appears under its name; beside it come `<file>.report.json` and
+    `<file>.description.json`, which says what the file takes and answers, see `rc_keras.export.formats.description`.
+    The same stands in the file, also as TFLite's standard metadata, with the names of classes in a zip behind it all.
+    Signatures and subgraphs come in the order of the tasks: a client without signatures runs the first task.
 
     Weights, and activations, can be stored with fewer bits; input and output stay float32:
 
@@ -74,8 +77,16 @@ class LiteRT(Format):
         if network.precision == "int8":
             models = {name: with_l2_normalization(model) for name, model in network.models.items()}
             network = dataclasses.replace(network, models=models)
-        entries = {NAME: to_json(network.description), file_digest.NAME: file_digest.PLACEHOLDER.encode()}
-        return file_digest.seal(repack(_convert(network), entries))
+        about = network.self_description
+        entries = {
+            NAME: to_json(network.description),
+            description.NAME: to_json(about),
+            standard_metadata.NAME: standard_metadata.standard_metadata(about),
+            file_digest.NAME: file_digest.PLACEHOLDER.encode(),
+        }
+        signatures = {name: [name] for name in network.models} | ({ALL: list(network.models)} if network.joint else {})
+        content = repack(_convert(network), entries, signatures)
+        return file_digest.seal(standard_metadata.with_label_files(content, about))
 
     def write(self, converted: bytes, network: FoldedNetwork, path: str) -> None:
         with open(path, "wb") as file:

@@ -25,6 +25,9 @@ class Binary(Kind):
     ignore = 255
     continuous = False
     binary = True
+    quantity = "probability"
+    limits = (0.0, 1.0)
+    ramp = drawing.GREYS
 
     def activate(self, raw: Tensor) -> Tensor:
         return ops.sigmoid(raw)
