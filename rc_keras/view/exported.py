@@ -6,11 +6,9 @@ import os
 import pathlib
 from typing import Any
 
+from rc_keras.export.formats.description import FILE, FORMAT, FORMAT_VERSION
+from rc_keras.export.formats.onnx.folder import BANK, graph_file
 from rc_keras.files.whole_folder import recover
-
-DESCRIPTION = "description.json"  # in a folder; beside a file its name comes first
-FORMAT, FORMAT_VERSION = "rc_keras.description", 1
-BANK = "bank.bin"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -53,26 +51,26 @@ def find_export(path: str | os.PathLike) -> Exported:
     if not path.exists():
         raise FileNotFoundError(f"`path` must be an exported file or folder. Received: path={str(path)!r}, not there")
     if path.is_file() and path.suffix == ".tflite":
-        name = f"{path.name}.{DESCRIPTION}"
+        name = f"{path.name}.{FILE}"
         _read_description(path.parent / name)
         return Exported(path.parent, "litert", path.name, name, (path.name, name))
     if not path.is_dir() or not any(path.glob("*.onnx")):
         raise ValueError(f"`path` must be a .tflite file or a folder with .onnx files. Received: path={str(path)!r}")
-    names = _graph_files(path, _read_description(path / DESCRIPTION))
-    return Exported(path, "onnx", "", DESCRIPTION, (DESCRIPTION, *names))
+    names = _graph_files(path, _read_description(path / FILE))
+    return Exported(path, "onnx", "", FILE, (FILE, *names))
 
 
 def _graph_files(folder: pathlib.Path, description: dict[str, Any]) -> list[str]:
     """Names of the graphs and of the weights that are there, of all tasks of a folder."""
     graphs = [task.get("file") for task in description["tasks"]]
     if description.get("joint"):
-        graphs.append(f"{description['joint']}.onnx")
+        graphs.append(graph_file(description["joint"]))
     for name in graphs:
         # A name from a file is no path: nothing outside the folder is read.
         if not isinstance(name, str) or not name.endswith(".onnx") or pathlib.PurePath(name).name != name:
-            raise ValueError(f"{DESCRIPTION} must name a .onnx file for every task. Received: {name!r}")
+            raise ValueError(f"{FILE} must name a .onnx file for every task. Received: {name!r}")
         if not (folder / name).is_file():
-            raise FileNotFoundError(f"{str(folder)!r} must hold {name}, which its {DESCRIPTION} names.")
+            raise FileNotFoundError(f"{str(folder)!r} must hold {name}, which its {FILE} names.")
     weights = [BANK, *(name.removesuffix(".onnx") + ".bin" for name in graphs)]
     return [name for name in (*graphs, *weights) if (folder / name).is_file()]
 

@@ -44,10 +44,10 @@ def make_page(exported: Exported, base: str, download: bool = True) -> Page:
         folder = find_package(package, exported.folder, download)
         if folder is None:
             print(f"{package.name} will come from {package.cdn_url} whenever the page is opened.")
-            imports[package.name] = package.cdn_url + package.files[0]
+            imports[package.name] = package.cdn_url + package.module
         else:
             address = f"runtimes/{package.name}/"
-            imports[package.name] = f"./{address}{package.files[0]}"
+            imports[package.name] = f"./{address}{package.module}"
             page |= {address + name: folder / name for name in package.files}
     import_map = json.dumps({"imports": imports})
     examples = "".join(

@@ -9,7 +9,9 @@ import os
 import pathlib
 import tarfile
 import urllib.request
+from collections.abc import Mapping
 
+from rc_keras.export.formats.file_digest import sha256
 from rc_keras.files.whole_folder import folder_lock, new_folder, switch
 
 REGISTRY = "https://registry.npmjs.org"
@@ -26,14 +28,19 @@ class Package:
         version: the one that the page was made for.
         integrity: SHA-512 of the archive in the registry, as npm writes it.
         megabytes: size of the archive.
-        files: paths in the package of what a page needs; the first is the module to import.
+        files: `{path in the package: SHA-256}` of what a page needs; the first is the module to import.
     """
 
     name: str
     version: str
     integrity: str
     megabytes: float
-    files: tuple[str, ...]
+    files: Mapping[str, str]
+
+    @property
+    def module(self) -> str:
+        """Path of the module to import."""
+        return next(iter(self.files))
 
     @property
     def cdn_url(self) -> str:
@@ -46,34 +53,12 @@ class Package:
         return f"{REGISTRY}/{self.name}/-/{self.name.rpartition('/')[2]}-{self.version}.tgz"
 
 
-_LITERT_BUILDS = ("litert_wasm_internal", "litert_wasm_compat_internal", "litert_wasm_threaded_internal")
-RUNTIMES = {
-    "litert": (
-        Package(
-            "@litertjs/core",
-            "2.5.3",
-            "sha512-PlGmbMOq9WitX7FO0jhbdJw9GthatsyuCQXjTt/wJZo0FLaw48q4tz8IwqgqCIkviYGr9OFDL1kCnN4nzWoyJQ==",
-            11.8,
-            ("dist/index.js", *(f"wasm/{name}.{suffix}" for name in _LITERT_BUILDS for suffix in ("js", "wasm"))),
-        ),
-        Package(
-            "@litertjs/wasm-utils",
-            "2.5.3",
-            "sha512-4fJiw6tBQnIs+0jH/OQ16nYOiSl8/+zZnn5h2ul8aTKHi05sVqZW580Tmk78pC2kT39A9OYBVdFawteZ/sI1kQ==",
-            0.1,
-            ("dist/index.js",),
-        ),
-    ),
-    "onnx": (
-        Package(
-            "onnxruntime-web",
-            "1.30.0",
-            "sha512-q0y+JrrtukXSzsBWEMccVfqX25LRmosXHF+CaRJmg8pZClzcV7svNc4rKY3jL02Vb7QmRMDs1SigqR4CXAfKYQ==",
-            33.1,
-            ("dist/ort.wasm.min.mjs", "dist/ort-wasm-simd-threaded.mjs", "dist/ort-wasm-simd-threaded.wasm"),
-        ),
-    ),
-}
+def _read_pinned() -> dict[str, tuple[Package, ...]]:
+    content = json.loads(pathlib.Path(__file__).with_name("runtimes.json").read_text(encoding="utf-8"))
+    return {runtime: tuple(Package(**entry) for entry in entries) for runtime, entries in content.items()}
+
+
+RUNTIMES = _read_pinned()
 
 
 def cache_folder() -> pathlib.Path:
@@ -86,7 +71,7 @@ def find_package(package: Package, beside: str | os.PathLike, download: bool = T
     """The folder of a package on this computer.
 
     It is looked for in `node_modules` beside the model, as npm installs it, and in the cache, where it is put after a
-    download, whose digest is checked before anything is unpacked.
+    download. Only files with the pinned digests count: the folder of a model brings no code of its own.
 
     Args:
         package: the `Package`.
@@ -97,7 +82,7 @@ def find_package(package: Package, beside: str | os.PathLike, download: bool = T
         The folder, with all of `package.files`; `None`: it is not here, and could not be fetched, which is printed.
     """
     installed = pathlib.Path(beside, "node_modules", package.name)
-    if _version(installed) == package.version and _holds(installed, package):
+    if _holds(installed, package):
         return installed
     cached = cache_folder() / f"{package.name.replace('/', '-').removeprefix('@')}-{package.version}"
     if _holds(cached, package):
@@ -144,6 +129,8 @@ def _unpack(archive: bytes, package: Package, folder: pathlib.Path) -> None:
                 target = pathlib.Path(temporary, name)
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(_read_member(tar, name, package))
+        if not _holds(pathlib.Path(temporary), package):
+            raise ValueError(f"The files of {package.name} {package.version} must have the pinned digests.")
         switch(temporary, str(folder))
 
 
@@ -156,11 +143,6 @@ def _read_member(tar: tarfile.TarFile, name: str, package: Package) -> bytes:
 
 
 def _holds(folder: pathlib.Path, package: Package) -> bool:
-    return all((folder / name).is_file() for name in package.files)
-
-
-def _version(folder: pathlib.Path) -> str | None:
-    try:
-        return json.loads((folder / "package.json").read_text(encoding="utf-8"))["version"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
+    """Whether all files are there, as they are pinned."""
+    paths = {folder / name: digest for name, digest in package.files.items()}
+    return all(path.is_file() and sha256(path) == digest for path, digest in paths.items())

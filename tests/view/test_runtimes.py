@@ -4,7 +4,6 @@ import base64
 import hashlib
 import http.server
 import io
-import json
 import tarfile
 import threading
 
@@ -32,7 +31,8 @@ ARCHIVE = archive_of({f"package/{name}": data for name, data in FILES.items()} |
 
 def package_of(archive, name="@owner/name"):
     digest = base64.b64encode(hashlib.sha512(archive).digest()).decode()
-    return Package(name, "1.2.3", f"sha512-{digest}", 0.1, tuple(FILES))
+    files = {path: hashlib.sha256(data).hexdigest() for path, data in FILES.items()}
+    return Package(name, "1.2.3", f"sha512-{digest}", 0.1, files)
 
 
 @pytest.fixture
@@ -101,16 +101,26 @@ def test_installed_beside_the_model(registry, tmp_path):
     for name, data in FILES.items():
         (installed / name).parent.mkdir(parents=True, exist_ok=True)
         (installed / name).write_bytes(data)
-    (installed / "package.json").write_text(json.dumps({"version": "1.2.3"}))
     assert find_package(package, tmp_path) == installed and not registry.asked
-    (installed / "package.json").write_text(json.dumps({"version": "1.2.4"}))
+    (installed / "dist/index.js").write_text("another")
     assert find_package(package, tmp_path) != installed and registry.asked
+
+
+def test_damaged_in_the_cache_it_is_fetched_again(registry, tmp_path):
+    package = package_of(ARCHIVE)
+    for name, damage in (("dist/index.js", b"another"), ("wasm/a.wasm", None)):
+        file = find_package(package, tmp_path) / name
+        file.unlink() if damage is None else file.write_bytes(damage)
+        assert find_package(package, tmp_path) == file.parent.parent
+        assert file.read_bytes() == FILES[name]
+    assert len(registry.asked) == 3
 
 
 @pytest.mark.parametrize("package", [p for packages in RUNTIMES.values() for p in packages], ids=lambda p: p.name)
 def test_pinned_packages_are_said_whole(package):
     assert package.integrity.startswith("sha512-")
     assert len(base64.b64decode(package.integrity.removeprefix("sha512-"), validate=True)) == 64
-    assert package.files[0].endswith(("js", "mjs"))
+    assert package.module.endswith(("js", "mjs"))
+    assert all(len(bytes.fromhex(digest)) == 32 for digest in package.files.values())
     assert package.archive_url.startswith("https://registry.npmjs.org/") and package.version in package.archive_url
     assert package.cdn_url == f"https://cdn.jsdelivr.net/npm/{package.name}@{package.version}/"

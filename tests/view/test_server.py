@@ -85,17 +85,17 @@ def test_types_and_headers_of_every_answer(serve, tmp_path, name, kind):
     assert nothing == b"" and int(head.headers["Content-Length"]) == len(body)
 
 
-def test_runtime_modules_and_wasm_have_their_types(serve, tmp_path):
-    folder = pretend_onnx(tmp_path / "export", "depth")
-    installed = folder / "node_modules" / "onnxruntime-web"
-    (installed / "dist").mkdir(parents=True)
-    (installed / "package.json").write_text('{"version": "1.30.0"}')
-    for name in ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm"):
-        (installed / "dist" / name).write_text(name)
-    server = serve(folder)
-    base = "/runtimes/onnxruntime-web/dist/ort-wasm-simd-threaded"
-    assert ask(server, f"{base}.mjs")[0].headers["Content-Type"] == "text/javascript; charset=utf-8"
-    assert ask(server, f"{base}.wasm")[0].headers["Content-Type"] == "application/wasm"
+def test_runtime_modules_and_wasm_have_their_types(serve, tmp_path, monkeypatch):
+    names = ("ort.wasm.min.mjs", "ort-wasm-simd-threaded.mjs", "ort-wasm-simd-threaded.wasm")
+    (tmp_path / "dist").mkdir()
+    for name in names:
+        (tmp_path / "dist" / name).write_text(name)
+    monkeypatch.setattr("rc_keras.view.page.find_package", lambda *arguments: tmp_path)
+    server = serve(pretend_onnx(tmp_path / "export", "depth"))
+    types = ["text/javascript; charset=utf-8"] * 2 + ["application/wasm"]
+    for name, kind in zip(names, types, strict=True):
+        answer, body = ask(server, f"/runtimes/onnxruntime-web/dist/{name}")
+        assert answer.headers["Content-Type"] == kind and body == name.encode()
 
 
 @pytest.mark.parametrize(
