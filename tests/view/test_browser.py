@@ -241,9 +241,9 @@ def test_examples_and_keys(exports, visit):
         tab.press("ArrowUp")
     values = tab.run("[...document.querySelectorAll('output')].map(output => output.textContent)")
     corner = {name: answer[0, 0] for name, answer in answers(tab).items() if answer.ndim == 3}
-    assert values[1] == NAMES[corner["semseg"].argmax()]
-    assert values[2] == f"{corner['edge'][0]:.2f}"
-    assert values[4] == f"{corner['depth'][0]:.2f} m".replace("-", "−")
+    assert values[0] == NAMES[corner["semseg"].argmax()]
+    assert values[1] == f"{corner['edge'][0]:.2f}"
+    assert values[3] == f"{corner['depth'][0]:.2f} m".replace("-", "−")
 
 
 def test_names_are_text_and_no_markup(exports, visit):

@@ -53,7 +53,7 @@ def registry(monkeypatch, tmp_path):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         server.asked, server.answers = [], {"/@owner/name/-/name-1.2.3.tgz": ARCHIVE}
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         monkeypatch.setattr(runtimes, "REGISTRY", f"http://127.0.0.1:{server.server_port}")
         yield server
         server.shutdown()

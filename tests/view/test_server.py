@@ -22,7 +22,7 @@ def serve():
     def start(path):
         server = make_server(path, download=False)
         servers.append(server)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
         return server
 
     yield start

@@ -5,6 +5,9 @@ import { element, paint } from "./elements.js";
 import { legend, likeliest, reading } from "./legend.js";
 import { megabytes } from "./files.js";
 
+/** The kind of a task, where its name does not say it. */
+const kindOf = task => task.kind === task.name ? "" : task.kind;
+
 /** A figure: a canvas over a caption, or a caption alone. */
 class View {
   constructor(title, note, onPoint) {
@@ -37,7 +40,8 @@ export class Views {
     this.at = null;
     const point = (x, y) => this.point(x, y);
     this.input = new View("picture", `${width} × ${height}`, point);
-    this.tasks = Object.fromEntries(description.tasks.map(task => [task.name, new View(task.name, task.kind, point)]));
+    this.input.value.remove();
+    this.tasks = Object.fromEntries(description.tasks.map(task => [task.name, new View(task.name, kindOf(task), point)]));
     this.answers = {};
     const count = description.tasks.length + 1, rows = Math.ceil(count / 5);
     parent.style.setProperty("--columns", Math.ceil(count / rows));  // where there is room, rows of the same length
@@ -58,8 +62,7 @@ export class Views {
   show(task, { values, dims }, milliseconds, bytes) {
     const view = this.tasks[task.name];
     const facts = [milliseconds === null ? null : `${milliseconds.toFixed(0)} ms`, bytes === null ? null : megabytes(bytes)];
-    view.note.textContent = facts.filter(Boolean).join(" · ") || task.kind;
-    view.note.title = task.kind;
+    view.note.textContent = facts.filter(Boolean).join(" · ") || kindOf(task);
     if (!task.dense) return view.legend.replaceChildren(...likeliest(task, values));
     const { height, width, channels } = shapeOf(task, dims);
     this.answers[task.name] = { task, values, height, width, channels };
