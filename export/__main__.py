@@ -6,10 +6,11 @@ Usage:
     python -m rc_keras.export --preset DIR --tasks edge,depth --out model.tflite
     python -m rc_keras.export --bank bank.safetensors --packs a.rctask,b.rctask --image_shape 256,256 --out m.tflite
 
-Beside the exported file come its report, `<out>.report.json` (`report.json` inside a folder), and the sizes as a
-picture, `<out>.sizes.png`, where matplotlib is installed; with --viewer also a page that shows it in a
-browser, in `<out>.viewer` (`viewer` inside a folder). Ends with 1 if the file could not be written, or does not compute
-what the model computes; then nothing is left of it. Ends with 1, too, if the page could not be written.
+Beside the exported file come its report, `<out>.report.json`, what it takes and answers, `<out>.description.json`
+(`report.json` and `description.json` inside a folder), and the sizes as a picture, `<out>.sizes.png`, where matplotlib
+is installed; with --viewer also a page that shows it in a browser, in `<out>.viewer` (`viewer` inside a folder). Ends
+with 1 if the file could not be written, or does not compute what the model computes; then nothing is left of it. Ends
+with 1, too, if the page could not be written.
 """
 
 import os
@@ -62,6 +63,8 @@ _EXAMPLES = flags.DEFINE_string(
 _JOINT = flags.DEFINE_bool(
     "joint", None, "Whether to have a signature or graph besides that answers all tasks; by format if not given."
 )
+_LICENSE = flags.DEFINE_string("license", None, "Under which the file may be used, as it will say itself.")
+_MODEL_VERSION = flags.DEFINE_integer("model_version", 1, "A number of yours, as the file will say.", lower_bound=1)
 _VIEWER = flags.DEFINE_bool(
     "viewer", False, "Whether to write a page beside the files that shows them in a browser; see rc_keras.view."
 )
@@ -167,6 +170,8 @@ def _options(model: "MultiTaskModel") -> dict[str, Any]:
         "segmentation": _SEGMENTATION.value,
         "resolution": _RESOLUTION.value,
         "overwrite": _OVERWRITE.value,
+        "license": _LICENSE.value,
+        "model_version": _MODEL_VERSION.value,
         "image_shape": shape,
     }
     if _QUANTIZE.value is not None:  # a SavedModel does not know it

@@ -28,7 +28,7 @@ def build(
     preprocess: Callable[[keras.KerasTensor], keras.KerasTensor] | None = None,
     seed: int | None = None,
     response_energy: float | None = None,
-    shared_stages: int | str = 0,
+    shared_stages: int | str | None = None,
 ) -> MultiTaskModel:
     """Builds a multi-task model: on a frozen filter bank, or by another method.
 
@@ -61,8 +61,8 @@ def build(
             response initialization: fewer multiply-accumulates, and smaller modulators, for a pretrained function that
             is kept up to the energy. See `FilterBank`. `None`: all responses.
         shared_stages: the stem and so many stages of the backbone stay frozen, norms included, without anything of a
-            task's own, and are computed once for all tasks; 0: none. Or the name of the last layer of them. A stage is
-            as `rc_keras.network.shared_stages` says. With `bank`: what it was made with.
+            task's own, and are computed once for all tasks. Or the name of the last layer of them. A stage is as
+            `rc_keras.network.shared_stages` says. `None`: those of `bank`, else none, as 0.
 
     Returns:
         A `MultiTaskModel`.
@@ -93,14 +93,15 @@ def build(
     if weights is not None:
         pretrained.load_weights(backbone, weights)
     if bank is None:
-        bank = FilterBank(backbone, method, response_images, response_energy, shared_stages)
+        stages = 0 if shared_stages is None else shared_stages
+        bank = FilterBank(backbone, method, response_images, response_energy, stages)
     elif isinstance(bank, (str, os.PathLike)):
         bank = FilterBank.load(bank, backbone)
     else:
         bank = bank.for_backbone(backbone)
     if bank.method != method:
         raise ValueError(f"`bank` must be made with method {method.name!r}. Received: method {bank.method.name!r}")
-    if bank.shared_stages != shared_stages:
+    if shared_stages not in (None, bank.shared_stages):
         raise ValueError(
             f"`bank` must be made with shared_stages={shared_stages!r}. Received: shared_stages={bank.shared_stages!r}"
         )

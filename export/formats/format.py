@@ -128,6 +128,10 @@ class Format(abc.ABC):
                     f"Exporting to {self.title} needs {listed(self.packages)}: pip install rc_keras[{self.extra}]"
                 ) from error
 
+    def prepare(self, network: FoldedNetwork) -> FoldedNetwork:
+        """The network in the form that suits the runtime; `convert`, `write` and `read` are given this."""
+        return network
+
     @abc.abstractmethod
     def convert(self, network: FoldedNetwork) -> Any:
         """Makes whatever `write` takes, in the precision of the network.

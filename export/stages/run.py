@@ -35,7 +35,7 @@ def run(format: Format, model: MultiTaskNetwork, path: str | os.PathLike, option
         format.check_target(target, options.overwrite, names)  # another writer may have made it since
         format.check_fits(target, request.description)
         with stage(f"Folding {', '.join(names)}", verbose):
-            folded = fold_tasks(format, request)
+            folded = format.prepare(fold_tasks(format, request))
         with temporary_target(format, names, target) as (temporary, report_path, description_path):
             with stage(format.writing, verbose):
                 converted = format.convert(folded)

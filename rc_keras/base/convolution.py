@@ -1,6 +1,7 @@
 """Convolutions; dilated and pointwise ones faster than Keras has them."""
 
 import functools
+import math
 from collections.abc import Callable, Sequence
 
 import keras
@@ -8,6 +9,7 @@ from keras import ops
 
 from rc_keras.base.keras_types import Shape, Tensor
 
+_WORTH_LEAVING_OUT = 0.8
 _ON_TENSORFLOW = keras.backend.backend() == "tensorflow"
 
 
@@ -85,6 +87,28 @@ def _meeting_taps(taps: int, size: int | None, dilation: int) -> slice:
     if size is not None:
         reach = min(reach, (size - 1) // dilation)
     return slice(None) if reach == taps // 2 else slice(taps // 2 - reach, taps // 2 + reach + 1)
+
+
+def tap_positions(kernel_size: Sequence[int], sizes: Sequence[int], dilation_rate: Sequence[int]) -> int:
+    """At how many positions the taps of a dilated "same" convolution of stride 1 are computed, for one image.
+
+    Those on padding are left out where they are at least a fifth of all: by TensorFlow, onnxruntime, and files for
+    LiteRT. With nine 1x1 products LiteRT takes .82 of the time where .77 are left, .44 where .39 are.
+
+    Args:
+        kernel_size: two odd integers, k_h and k_w.
+        sizes: height and width of the map.
+        dilation_rate: two integers.
+
+    Returns:
+        The sum over the taps: at most k_h k_w height width.
+    """
+    meeting = math.prod(
+        sum(max(size - abs(tap - taps // 2) * dilation, 0) for tap in range(taps))
+        for taps, size, dilation in zip(kernel_size, sizes, dilation_rate, strict=True)
+    )
+    whole = math.prod((*kernel_size, *sizes))
+    return meeting if meeting <= _WORTH_LEAVING_OUT * whole else whole
 
 
 def _kernel_gradient(inputs: Tensor, upstream: Tensor, kernel_shape: Shape, dilation_rate: tuple[int, ...]) -> Tensor:

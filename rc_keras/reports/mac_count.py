@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from rc_keras.base.convolution import tap_positions
 from rc_keras.base.keras_types import Tensor
 from rc_keras.layers import Adapter, BankConv2D, Frozen
 from rc_keras.layers.concat_convolution import ConcatConvolution
@@ -87,7 +88,8 @@ def mac_report(
         joint_branch: one functional model for all tasks, where they share what runs once; `None`: they do not.
         common_part: what all branches compute alike, see `FilterBank.common_part`; `None`: nothing.
 
-    Counted are convolutions, dense layers and adapters; additions, norms, activations and resizing are not.
+    Counted are convolutions, dense layers and adapters; additions, norms, activations and resizing are not. Of a
+    dilated kernel what is computed counts, see `rc_keras.base.convolution.tap_positions`.
 
     Raises:
         ValueError: if height or width is `None`, or a layer has kernels that it is not known how to count.
@@ -125,9 +127,7 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...], within: keras.Mode
         elif isinstance(layer, ConcatConvolution):
             counts[role] += layer.macs([tuple(x.shape) for x in args[0]])
         elif isinstance(layer, _KERNELS):
-            transposed = isinstance(layer, keras.layers.Conv2DTranspose)
-            positions = _positions(args[0] if transposed else outputs)
-            counts[role] += positions * math.prod(layer.kernel.shape)
+            counts[role] += _macs(layer, args[0], outputs)
         elif isinstance(layer, keras.layers.SeparableConv2D):
             kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
             counts[role] += _positions(outputs) * sum(math.prod(kernel.shape) for kernel in kernels)
@@ -142,6 +142,22 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...], within: keras.Mode
     image = keras.Input(image_shape)
     keras.models.clone_model(branch, input_tensors=image, clone_function=lambda layer: layer, call_function=call)
     return TaskMacs(**counts)
+
+
+def _macs(layer: keras.layers.Layer, inputs: Tensor, outputs: Tensor) -> int:
+    if isinstance(layer, keras.layers.Conv2DTranspose):
+        return _positions(inputs) * math.prod(layer.kernel.shape)
+    if _leaves_padding_out(layer):
+        positions = tap_positions(layer.kernel_size, inputs.shape[1:3], layer.dilation_rate)
+        return positions * math.prod(layer.kernel.shape[2:])
+    return _positions(outputs) * math.prod(layer.kernel.shape)
+
+
+def _leaves_padding_out(layer: keras.layers.Layer) -> bool:
+    """Whether it is a dilated convolution whose taps on padding need not be computed."""
+    if not isinstance(layer, (BankConv2D, keras.layers.Conv2D)) or max(layer.dilation_rate) == 1:
+        return False
+    return layer.padding == "same" and max(layer.strides) == 1 and all(size % 2 for size in layer.kernel_size)
 
 
 def _positions(tensor: Tensor) -> int:

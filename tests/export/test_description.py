@@ -240,6 +240,8 @@ def test_graphs_say_what_they_are(folder):
     graph = onnx.load(folder / "semseg.onnx", load_external_data=False)
     assert (graph.producer_name, graph.producer_version) == ("rc_keras", rc_keras.__version__)
     assert graph.model_version == 1 and [entry.domain for entry in graph.opset_import] == [""]
+    together = onnx.load(folder / "all.onnx", load_external_data=False).graph
+    assert [output.name for output in together.output] == ["semseg", "edge"]
     assert "classes: wall, floor" in graph.doc_string and "not normalized" in graph.graph.input[0].doc_string
     assert "logits" in graph.graph.output[0].doc_string
     inside = {entry.key: entry.value for entry in graph.metadata_props}[description.NAME]

@@ -56,8 +56,11 @@ def test_a_saved_model_in_eight_bits_from_a_folder_of_pictures(saved, pictures, 
         keras.utils.save_img(pictures / f"{i}.png", image, scale=False)
     out = tmp_path / "m.tflite"
     arguments = ["--model", saved, "--out", out, "--tasks", "depth,semseg", "--quantize", "int8"]
+    arguments += ["--license", "CC0-1.0", "--model_version", 3]
     done = run(*arguments, "--representative_data", pictures, "--examples", tmp_path / "examples.npz")
     assert done.returncode == 0, done.stderr
+    description = json.loads((tmp_path / "m.tflite.description.json").read_text())
+    assert (description["license"], description["model_version"], description["precision"]) == ("CC0-1.0", 3, "int8")
     report = json.loads((tmp_path / "m.tflite.report.json").read_text())
     assert report["precision"] == "int8" and list(report["tasks"]) == ["depth", "semseg"]
     assert report["tasks"]["depth"]["metric"]["name"] == "rmse"

@@ -8,6 +8,7 @@ import pytest
 from support.tiny import (
     SIZE,
     TASKS,
+    MicroDecoder,
     arrays,
     assert_same_bits,
     micro_backbone,
@@ -196,11 +197,38 @@ def test_deeplab(images, monkeypatch):
     assert model.mac_report().common > 0
 
 
+def test_stages_of_the_donor_are_trained_by_tasks_on_its_bank(donors):
+    model = rc_keras.MultiTaskModel(FilterBank.from_task(donors[STEM], "semseg"))
+    for task in TASKS[:2]:
+        model.add_task(task)
+    for task in model.tasks:
+        layers = [layer for layer in model.branch(task).layers if not isinstance(layer, BankConv2D)]
+        assert all(layer.trainable for layer in layers)
+        assert f"{task}__stem_norm" in {layer.name for layer in layers if layer.trainable_weights}
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class PoolingDecoder(MicroDecoder):
+    """Begins with a layer of the name that the pooled head has for another one."""
+
+    def __call__(self, image, features, channels, prefix, seed):
+        pooled = keras.layers.AveragePooling2D(2, name=f"{prefix}pool")(features["high_level"])
+        return super().__call__(image, {**features, "high_level": pooled}, channels, prefix, seed)
+
+
+def test_what_dense_tasks_have_in_common_is_not_that_of_others(images):
+    donor = tiny_model(TASKS[:2], decoder=PoolingDecoder())
+    bank = FilterBank.from_task(donor, "semseg", shared_stages=ENCODER)
+    model = on(bank, [*TASKS[:2], PLACE])
+    assert_common_is_each(model, images)
+
+
 def test_stages_of_the_encoder_alone(donors):
     with pytest.raises(ValueError, match="`shared_stages` must be .* the name of one of its layers"):
         FilterBank.from_task(donors[0], "semseg", shared_stages="decoder_conv")
     with pytest.raises(ValueError, match="must be made with shared_stages=0. Received: shared_stages='stem_relu'"):
-        tiny_model(TASKS[:1], decoder=None, bank=FilterBank.from_task(donors[0], "semseg", shared_stages=STEM))
+        stages = FilterBank.from_task(donors[0], "semseg", shared_stages=STEM)
+        tiny_model(TASKS[:1], decoder=None, bank=stages, shared_stages=0)
 
 
 def test_tasks_do_not_interfere(donors, images):

@@ -45,6 +45,16 @@ def test_layers_that_are_not_known_are_not_counted_as_nothing():
         mac_report({"t": network}, (16, 16, 3))
 
 
+@pytest.mark.parametrize(
+    ("size", "positions"), [(16, (16 + 2 * 10) * (16 + 2 * 14)), (5, 5 * (5 + 2 * 3)), (32, 9 * 32**2)]
+)
+def test_dilated_kernels_do_not_meet_all_pixels(size, positions):
+    image = keras.Input((size, size, 3))
+    for layer in (keras.layers.Conv2D, rc_keras.layers.BankConv2D):
+        made = layer(8, (3, 3), padding="same", dilation_rate=(6, 2))
+        assert mac_report({"t": keras.Model(image, made(image), name="t")}, (size, size, 3)).total == positions * 3 * 8
+
+
 def test_resnet18_at_512():
     model = rc_keras.build(["edge"], image_shape=(None, None, 3), seed=0)
     macs = model.mac_report((512, 512, 3)).tasks["edge"]
@@ -53,10 +63,13 @@ def test_resnet18_at_512():
     assert (macs.convolutions - downsampling) / 1e9 == pytest.approx(15.72, abs=PUBLISHED)
     assert macs.modulators / 1e9 == pytest.approx(2.15, abs=PUBLISHED)
     # Published with plain convolutions of the concatenations. Here 256 channels are convolved at 32x32 before they are
-    # stretched to 128x128, by matrices along either axis, and 256 pooled channels as one pixel.
+    # stretched to 128x128, by matrices along either axis, and 256 pooled channels as one pixel; and what dilated kernels
+    # multiply with padding is left out.
+    padding = 512 * 256 * sum(9 * 32**2 - (32 + 2 * (32 - rate)) ** 2 for rate in (6, 12, 18))
+    assert padding / 1e9 == pytest.approx(1.55, abs=PUBLISHED)
     plain = 9 * 256 * 256 * 128**2 + 256 * 256 * 32**2
     executed = 9 * 256 * 256 * 32**2 + 256 * 3 * 32 * (128 * 3 * 32 + 128**2) + 256 * 256
-    assert (macs.decoder - head + plain - executed) / 1e9 == pytest.approx(25.28, abs=PUBLISHED)
+    assert (macs.decoder - head + plain - executed + padding) / 1e9 == pytest.approx(25.28, abs=PUBLISHED)
     assert macs.total == macs.convolutions + macs.modulators + macs.decoder
     assert f"{macs.total / 1e9:.3f}" in str(model.mac_report((512, 512, 3)))
     with pytest.raises(ValueError, match="must hold no None"):
@@ -78,6 +91,7 @@ def test_resnet18_at_512():
 )
 def test_every_method(method, modulators):
     macs = tiny_model(TASKS[:1], method=method).mac_report().tasks["semseg"]
-    assert macs.convolutions == 64 * (48 * 8 + 72 * 8 + 8 * 12 + 72 * 12)
+    dilated = (8 + 2 * 6) ** 2 * 8 * 12  # of 9 * 64 * 8 * 12, without what meets padding
+    assert macs.convolutions == 64 * (48 * 8 + 72 * 8 + 8 * 12) + dilated
     assert macs.modulators == modulators
     assert macs.decoder == 64 * (12 * 8 + 8 * 5)

@@ -102,9 +102,6 @@ class ONNX(Format):
     def check_fits(self, path: str, description: dict[str, Any]) -> None:
         check_folder(path, list(description["tasks"]), description)
 
-    def place(self, task: str) -> dict[str, str | None]:
-        return {"signature": None, "file": graph_file(task)}
-
     def convert(self, network: FoldedNetwork) -> dict[str, "ModelProto"]:
         """`{task: onnx.ModelProto}` in the precision of the network, with the weights inside; `"all"` where joint."""
         _, functions = concrete_functions(network)
@@ -148,6 +145,9 @@ class ONNX(Format):
 
     def publish(self, tasks: list[str], path: str, target: str) -> None:
         publish(path, target, tasks)
+
+    def place(self, task: str) -> dict[str, str | None]:
+        return {"signature": None, "file": graph_file(task)}
 
     def recognizes(self, path: pathlib.Path) -> bool:
         return path.is_dir() and any(path.glob("*.onnx"))

@@ -3,7 +3,7 @@
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from rc_keras.export.folding.folded_network import ALL
@@ -188,7 +188,7 @@ def publish(files: str, folder: str, tasks: list[str]) -> None:
             shutil.copytree(entry.path, target, symlinks=True)
         else:
             shutil.copy2(entry.path, target, follow_symlinks=False)
-    if described := _describe(files, [*staying, *tasks], tasks_of(folder)):
+    if described := describe_folder(files, [*staying, *tasks], tasks_of(folder)):
         write_whole(os.path.join(files, FILE), to_json(described))
     names = [
         BANK,
@@ -201,12 +201,14 @@ def publish(files: str, folder: str, tasks: list[str]) -> None:
     switch(files, folder)
 
 
-def read_folder_description(folder: str) -> dict[str, Any] | None:
-    """The description of all graphs in a folder, as they give it; `None` in folders of earlier versions."""
-    return _describe(folder, list(read_metadata(folder)), tasks_of(folder))
+def describe_folder(folder: str, tasks: Iterable[str], order: Iterable[str]) -> dict[str, Any] | None:
+    """The description of the graphs in a folder, as they give it; `None` in folders of earlier versions.
 
-
-def _describe(folder: str, tasks: list[str], order: list[str]) -> dict[str, Any] | None:
+    Args:
+        folder: its path.
+        tasks: names of the graphs.
+        order: names of tasks that come first.
+    """
     descriptions = [read_description(os.path.join(folder, graph_file(task))) for task in tasks]
     return join(descriptions, order, ALL if _is_there(folder, graph_file(ALL)) else None)
 

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def describe_graph(model: "onnx.ModelProto", description: dict[str, Any], tasks: Collection[str]) -> None:
-    """Writes into a graph what it takes and answers, in place, and drops the operator sets that it does not use.
+    """Writes into a graph what it takes and answers, in place.
+
+    Outputs come in the order of the tasks, and operator sets that the graph does not use are dropped.
 
     Args:
         model: the graph.
@@ -27,8 +29,11 @@ def describe_graph(model: "onnx.ModelProto", description: dict[str, Any], tasks:
     model.doc_string = model.graph.doc_string = f"From an image to {text}"
     model.producer_version, model.model_version = __version__, description["model_version"]
     model.graph.input[0].doc_string = image_text(description["input"])
-    for output in model.graph.output:
-        output.doc_string = answers[output.name]
+    outputs = sorted(model.graph.output, key=lambda output: list(answers).index(output.name))
+    del model.graph.output[:]
+    for output in outputs:
+        model.graph.output.add().CopyFrom(output)
+        model.graph.output[-1].doc_string = answers[output.name]
     model.metadata_props.add(key=NAME, value=to_json(description).decode())
     used = {*_domains(model.graph), ""}
     kept = [entry for entry in model.opset_import if entry.domain in used]

@@ -38,7 +38,7 @@ class Normals(Kind):
     limits = (-1.0, 1.0)
     axes = (
         "x points right, y down and z away from the camera: a surface that faces the camera is (0, 0, -1), "
-        "a floor (0, -1, 0)"
+        "a floor in front of a level camera (0, -1, 0)"
     )
     ramp = None
     integer_hint = " (8-bit normals decode as 2 v / 255 - 1)"
