@@ -24,8 +24,8 @@ def without_padding_taps(network: FoldedNetwork) -> FoldedNetwork:
 
     On the maps of a segmentation network most of ASPP's taps meet half of the map or less. Runtimes that convolve
     with padding as if it were pixels gain by this; the sum is the same but for its order. Convolutions whose maps have
-    no fixed size, or that save less than a fifth, stay as they are; so do the encoder's in the bank, which save that much
-    on tiny images alone: its kernels stand in a file as they are.
+    no fixed size, or that save less than a fifth, stay as they are. So do those of the encoder's bank, which save that
+    much on tiny images alone: its kernels stand in a file as they are.
 
     Args:
         network: the `FoldedNetwork`. The kernel of each tap takes the place of the whole one, as `<name>_tap<i><j>`.
