@@ -29,6 +29,7 @@ def build(
     seed: int | None = None,
     response_energy: float | None = None,
     shared_stages: int | str | None = None,
+    pointwise_rank: int | None = None,
 ) -> MultiTaskModel:
     """Builds a multi-task model: on a frozen filter bank, or by another method.
 
@@ -63,6 +64,10 @@ def build(
         shared_stages: the stem and so many stages of the backbone stay frozen, norms included, without anything of a
             task's own, and are computed once for all tasks. Or the name of the last layer of them. A stage is as
             `rc_keras.network.shared_stages` says. `None`: those of `bank`, else none, as 0.
+        pointwise_rank: shares pointwise kernels too, of 1x1 and separable convolutions and of dense layers, each with a
+            matrix of this rank of the task's own, 8 for example: most of a MobileNet, or of a bottleneck ResNet, is
+            pointwise. See `FilterBank`. `None`: that of `bank`; else they are each task's own where the method does not
+            share them as it shares other convolutions.
 
     Returns:
         A `MultiTaskModel`.
@@ -71,6 +76,8 @@ def build(
         ValueError: for unknown names, duplicate tasks, or parts that do not fit.
     """
     method = get_method(method)
+    if pointwise_rank is not None:
+        method = method.with_pointwise_rank(pointwise_rank)
     tasks = _check_tasks(tasks)
     decoder = None if decoder is None else decoders.get(decoder)
     _check_image_shape(image_shape)
@@ -99,6 +106,8 @@ def build(
         bank = FilterBank.load(bank, backbone)
     else:
         bank = bank.for_backbone(backbone)
+    if pointwise_rank is None and method.pointwise is None and method.shares_kernels:
+        method = method.with_pointwise_rank(bank.method.pointwise_rank)
     if bank.method != method:
         raise ValueError(f"`bank` must be made with method {method.name!r}. Received: method {bank.method.name!r}")
     if shared_stages not in (None, bank.shared_stages):
