@@ -15,10 +15,11 @@ from rc_keras.layers.low_rank_modulator import LowRankModulator
 class PointwiseModulator(LowRankModulator):
     """Recombines the responses of a pointwise kernel for one task: `y = (I + A_t B_t) z + b`, with z = W x.
 
-    A whole matrix behind a 1x1 kernel would be as large as the kernel. Of rank r it has `2 r c_out` numbers, and where
-    c_out is at least c_in, `A_t (B_t W)` can become every update of rank r that `W + A_t B_t` can (LoRA; Hu et al., ICLR
-    2022). Layer after layer both have equally many: the outputs of one are the inputs of the next. This form asks for
-    the responses alone, so it is the same whatever stride, groups or inputs the kernel has.
+    A whole matrix behind a 1x1 kernel would be as large as the kernel. Of rank r it has `2 r c_out` numbers, and
+    `A_t (B_t W)` can become every update of rank r that LoRA's `W + A_t B_t` can (Hu et al., ICLR 2022), where W has
+    the rank c_in; where it has fewer outputs, those within the rows of W. Over a network both have about as many
+    numbers: the outputs of a layer are the inputs of the next. This form asks for the responses alone, so that it is
+    the same whatever stride, groups or inputs the kernel has, and norms and biases fold as behind a `Modulator`.
 
     In exported files it stays two small matrices, see `factors`.
 

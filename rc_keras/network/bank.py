@@ -18,11 +18,12 @@ from rc_keras.network import response_init, truncation
 from rc_keras.network.adapters import adapter_of, own_convolutions
 from rc_keras.network.common_part import common_part
 from rc_keras.network.copies import SEPARATOR
-from rc_keras.network.donor import PREFIX, Donor, with_features
+from rc_keras.network.donor import HEAD, PREFIX, Donor, with_features
 from rc_keras.network.features import FEATURES
 from rc_keras.network.plain_network import plain_network
+from rc_keras.network.pointwise import with_depthwise_parts, with_pointwise_convolutions
 from rc_keras.network.shared_stages import shared_layers
-from rc_keras.network.template import all_filters, in_convolutions, make_template
+from rc_keras.network.template import all_filters, make_template
 
 if TYPE_CHECKING:
     from rc_keras.network.multi_task_network import MultiTaskNetwork
@@ -118,8 +119,9 @@ class FilterBank:
         Args:
             model: a `MultiTaskModel`.
             task: name of one of its tasks, the donor, which must be dense.
-            response_images, response_energy, method, shared_stages, pointwise_rank: see `FilterBank`. Stages are those
-                of the encoder, as the task has them, whatever the model's own bank shares as a whole.
+            response_images, response_energy, method, shared_stages: see `FilterBank`. Stages are those of the encoder,
+                as the task has them, whatever the model's own bank shares as a whole.
+            pointwise_rank: see `FilterBank`; `None`: that of the model's own bank.
 
         Raises:
             ValueError: if the task is unknown or not dense, or the method has no frozen bank; or if the task has
@@ -131,10 +133,13 @@ class FilterBank:
                 f"`task` must be dense, for a bank of its decoder. Received: task={task!r}, {donor.kind!r}"
             )
         bank = cls.__new__(cls)
-        bank.method, bank.shared_stages = _method(method, pointwise_rank), shared_stages
+        bank.method, bank.shared_stages = get_method(method), shared_stages
         bank.donor = Donor(task, donor.channels, model.decoder(task))
         if not bank.method.shares_kernels:
             raise ValueError(f"`method` must be one with a frozen bank. Received: method={bank.method.name!r}")
+        if pointwise_rank is None and bank.method.pointwise is None:
+            pointwise_rank = model.bank.method.pointwise_rank
+        bank.method = _method(bank.method, pointwise_rank)
         whole = with_features(model.branch(task), model.bank.template)
         network = plain_network(whole, prefix=f"{task}{SEPARATOR}")
         encoder = keras.Model(network.inputs[0], {name: network.output[name] for name in FEATURES}, name=network.name)
@@ -151,7 +156,7 @@ class FilterBank:
         energy = 1 if energy is None else energy
         self.response_report = None
         stages = _stages(encoder, self.method, self.shared_stages)
-        network = in_convolutions(network, self.method, stages)
+        network = _in_convolutions(network, self.method)
         own = self.method.with_pointwise_rank(None) if energy < 1 else self.method  # cut first, see `split_pointwise`
         filters = all_filters(network, own, stages) if energy < 1 else None
         self.template = make_template(network, own, filters, stages)
@@ -195,7 +200,7 @@ class FilterBank:
     ) -> "FilterBank":
         _check_backbone(backbone)
         stages = _stages(backbone, method, shared_stages)
-        network = in_convolutions(backbone if donor is None else donor.network(backbone), method, stages)
+        network = _in_convolutions(backbone if donor is None else donor.network(backbone), method)
         template = make_template(network, method, ranks, stages)
         assign_named(named_variables(template.layers), tensors, source)
         return cls.from_template(template, method, donor, shared_stages)
@@ -303,6 +308,11 @@ def _method(method: str | Method, pointwise_rank: int | None) -> Method:
     return method if pointwise_rank is None else method.with_pointwise_rank(pointwise_rank)
 
 
+def _in_convolutions(network: keras.Model, method: Method) -> keras.Model:
+    """The network whose convolutions a bank shares; each task has a head of its own."""
+    return network if method.pointwise is None else with_pointwise_convolutions(network, kept=(HEAD,))
+
+
 def _stages(encoder: keras.Model, method: Method, shared_stages: int | str) -> set[str]:
     """Names of the layers that are shared as a whole."""
     if shared_stages != 0 and not method.shares_kernels:
@@ -310,7 +320,8 @@ def _stages(encoder: keras.Model, method: Method, shared_stages: int | str) -> s
             f"`shared_stages` must be 0 with method {method.name!r}, which has no frozen bank. "
             f"Received: shared_stages={shared_stages!r}"
         )
-    return shared_layers(encoder, shared_stages)
+    names = shared_layers(encoder, shared_stages)
+    return names if method.pointwise is None else with_depthwise_parts(names)
 
 
 def _check_backbone(backbone: keras.Model) -> None:

@@ -2,7 +2,7 @@
 
 import dataclasses
 import math
-from collections.abc import Callable, Container
+from collections.abc import Container, Iterable
 from typing import Any
 
 import keras
@@ -11,11 +11,11 @@ import numpy as np
 from rc_keras.base.keras_types import Shape
 from rc_keras.layers import Conv2D
 
+_DEPTHWISE = "_depthwise"
 
-def with_pointwise_convolutions(
-    network: keras.Model, is_shared: Callable[[keras.layers.Conv2D], bool], kept: Container[str] = ()
-) -> keras.Model:
-    """A network in which layers with a pointwise kernel are 1x1 convolutions, where these are to be shared.
+
+def with_pointwise_convolutions(network: keras.Model, kept: Container[str] = ()) -> keras.Model:
+    """A network in which layers with a pointwise kernel are 1x1 convolutions.
 
     | layer | becomes |
     | --- | --- |
@@ -27,7 +27,6 @@ def with_pointwise_convolutions(
 
     Args:
         network: a functional `keras.Model`.
-        is_shared: whether a 1x1 convolution is to be shared.
         kept: names of layers that stay what they are.
 
     Returns:
@@ -42,10 +41,7 @@ def with_pointwise_convolutions(
         form = None if layer.name in kept else _form(layer)
         if form is None or not form.fits(args[0].shape):
             return layer(*args, **kwargs)
-        convolution = form.convolution(layer)
-        if not is_shared(convolution):
-            return layer(*args, **kwargs)
-        convolution, x = once(convolution), args[0]
+        convolution, x = once(form.convolution(layer)), args[0]
         if isinstance(layer, keras.layers.SeparableConv2D):
             return convolution(once(_depthwise(layer))(x))
         before, behind = form.reshapes(layer, x.shape)
@@ -147,6 +143,11 @@ def _contracted_axes(equation: str, bias_axes: str | None) -> int | None:
     return len(contracted)
 
 
+def with_depthwise_parts(names: Iterable[str]) -> set[str]:
+    """Names of layers, and those that the depthwise parts of the separable convolutions among them get."""
+    return {part for name in names for part in (name, name + _DEPTHWISE)}
+
+
 def _depthwise(layer: keras.layers.SeparableConv2D) -> keras.layers.DepthwiseConv2D:
     made = keras.layers.DepthwiseConv2D(
         layer.kernel_size,
@@ -157,7 +158,7 @@ def _depthwise(layer: keras.layers.SeparableConv2D) -> keras.layers.DepthwiseCon
         dilation_rate=layer.dilation_rate,
         use_bias=False,
         dtype=layer.dtype_policy,
-        name=f"{layer.name}_depthwise",
+        name=layer.name + _DEPTHWISE,
     )
     kernel = _array(layer.depthwise_kernel)
     made.build((None, None, None, kernel.shape[2]))

@@ -11,7 +11,6 @@ from rc_keras.methods import Method
 from rc_keras.network.adapters import adapter_size, make_adapters, method_of
 from rc_keras.network.copies import copy_layer, copy_variable, copy_weights, geometry
 from rc_keras.network.donor import HEAD
-from rc_keras.network.pointwise import with_pointwise_convolutions
 from rc_keras.network.residual_blocks import with_squeeze_excite
 
 
@@ -38,17 +37,6 @@ def _may_be_shared(layer: keras.Operation, method: Method) -> bool:
             f"data_format={layer.data_format!r}."
         )
     return True
-
-
-def in_convolutions(network: keras.Model, method: Method, frozen: Container[str] = ()) -> keras.Model:
-    """The network whose convolutions a bank shares: where a method shares pointwise kernels, they are convolutions.
-
-    Args:
-        network, method, frozen: see `make_template`.
-    """
-    if method.pointwise is None:
-        return network
-    return with_pointwise_convolutions(network, lambda convolution: is_shared(convolution, method), frozen)
 
 
 def all_filters(network: keras.Model, method: Method, frozen: Container[str] = ()) -> dict[str, int]:
