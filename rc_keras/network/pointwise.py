@@ -39,7 +39,7 @@ def with_pointwise_convolutions(network: keras.Model, kept: Container[str] = ())
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         form = None if layer.name in kept else _form(layer)
-        if form is None or not form.fits(args[0].shape):
+        if form is None or not args or not form.fits(args[0].shape):
             return layer(*args, **kwargs)
         convolution, x = once(form.convolution(layer)), args[0]
         if isinstance(layer, keras.layers.SeparableConv2D):

@@ -133,7 +133,7 @@ def rotate(template: keras.Model, method: Method, images: Any = None) -> tuple[R
     """
     layers = own_convolutions(template, method)
     count, statistics = 0, dict[str, StreamingCovariance]()
-    if images is None:
+    if images is None or not layers:
         covariances = {layer.name: _kernel_gram(layer) for layer in layers}
     else:
         count, statistics = response_statistics(template, layers, images)

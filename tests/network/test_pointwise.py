@@ -114,6 +114,21 @@ def test_names_of_methods():
         get_method("rcm+pointwise(0)")
 
 
+def test_what_a_task_adds():
+    """It starts as the identity, then is `y = (I + A B) z + b`."""
+    z = np.random.default_rng(0).normal(size=(2, 3, 4, 6)).astype("float32")
+    layer = PointwiseModulator(RANK, use_bias=True)
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(layer(z)), z)
+    for at, weight in enumerate(layer.weights):
+        weight.assign(np.random.default_rng(at).normal(size=weight.shape))
+    down, up, bias = (keras.ops.convert_to_numpy(w).astype("float64") for w in (layer.down, layer.up, layer.bias))
+    expected = z + z @ down @ up + bias
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(layer(z)), expected, atol=ROUNDING * np.ptp(expected))
+    matrix, offset = layer.linear_map()
+    np.testing.assert_allclose(z @ matrix + offset, expected, atol=ROUNDING * np.ptp(expected))
+    np.testing.assert_allclose(np.eye(6) + np.matmul(*layer.factors()), matrix, atol=ROUNDING)
+
+
 # Layers as convolutions, against Keras's own
 
 
@@ -188,20 +203,24 @@ def test_a_dense_layer_that_is_called_twice_is_shared_once():
 
 
 def test_with_response_energy_a_pointwise_kernel_is_cut_where_that_is_smaller(tmp_path):
-    images, energy, rank = tiny_data(4)[0], 0.9, 5
-    backbone = mobile_backbone()
-    plain = FilterBank(backbone, "rcm", images, energy)
-    bank = FilterBank(backbone, "rcm", images, energy, pointwise_rank=rank)
-    cut = {name for name, size in bank.ranks.items() if size < backbone_channels(backbone)[name]}
-    assert "expand" in cut and not isinstance(adapter(bank, "expand"), PointwiseModulator)
-    for name, size in bank.ranks.items():
-        channels = backbone_channels(backbone)[name]
-        if name in cut:
-            assert isinstance(adapter(bank, name), Modulator)
-            assert name == "stem" or size * channels < 2 * rank * channels
-            np.testing.assert_array_equal(*(np.array(b.convolutions[name].kernel) for b in (bank, plain)))
-        elif name != "stem":
-            assert isinstance(adapter(bank, name), PointwiseModulator)
+    images, rank, backbone = tiny_data(4)[0], 5, mobile_backbone()
+    bank = FilterBank(backbone, "rcm", images, response_energy=0.6, pointwise_rank=rank)
+    channels = backbone_channels(backbone)
+    cut = {name for name, size in bank.ranks.items() if size < channels[name]}
+    assert "mlp_in" in cut and {"project", "squeeze"} <= set(bank.ranks) - cut
+    for name in set(bank.ranks) - {"stem"}:
+        layer, kernel = adapter(bank, name), np.array(bank.convolutions[name].kernel, "float64")
+        original = backbone.get_layer(name)
+        original = original.pointwise_kernel if name == "separable" else original.kernel
+        original = np.array(original, "float64").reshape(-1, channels[name])
+        if name not in cut:
+            assert isinstance(layer, PointwiseModulator)
+            np.testing.assert_array_equal(kernel[0, 0], original)
+            continue
+        assert isinstance(layer, Modulator) and bank.ranks[name] < 2 * rank
+        axes = keras.ops.convert_to_numpy(layer.matrix()).astype("float64")  # leading ones, of length 1
+        np.testing.assert_allclose(axes @ axes.T, np.eye(len(axes)), atol=ROUNDING)
+        np.testing.assert_allclose(kernel[0, 0], original @ axes.T, atol=ROUNDING * np.abs(original).max())
     assert set(bank.response_report.kept) == cut | {"stem"}
     bank.save(tmp_path / "bank.safetensors")
     loaded = FilterBank.load(tmp_path / "bank.safetensors", mobile_backbone(seed=5))
