@@ -6,7 +6,9 @@ Usage:
 Some minutes on two CPU cores, most of them training. Leaves `index.html` in the output folder.
 """
 
-from absl import app, flags, logging
+from absl import app, flags
+
+from rc_keras.base.command import run as run_command
 
 _OUT = flags.DEFINE_string("out", "demo", "Folder of the page, the models and the pictures.")
 _DATA_DIR = flags.DEFINE_string("data_dir", None, "Where the rendered rooms are kept; TFDS's own folder by default.")
@@ -19,9 +21,8 @@ def main(argv: list[str]) -> None:
     from rc_keras.zoo.demo.config import DemoConfig
     from rc_keras.zoo.demo.run import run
 
-    logging.set_verbosity(logging.ERROR)  # TFDS warns about itself
     run(DemoConfig.quick() if _QUICK.value else DemoConfig(), _OUT.value, _DATA_DIR.value)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run_command(main, {"Flags": (_OUT, _DATA_DIR, _QUICK)})
