@@ -71,6 +71,9 @@ def field_values() -> dict[str, Any]:
 
 def prepared_data(recipe: Recipe) -> Data:
     """The `Data` of a recipe, prepared; reading an archive takes minutes, the first time."""
+    from rc_keras.zoo.datasets.preparation import hide_bars_in_files
+
+    hide_bars_in_files()
     data = open_data(recipe.dataset, MANUAL_DIR.value, DATA_DIR.value)
     data.select(recipe.tasks)
     data.prepare()

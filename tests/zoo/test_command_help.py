@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import textwrap
 
 import pytest
 from support.folders import ROOT, environment
@@ -62,6 +63,21 @@ def test_help_shows_the_values_of_a_recipe():
     assert f"[{recipe.steps}]" in texts["steps"] and "[96,128]" in texts["crop"]
     assert "[edge,semseg,normals,depth]" in texts["tasks"] and "[none]" in texts["strategy"]
     assert "optimizer steps of the whole run" in texts["steps"]
+
+
+def test_of_standard_error_errors_are_left():
+    program = """
+        import os
+        from rc_keras.base.own_command import filtered_standard_error
+        with filtered_standard_error():
+            os.write(2, b"WARNING: All log messages before absl::InitializeLog() is called are written to STDERR\\n")
+            os.write(2, b"I0000 00:00:1 1 port.cc:153] oneDNN is on\\nW1126 05:38:08 1 a.cc:1] Hm.\\n")
+            os.write(2, b"E0000 00:00:1 1 cuda.cc:52] failed call\\nno end")
+        os.write(2, b" as before\\nI0000 as well")
+    """
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    done = subprocess.run(command, env=environment(KERAS_BACKEND="numpy"), capture_output=True, text=True, check=True)
+    assert done.stderr == "E0000 00:00:1 1 cuda.cc:52] failed call\nno end as before\nI0000 as well"
 
 
 def test_only_commands_of_the_package_set_anything(monkeypatch):

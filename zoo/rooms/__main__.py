@@ -19,9 +19,11 @@ _QUICK = flags.DEFINE_bool("quick", False, "A few tiny images and steps: shows t
 def main(argv: list[str]) -> None:
     if len(argv) > 1 or _OUT.value is None:
         raise app.UsageError(f"`--out` must be given, and nothing but flags. Received: {argv[1:]}")
+    from rc_keras.zoo.datasets.preparation import hide_bars_in_files
     from rc_keras.zoo.rooms.run import Rooms, make_rooms
     from rc_keras.zoo.training.determinism import make_deterministic
 
+    hide_bars_in_files()
     make_deterministic()
     make_rooms(Rooms.quick() if _QUICK.value else Rooms(), _OUT.value, _DATA_DIR.value)
 
