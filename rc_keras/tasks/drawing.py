@@ -26,8 +26,11 @@ DEPTH_COLOURS = np.stack([np.interp(np.linspace(0, 9, 256), np.arange(10), chann
 DEPTH_COLOURS = np.round(DEPTH_COLOURS).astype("uint8")
 
 
+FIRST_CLASS_COLOUR = np.array([215, 215, 208], "uint8")  # which the palette lacks too
+
+
 def class_palette(count: int) -> np.ndarray:
-    """The PASCAL VOC colours: class 0 is black, and no two classes share a colour.
+    """The PASCAL VOC colours, but a light grey for class 0: black looks like nothing; no two classes share a colour.
 
     The bits of the class id are dealt to red, green and blue in turn, and fill each channel from
     its highest bit down.
@@ -43,6 +46,7 @@ def class_palette(count: int) -> np.ndarray:
     for bit in range(8):
         for channel in range(3):
             palette[:, channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype("uint8")
+    palette[:1] = FIRST_CLASS_COLOUR
     return palette
 
 

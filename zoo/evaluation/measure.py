@@ -17,7 +17,7 @@ from rc_keras.zoo.evaluation.machine import describe_machine
 from rc_keras.zoo.evaluation.predictions import write_predictions
 from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.evaluation_metrics import evaluation_metrics
-from rc_keras.zoo.preprocessing import crop_back, is_padded
+from rc_keras.zoo.preprocessing import crop_back, is_padded, spread
 from rc_keras.zoo.progress import BatchProgress, Progress
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import evaluation_stream, measured_pairs, preprocessing
@@ -85,7 +85,8 @@ def measure(
             if task.definition.lines:
                 scores[task.name] |= _boundary_scores(model, task, batches, count, recipe.edge_tolerance, suppress)
         if pictures is not None:
-            _draw(model, selected, batches, pictures)
+            shown = evaluation_stream(recipe, data, selected, split, only=spread(images, SHOWN_IMAGES))
+            _draw(model, selected, shown, pictures)
     details = {
         "model": str(path),
         "method": model.bank.method.name,
@@ -128,7 +129,7 @@ def _boundary_scores(
 
 
 def _draw(model: MultiTaskModel, tasks: Iterable[Task], batches: "tf.data.Dataset", path: str | os.PathLike) -> None:
-    """Draws the first images of the split, whose order is random but always the same."""
+    """Draws all images of the batches."""
     images, labels, info = next(batches.unbatch().batch(SHOWN_IMAGES).as_numpy_iterator())
     predictions = {task.name: model.branch(task.name).predict_on_batch(images) for task in tasks}
     write_predictions(path, tasks, images, labels, predictions, info["box"])

@@ -2,10 +2,11 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from rc_keras.files.whole_files import write_json
-from rc_keras.zoo.measures import IN_UNIT_OF_TASK, measure_of_key
+from rc_keras.zoo.measures import IN_UNIT_OF_TASK, SHARE, measure_of_key
 
 
 @dataclasses.dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Results:
         write_json(path, dataclasses.asdict(self))
 
     def to_markdown(self) -> str:
-        """A table with a line for each metric."""
+        """A table with a line for each metric, and one of the classes of each segmentation, the best first."""
         lines = [f"{self.images} images of `{self.split}`.", "", "| task | metric | value |", "| --- | --- | ---: |"]
         for task, metrics in self.tasks.items():
             for key, value in metrics.items():
@@ -39,4 +40,13 @@ class Results:
                 unit = self.details.get("units", {}).get(task, "") if measure.scale is IN_UNIT_OF_TASK else ""
                 shown = f"{measure.show_with_unit(value)} {unit}".rstrip()
                 lines.append(f"| {task} | {f'{key} {measure.arrow}'.rstrip()} | {shown} |")
+        for task, classes in self.classes.items():
+            known = {name: value for name, value in classes.items() if value == value}  # NaN where it was never seen
+            lines += ["", f"| {task} | IoU ↑ |", "| --- | ---: |"]
+            lines += [f"| {name} | {SHARE.factor * known[name]:.1f} {SHARE.unit} |" for name in _best_first(known)]
+            lines += [f"| {name} | – |" for name in classes if name not in known]
         return "\n".join(lines) + "\n"
+
+
+def _best_first(numbers: Mapping[str, float]) -> list[str]:
+    return sorted(numbers, key=numbers.__getitem__, reverse=True)

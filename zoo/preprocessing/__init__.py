@@ -2,6 +2,7 @@
 
 from rc_keras.zoo.preprocessing.contact_sheet import write_contact_sheet
 from rc_keras.zoo.preprocessing.evaluation_stream import check_sizes, crop_back, evaluation_batches, is_padded
+from rc_keras.zoo.preprocessing.labelled_images import spread
 from rc_keras.zoo.preprocessing.preprocessing import Preprocessing
 from rc_keras.zoo.preprocessing.training_stream import steps_per_epoch, training_batches, training_ids
 
@@ -11,6 +12,7 @@ __all__ = [
     "crop_back",
     "evaluation_batches",
     "is_padded",
+    "spread",
     "steps_per_epoch",
     "training_batches",
     "training_ids",
