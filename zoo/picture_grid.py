@@ -12,7 +12,7 @@ from rc_keras.tasks.drawing import IGNORED_COLOUR
 from rc_keras.tasks.legend import Legend, Ramp, Swatches
 
 _GAP, _HEADING = 4, 18  # pixels
-_LINE, _SWATCH, _RAMP, _BALL = 18, 12, 96, 48  # of the legend
+_LINE, _SWATCH, _RAMP, _BALL, _LEAST_WIDTH = 18, 12, 96, 48, 440  # of the legend
 
 
 def write_grid(
@@ -36,6 +36,7 @@ def write_grid(
         for title, *column in zip(titles, *rows, strict=True)
     ]
     width, height = sum(widths) + _GAP * (len(widths) + 1), sum(heights) + _GAP * (len(heights) + 1) + _HEADING
+    width = max(width, _LEAST_WIDTH) if legends else width
     below = _draw_legends(legends, width) if legends else None
     sheet = Image.new("RGB", (width, height + (below.height if below else 0)), "white")
     draw = ImageDraw.Draw(sheet)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import os
-from collections.abc import Mapping
 from typing import Any
 
 from rc_keras.files.whole_files import write_json
@@ -41,12 +40,7 @@ class Results:
                 shown = f"{measure.show_with_unit(value)} {unit}".rstrip()
                 lines.append(f"| {task} | {f'{key} {measure.arrow}'.rstrip()} | {shown} |")
         for task, classes in self.classes.items():
-            known = {name: value for name, value in classes.items() if value == value}  # NaN where it was never seen
             lines += ["", f"| {task} | IoU ↑ |", "| --- | ---: |"]
-            lines += [f"| {name} | {SHARE.factor * known[name]:.1f} {SHARE.unit} |" for name in _best_first(known)]
-            lines += [f"| {name} | – |" for name in classes if name not in known]
+            best_first = sorted(classes.items(), key=lambda entry: entry[1], reverse=True)
+            lines += [f"| {name} | {SHARE.factor * iou:.1f} {SHARE.unit} |" for name, iou in best_first]
         return "\n".join(lines) + "\n"
-
-
-def _best_first(numbers: Mapping[str, float]) -> list[str]:
-    return sorted(numbers, key=numbers.__getitem__, reverse=True)
