@@ -66,7 +66,7 @@ def test_pictures_and_what_they_mean():
     legend = kind.legend(HEIGHT, (-2.0, 2.0))
     assert isinstance(legend, Ramp) and (legend.low, legend.high) == ("-2 m", "2 m")
     assert kind.constant_guess(HEIGHT, label)[0] == "mean height, 0 m"
-    assert kind.legend(HEIGHT, (0.0, 0.0125)).high == "0.012 m" and kind.legend(HEIGHT, (7.0, 310.4)).high == "310 m"
+    assert kind.legend(HEIGHT, (0.0, 0.0124)).high == "0.012 m" and kind.legend(HEIGHT, (7.0, 310.4)).high == "310 m"
     assert kind.legend(HEIGHT, (-0.01, 3.25)).low == "0 m"
     flow = np.stack([label, -label], axis=-1)
     flow[0, 2] = -9999
