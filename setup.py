@@ -8,6 +8,7 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).parent
 PACKAGE_DIR = {"rc_keras": "rc_keras", "rc_keras.zoo": "zoo", "rc_keras.export": "export"}
 
+HUB = ["huggingface_hub>=0.34"]
 LITERT = ["ai-edge-litert>=2.1"]
 ONNX = ["onnx>=1.18", "onnxruntime>=1.22"]
 VIZ = ["matplotlib>=3.10", "pillow>=11"]
@@ -55,7 +56,11 @@ setup(
     python_requires=">=3.11,<3.14",
     package_dir=PACKAGE_DIR,
     packages=list_packages(),
-    package_data={"": ["py.typed", "*.md", "*.bib", "*.txt", "*.tsv", "*.csv", "*.json"]},
+    package_data={
+        "": ["py.typed", "*.md", "*.bib", "*.txt", "*.tsv", "*.csv", "*.json"],
+        "rc_keras.published": ["packaged/**"],
+        "rc_keras.view": ["static/*.html", "static/*.css", "static/*.js", "static/examples/*.jpg"],
+    },
     include_package_data=False,
     install_requires=[
         "absl-py",
@@ -69,10 +74,11 @@ setup(
         "tf2onnx>=1.17",
     ],
     extras_require={
+        "hub": HUB,
         "litert": LITERT,
         "onnx": ONNX,
         "viz": VIZ,
         "train": TRAIN,
-        "dev": [*CHECKS, *REFERENCES, *LITERT, *ONNX, *VIZ, *TRAIN],
+        "dev": [*CHECKS, *REFERENCES, *HUB, *LITERT, *ONNX, *VIZ, *TRAIN],
     },
 )

@@ -16,6 +16,7 @@ from rc_keras.from_preset import from_preset
 from rc_keras.model import MultiTaskModel
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.graft import graft
+from rc_keras.published.listing import presets
 from rc_keras.tasks.task import Task, nyud, pascal_context
 from rc_keras.training.check_data import check_data
 from rc_keras.training.draw_predictions import DrawPredictions
@@ -50,5 +51,6 @@ __all__ = [
     "nyud",
     "optimizers",
     "pascal_context",
+    "presets",
     "pretrained",
 ]

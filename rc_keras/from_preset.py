@@ -1,4 +1,4 @@
-"""`from_preset`: a model from the folder it was saved to."""
+"""`from_preset`: a model from the folder it was saved to, or from where it was published."""
 
 import os
 from collections.abc import Sequence
@@ -11,16 +11,20 @@ from rc_keras.files.manifest import Entry
 from rc_keras.files.named_weights import assign_named, named_variables
 from rc_keras.model import MultiTaskModel
 from rc_keras.network.bank import FilterBank
+from rc_keras.published.hugging_face import SCHEME, hub_folder
+from rc_keras.published.local_folder import local_folder
+from rc_keras.published.registry import PRESETS
 from rc_keras.storage import preset
 from rc_keras.tasks.task_name import check_name
 
 
 def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None) -> MultiTaskModel:
-    """Loads a model, or some of its tasks, from a folder written by `MultiTaskModel.save_to_preset`.
+    """Loads a model, or some of its tasks, as `MultiTaskModel.save_to_preset` wrote it to a folder.
 
     The model answers, for the tasks that are loaded, what the saved one answered, to the last bit on the same backend.
-    It is not compiled. Layers are rebuilt in Keras's safe mode: nothing in the folder is executed or unpickled. A
-    backbone or decoder of one's own must be registered with `keras.saving.register_keras_serializable`.
+    It is not compiled. Weights in half precision become float32. Layers are rebuilt in Keras's safe mode: nothing in
+    the folder is executed or unpickled. Decoders of one's own, and layers of one's own in a backbone, must be
+    registered with `keras.saving.register_keras_serializable`; any other backbone is rebuilt from the folder alone.
 
     Example:
 
@@ -28,9 +32,15 @@ def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None
     >>> model = rc_keras.from_preset("street")
     >>> model = rc_keras.from_preset("street", tasks=["edge"])  # reads the bank and the pack of this task
     >>> predictions = model.predict(images)  # RGB in 0..255
+    >>> model = rc_keras.from_preset("hf://owner/name")  # the same folder, in a repository of the Hugging Face Hub
 
     Args:
-        directory: the folder.
+        directory: the folder; or the name of a published preset, which `rc_keras.presets` lists; or
+            `"hf://owner/name"`, or `"hf://owner/name@revision"`, for one on the Hugging Face Hub (needs
+            `rc_keras[hub]`). A folder that holds a preset comes before a published one of the same name; with
+            `"./name"`, or a `pathlib.Path`, it is a folder in any case. What has to be downloaded is downloaded once,
+            to `~/.keras/rc_keras/presets` (or below `KERAS_HOME`), goes on where it was cut off, and is checked; of the
+            Hub, to the cache of `huggingface_hub`. With `tasks`, other tasks are not downloaded.
         tasks: names of the tasks to load, in the order the model is to have. Any pack in the folder can be named, also
             one that was copied into it later as `tasks/<name>/task.rctask`. `None`: the tasks of the saved model.
 
@@ -39,10 +49,12 @@ def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None
 
     Raises:
         FileNotFoundError: if the folder, its `config.json`, the bank or a pack is missing.
+        ImportError: if `huggingface_hub` is needed and not installed.
+        OSError: if a file cannot be downloaded; says which, from where, and where to put it.
         ValueError: if a task is unknown, or if a file is damaged, is not the one that was saved, belongs to another
             bank, or holds another task than its folder says.
     """
-    directory = os.fspath(directory)
+    directory = _folder(directory, tasks)
     while True:
         before = folder_update.state(directory)
         try:
@@ -53,6 +65,24 @@ def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None
         else:
             if folder_update.state(directory)[0] == before[0]:
                 return model
+
+
+def _folder(directory: str | os.PathLike, tasks: Sequence[str] | None) -> str:
+    """The folder that is meant; what is published is there then."""
+    path = os.fspath(directory)
+    if not isinstance(directory, str):
+        return path
+    if path.startswith(SCHEME):
+        return hub_folder(path, tasks)
+    texts = [os.path.join(path, name) for name in (preset.CONFIG, manifest.NAME)]
+    if os.path.basename(path) != path or any(map(os.path.isfile, texts)):
+        return path
+    if path in PRESETS:
+        return local_folder(path, tasks)
+    if PRESETS and not os.path.isdir(path):
+        unknown = unknown_name("directory", path, PRESETS)
+        raise FileNotFoundError(f"`directory` must be a preset. There is no file {texts[0]}. As a name, {unknown}")
+    return path
 
 
 def _load(directory: str, tasks: Sequence[str] | None) -> MultiTaskModel:
@@ -75,7 +105,7 @@ def _load(directory: str, tasks: Sequence[str] | None) -> MultiTaskModel:
 
 def listed_tasks(directory: str | os.PathLike) -> list[str]:
     """Names of the tasks that `from_preset` loads without being asked for others; raises what it raises."""
-    directory = os.fspath(directory)
+    directory = _folder(directory, [])
     files = manifest.read(directory)
     path = _stored(directory, files, preset.CONFIG)
     return _listed_tasks(_read_config(path, directory, files), path)

@@ -156,7 +156,7 @@ class MultiTaskModel(TaskTrainer):
         self._put_task(task, decoder, branch)
         return task.name
 
-    def save_to_preset(self, directory: str | os.PathLike) -> None:
+    def save_to_preset(self, directory: str | os.PathLike, dtype: str | None = None) -> None:
         """Writes the model to a folder, the bank and every task in a file of its own; `rc_keras.from_preset` reads it.
 
         | file | content |
@@ -188,15 +188,21 @@ class MultiTaskModel(TaskTrainer):
 
         Args:
             directory: the folder; made if there is none.
+            dtype: `"float16"`: kernels and matrices are rounded to half precision, which halves the files, and
+                `from_preset` answers float32 again; norms with their statistics, gains and biases stay as they are. The
+                rounded bank is another bank, with a fingerprint of its own, and the packs written with it belong to
+                it; packs of the bank as it was are refused. Load the preset to train tasks on it. `None`: every
+                weight as it is, to the last bit.
 
         Raises:
             ValueError: if the tasks train an encoder in common; if the folder holds another bank, or files of these
                 names that are no preset's; if the bank in it is damaged (remove the file to have it written); if names
-                of tasks differ by case only.
+                of tasks differ by case only; if `dtype` is another one, or is given for weights that are not float32,
+                or exceed 65504.
             OSError: if a file cannot be written, or another process is saving to the folder (`BlockingIOError`); a
                 preset that was there before can still be read.
         """
-        preset.save(self, directory)
+        preset.save(self, directory, dtype)
 
     def parameter_report(self) -> ParameterReport:
         """The `ParameterReport`: what is shared and what each task adds."""

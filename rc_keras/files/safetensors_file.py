@@ -10,6 +10,7 @@ import numpy as np
 import safetensors
 import safetensors.numpy
 
+from rc_keras.files.half_precision import in_precision, in_single_precision
 from rc_keras.files.tensor_files import check_readable
 from rc_keras.files.whole_files import write_whole
 from rc_keras.version import __version__
@@ -25,13 +26,19 @@ def digest(tensors: Mapping[str, np.ndarray]) -> str:
     return sha256.hexdigest()
 
 
-def to_bytes(file_format: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> bytes:
+def to_bytes(
+    file_format: str, tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str], dtype: str | None = None
+) -> bytes:
     """The content of a file of `{name: array}` and `{key: text}`. Equal tensors and texts are equal bytes.
 
     Args:
         file_format: name and version of the format, kept in the metadata.
+        dtype: the precision of the file, see `half_precision.in_precision`; kept in the metadata if it is not `None`.
     """
     metadata = {**metadata, "format": file_format, "rc_keras": __version__}
+    tensors = in_precision(tensors, dtype)
+    if dtype is not None:
+        metadata["precision"] = dtype
     metadata["content"] = _content(tensors, metadata)
     return _in_order(safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata))
 
@@ -46,7 +53,7 @@ def read(path: str | os.PathLike, suffix: str, file_format: str) -> tuple[dict[s
     """Reads a file that holds what `to_bytes` gave.
 
     Returns:
-        `(tensors, metadata)`.
+        `(tensors, metadata)`; what was rounded to half precision is float32 again.
 
     Raises:
         OSError: if there is no file, or it may not be read.
@@ -66,7 +73,7 @@ def read(path: str | os.PathLike, suffix: str, file_format: str) -> tuple[dict[s
     content = metadata.pop("content", None)
     if content != _content(tensors, metadata):
         raise ValueError(f"{path} is damaged: its content does not have the digest {content}")
-    return tensors, metadata
+    return in_single_precision(tensors) if "precision" in metadata else tensors, metadata
 
 
 def _content(tensors: Mapping[str, np.ndarray], metadata: Mapping[str, str]) -> str:

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import os
+import time
 from collections.abc import Iterator
 
 try:
@@ -12,6 +13,7 @@ except ImportError:  # Windows
 
 HAS_LOCKS = fcntl is not None
 _UNSUPPORTED = (errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP)  # says a file system without locks
+_PAUSE = 0.05  # seconds
 
 
 @contextlib.contextmanager
@@ -40,6 +42,19 @@ def writer_lock(path: str, written: str) -> Iterator[None]:
         with contextlib.suppress(OSError):  # removed by force, or open and therefore fixed on Windows
             os.remove(path)
         os.close(handle)
+
+
+@contextlib.contextmanager
+def waiting_lock(path: str) -> Iterator[None]:
+    """As `writer_lock`, for a writer that waits until the others are done."""
+    with contextlib.ExitStack() as stack:
+        while True:
+            try:
+                stack.enter_context(writer_lock(path, path))
+                break
+            except BlockingIOError:
+                time.sleep(_PAUSE)
+        yield
 
 
 def try_lock(handle: int) -> bool:

@@ -10,6 +10,7 @@ import keras
 import numpy as np
 
 from rc_keras.files import safetensors_file
+from rc_keras.files.half_precision import as_loaded
 from rc_keras.files.named_weights import assign_named, named_arrays, named_variables
 from rc_keras.layers import BankConv2D, Frozen
 from rc_keras.methods import Method, get_method
@@ -231,8 +232,18 @@ class FilterBank:
 
         That is the kernels, and all weights of the stages that are shared as a whole.
         """
+        return self.saved_fingerprint(None)
+
+    def saved_fingerprint(self, dtype: str | None) -> str:
+        """The fingerprint of the bank that is loaded where this one was saved as `dtype`.
+
+        Rounded kernels are other kernels: a bank in half precision has another fingerprint than the one it was made of.
+
+        Args:
+            dtype: see `MultiTaskModel.save_to_preset`.
+        """
         kernels = {name: keras.ops.convert_to_numpy(layer.kernel) for name, layer in self.convolutions.items()}
-        return safetensors_file.digest(kernels | named_arrays(self.frozen_layers))
+        return safetensors_file.digest(as_loaded(kernels | named_arrays(self.frozen_layers), dtype))
 
     def save(self, path: str | os.PathLike) -> None:
         """Writes the bank, and what new tasks start from, to one `.safetensors` file.
@@ -243,16 +254,16 @@ class FilterBank:
         """
         safetensors_file.write(path, SUFFIX, self.to_bytes())
 
-    def to_bytes(self) -> bytes:
-        """The content of the file that `save` writes."""
-        metadata = {"fingerprint": self.fingerprint, "method": self.method.name}
+    def to_bytes(self, dtype: str | None = None) -> bytes:
+        """The content of the file that `save` writes; for `dtype` see `saved_fingerprint`."""
+        metadata = {"fingerprint": self.saved_fingerprint(dtype), "method": self.method.name}
         if self.ranks is not None:
             metadata["ranks"] = json.dumps(self.ranks)
         if self.donor is not None:
             metadata["donor"] = self.donor.to_json()
         if self.shared_stages:
             metadata["shared_stages"] = json.dumps(self.shared_stages)
-        return safetensors_file.to_bytes(BANK_FORMAT, named_arrays(self.template.layers), metadata)
+        return safetensors_file.to_bytes(BANK_FORMAT, named_arrays(self.template.layers), metadata, dtype)
 
     @classmethod
     def load(cls, path: str | os.PathLike, backbone: keras.Model) -> "FilterBank":

@@ -10,6 +10,7 @@ import numpy as np
 
 from rc_keras.files import manifest, safetensors_file
 from rc_keras.files.folder_update import FolderUpdate
+from rc_keras.files.half_precision import as_loaded
 from rc_keras.files.named_weights import named_arrays
 from rc_keras.files.plain_config import check_holds_no_code
 from rc_keras.files.whole_files import write_whole
@@ -25,23 +26,29 @@ CONFIG, METADATA, CARD = "config.json", "metadata.json", "README.md"
 BANK = f"bank/bank{SUFFIX}"
 
 
-def save(model: MultiTaskNetwork, directory: str | os.PathLike) -> None:
+def save(model: MultiTaskNetwork, directory: str | os.PathLike, dtype: str | None = None) -> None:
     """Writes a `MultiTaskModel` to a folder, see `MultiTaskModel.save_to_preset`."""
+    if "://" in os.fspath(directory):
+        raise ValueError(
+            "`directory` must be a folder; for the Hugging Face Hub, save to one and then: hf upload owner/name DIR. "
+            f"Received: directory={directory!r}"
+        )
     task_pack.check_separable(model)
     _check_names_apart(model.tasks)
+    identity = _identity(model.bank, dtype)
     with FolderUpdate(os.fspath(directory)) as folder:
         if os.path.exists(folder.path(METADATA)):
             read_json(folder.path(METADATA))
-        if _holds_bank(folder, model.bank):
+        if _holds_bank(folder, identity):
             folder.keep(BANK)
         else:
-            folder.put(BANK, model.bank.to_bytes())
+            folder.put(BANK, model.bank.to_bytes(dtype))
         for name in model.tasks:
-            folder.put(pack_name(name), task_pack.to_bytes(model, name))
-        folder.put(CONFIG, _to_json(_config(model)))
-        folder.put(METADATA, _to_json(_metadata(model)))
+            folder.put(pack_name(name), task_pack.to_bytes(model, name, dtype))
+        folder.put(CONFIG, _to_json(_config(model, identity)))
+        folder.put(METADATA, _to_json(_metadata(model, identity, dtype)))
         folder.commit()
-        _write_card(folder.path(CARD), model)
+        _write_card(folder.path(CARD), model, identity["fingerprint"], dtype)
 
 
 def pack_name(task: str) -> str:
@@ -84,9 +91,8 @@ def check_same_bank(path: str, identity: Any, expected: Any) -> None:
         raise ValueError(f"{path} must belong to the bank {expected}. Received: {identity}")
 
 
-def _holds_bank(folder: FolderUpdate, bank: FilterBank) -> bool:
-    """Whether the folder holds this bank already; another one is an error."""
-    own = _identity(bank)
+def _holds_bank(folder: FolderUpdate, own: dict[str, str]) -> bool:
+    """Whether the folder holds the bank of this identity already; another one is an error."""
     config, weights = folder.path(CONFIG), folder.path(BANK)
     if os.path.exists(config):
         check_same_bank(config, read_json(config).get("bank"), own)
@@ -96,34 +102,35 @@ def _holds_bank(folder: FolderUpdate, bank: FilterBank) -> bool:
     return True
 
 
-def _identity(bank: FilterBank) -> dict[str, str]:
+def _identity(bank: FilterBank, dtype: str | None) -> dict[str, str]:
     """The fingerprint, of the shared kernels, and a digest of them together with what new tasks start from."""
     return {
-        "fingerprint": bank.fingerprint,
-        "digest": safetensors_file.digest(named_arrays(bank.template.layers)),
+        "fingerprint": bank.saved_fingerprint(dtype),
+        "digest": safetensors_file.digest(as_loaded(named_arrays(bank.template.layers), dtype)),
     }
 
 
-def _config(model: MultiTaskNetwork) -> dict:
+def _config(model: MultiTaskNetwork, bank: dict[str, str]) -> dict:
     config = model.get_config()
     del config["tasks"], config["decoders"]  # packs carry their own
     return {
         "format": PRESET_FORMAT,
         "manifest": manifest.NAME,
-        "bank": _identity(model.bank),
+        "bank": bank,
         "tasks": model.tasks,
         "model": config,
     }
 
 
-def _metadata(model: MultiTaskNetwork) -> dict:
+def _metadata(model: MultiTaskNetwork, bank: dict[str, str], dtype: str | None) -> dict:
     report = parameter_report(model)
     return {
         "format": PRESET_FORMAT,
         "rc_keras": __version__,
         "keras": keras.__version__,
         "method": model.bank.method.name,
-        "fingerprint": model.bank.fingerprint,
+        "fingerprint": bank["fingerprint"],
+        **({} if dtype is None else {"precision": dtype}),
         "parameters": {
             "bank": report.bank,
             "tasks": {name: {**dataclasses.asdict(t), "total": t.total} for name, t in report.tasks.items()},
@@ -143,12 +150,12 @@ def _to_json(content: dict) -> bytes:
     return (json.dumps(content, indent=1) + "\n").encode()
 
 
-def _write_card(path: str, model: MultiTaskNetwork) -> None:
+def _write_card(path: str, model: MultiTaskNetwork, fingerprint: str, dtype: str | None) -> None:
     """Writes the card, the last of all files, for it describes the others."""
     old = None
     if os.path.exists(path):
         with open(path, encoding="utf-8", errors="surrogateescape", newline="") as file:
             old = file.read()  # somebody's own may be in another encoding
-    new = with_card(old, model)
+    new = with_card(old, model, fingerprint, dtype)
     if new != old:
         write_whole(path, new.encode("utf-8", errors="surrogateescape"))

@@ -7,15 +7,17 @@ BEGIN = "<!-- rc_keras: written by save_to_preset, edit outside -->"
 END = "<!-- rc_keras: end -->"
 
 
-def with_card(text: str | None, model: MultiTaskNetwork) -> str:
+def with_card(text: str | None, model: MultiTaskNetwork, fingerprint: str, dtype: str | None) -> str:
     """The content of a README.md with the card of a `MultiTaskModel`.
 
     Args:
         text: what the file holds; what stands outside of the card's two marks is kept, and a text without them is
             somebody's own and kept as it is. `None`: there is no file.
         model: the model.
+        fingerprint: of the bank as saved.
+        dtype: the precision that it is saved in, if that is not the model's own.
     """
-    card = f"{BEGIN}\n{_card(model)}\n{END}"
+    card = f"{BEGIN}\n{_card(model, fingerprint, dtype)}\n{END}"
     if text is None:
         return card + "\n"
     before, begin, rest = text.partition(BEGIN)
@@ -23,7 +25,7 @@ def with_card(text: str | None, model: MultiTaskNetwork) -> str:
     return before + card + after if begin and end else text
 
 
-def _card(model: MultiTaskNetwork) -> str:
+def _card(model: MultiTaskNetwork, fingerprint: str, dtype: str | None) -> str:
     report = parameter_report(model)
     height, width, channels = ("any" if size is None else size for size in model.image_shape)
     tasks = [model.task(name) for name in model.tasks]
@@ -50,8 +52,9 @@ def _card(model: MultiTaskNetwork) -> str:
         "predictions = model.predict(images)  # {task: raw prediction}",
         "```",
         "",
-        f"`bank/bank.safetensors` holds what the tasks share (fingerprint `{model.bank.fingerprint}`), "
+        f"`bank/bank.safetensors` holds what the tasks share (fingerprint `{fingerprint}`), "
         "`tasks/<name>/task.rctask` what is a task's own, `config.json` the structure.",
+        *([f"Kernels are stored as {dtype} and loaded as float32."] if dtype else []),
     ]
     return "\n".join(lines)
 

@@ -32,18 +32,18 @@ def save(model: MultiTaskNetwork, name: str, path: str | os.PathLike) -> None:
     safetensors_file.write(path, SUFFIX, to_bytes(model, name))
 
 
-def to_bytes(model: MultiTaskNetwork, name: str) -> bytes:
-    """The content of the file that `save` writes."""
+def to_bytes(model: MultiTaskNetwork, name: str, dtype: str | None = None) -> bytes:
+    """The content of the file that `save` writes; of a preset in another precision, whose bank is then another one."""
     check_separable(model)
     serialize = keras.saving.serialize_keras_object
     metadata = {
-        "fingerprint": model.bank.fingerprint,
+        "fingerprint": model.bank.saved_fingerprint(dtype),
         "method": model.bank.method.name,
         "task": json.dumps(serialize(model.task(name))),
         "decoder": json.dumps(serialize(model.decoder(name))),
     }
     tensors = named_arrays(_own_layers(model.branch(name)), strip=name + SEPARATOR)
-    return safetensors_file.to_bytes(PACK_FORMAT, tensors, metadata)
+    return safetensors_file.to_bytes(PACK_FORMAT, tensors, metadata, dtype)
 
 
 def load(model: MultiTaskNetwork, path: str | os.PathLike, overwrite: bool = False) -> tuple[Task, Any, keras.Model]:

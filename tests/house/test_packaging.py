@@ -17,6 +17,19 @@ import rc_keras
 NOT_INSTALLED = {"__pycache__", "dummy_data", "results"}  # for tests of the data sets, and for readers
 SOURCE_FOLDERS = {"rc_keras": "rc_keras", "zoo": "rc_keras/zoo", "export": "rc_keras/export"}
 
+# What a preset of the package consists of, put into the copy that the wheel is built from.
+ADDED_PRESET = {
+    f"rc_keras/published/packaged/attic/{name}"
+    for name in (
+        "README.md",
+        "config.json",
+        "manifest.json",
+        "metadata.json",
+        "bank/bank.safetensors",
+        "tasks/edge/task.rctask",
+    )
+}
+
 
 def list_sources() -> dict[str, Path]:
     """Every source and data file, by the path it has once installed."""
@@ -42,6 +55,10 @@ def wheel_names(tmp_path_factory) -> set[str]:
     for folder in SOURCE_FOLDERS:
         ignored = shutil.ignore_patterns("__pycache__")
         shutil.copytree(ROOT / folder, source / folder, ignore=ignored)
+    for name in ADDED_PRESET:
+        path = source / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(name)
     build = "from setuptools.build_meta import build_wheel; build_wheel('.')"
     subprocess.run([sys.executable, "-c", build], cwd=source, check=True, capture_output=True)
     (wheel,) = source.glob("*.whl")
@@ -60,4 +77,8 @@ def test_every_package_is_importable_under_its_installed_name(package):
 
 def test_wheel_holds_every_source_and_data_file_and_nothing_else(wheel_names):
     metadata = {name for name in wheel_names if name.startswith("rc_keras-")}
-    assert wheel_names - metadata == set(list_sources())
+    assert wheel_names - metadata - ADDED_PRESET == set(list_sources())
+
+
+def test_wheel_holds_a_preset_whose_folder_is_put_into_the_package(wheel_names):
+    assert wheel_names >= ADDED_PRESET

@@ -235,10 +235,10 @@ def test_save_that_cannot_write_leaves_the_old_preset(folder, monkeypatch):
     model = pretend_training(rc_keras.from_preset(folder))
     real = task_pack.to_bytes
 
-    def full(model, name):
+    def full(model, name, dtype):
         if name == model.tasks[-1]:
             raise OSError(28, "No space left on device")
-        return real(model, name)
+        return real(model, name, dtype)
 
     monkeypatch.setattr(task_pack, "to_bytes", full)
     with pytest.raises(OSError, match="No space left"):
@@ -247,7 +247,7 @@ def test_save_that_cannot_write_leaves_the_old_preset(folder, monkeypatch):
 
 
 def test_save_to_a_folder_that_cannot_be_written_leaves_none(tmp_path, monkeypatch):
-    def full(model, name):
+    def full(model, name, dtype):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(task_pack, "to_bytes", full)

@@ -102,5 +102,5 @@ def make_rooms(settings: Rooms, out: str | os.PathLike, data_dir: str | os.PathL
     recipe, strategy = settings.recipe(str(donor)), make_strategy("none")
     trained = train(recipe, data, out / "tasks", strategy)
     results = evaluate(trained, recipe, data, strategy, out / "tasks")
-    keras.saving.load_model(trained).save_to_preset(out / "preset")
+    keras.saving.load_model(trained).save_to_preset(out / "preset", dtype="float16")
     return results
