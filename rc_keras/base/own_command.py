@@ -59,10 +59,10 @@ def filtered_standard_error() -> Iterator[None]:
 
 
 def prepare() -> None:
-    """Does so."""
+    """Sets the variables of this process if it runs a command, and imports Keras without TensorFlow's notes."""
     variables = command_environment(sys.orig_argv, getattr(sys, "argv", []))
     os.environ.update(variables)
-    if variables and _BACKEND not in variables and variables[_LEVEL] >= "2":
+    if variables and _BACKEND not in variables and variables[_LEVEL] >= "2" and sys.stderr is not None:
         with filtered_standard_error():
             import keras  # noqa: F401
 

@@ -46,7 +46,7 @@ def write_contact_sheet(
     drawn = tf.data.Dataset.from_tensor_slices(places).map(lambda index: tuple(versions(index)))
     shown = list(drawn.as_numpy_iterator())
     ranges = {task.name: _range(task, shown) for task in tasks if task.definition.colour_scale}
-    grid = [[picture for version in row for picture in _draw(tasks, *version, ranges=ranges)] for row in shown]
+    grid = [[picture for image, labels in row for picture in _draw(tasks, image, labels, ranges)] for row in shown]
     names = [task.name for task in _with_pixels(tasks)]
     legends = {
         task.name: task.definition.legend(task, ranges.get(task.name, (0.0, 1.0))) for task in _with_pixels(tasks)
