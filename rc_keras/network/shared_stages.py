@@ -44,10 +44,15 @@ def shared_layers(backbone: keras.Model, shared_stages: int | str) -> set[str]:
             origins[id(tensor)] = ancestors[layer.name]
             kept.append(tensor)
             if len(tensor.shape) == 4 and tensor.shape[1]:
-                strides[layer.name] = round(math.log2(_PROBE / tensor.shape[1]))
+                strides[layer.name] = round(math.log2(size[0] / tensor.shape[1]))
         return outputs
 
-    probe = keras.Input((_PROBE, _PROBE, backbone.inputs[0].shape[-1]))
+    height, width, channels = backbone.inputs[0].shape[1:]
+    if isinstance(shared_stages, str) and height and width:
+        size = height, width  # it may take no other
+    else:
+        size = _PROBE, _PROBE
+    probe = keras.Input((*size, channels))
     keras.models.clone_model(backbone, input_tensors=probe, clone_function=lambda layer: layer, call_function=record)
     last = _last_layer(shared_stages, strides)
     if last not in ancestors:
