@@ -12,6 +12,7 @@ from rc_keras.methods import Method, get_method
 from rc_keras.model import MultiTaskModel
 from rc_keras.network import features
 from rc_keras.network.bank import FilterBank
+from rc_keras.network.opened import opened
 from rc_keras.tasks.task import Task
 
 
@@ -92,13 +93,15 @@ def build(
     if isinstance(backbone, keras.Model):
         if weights is not None:
             backbone = keras.models.clone_model(backbone)  # the user's own keeps its weights
+            pretrained.load_weights(backbone, weights)
+        backbone = opened(backbone)
         backbone = features.on_image(features.with_named_features(backbone), image_shape, preprocess)
     else:
         if preprocess is not None:
             raise ValueError("`preprocess` must be None with a backbone given by name, which normalizes by itself.")
         backbone = backbones.get(backbone)(image_shape=image_shape, output_stride=output_stride, seed=seed)
-    if weights is not None:
-        pretrained.load_weights(backbone, weights)
+        if weights is not None:
+            pretrained.load_weights(backbone, weights)
     if bank is None:
         stages = 0 if shared_stages is None else shared_stages
         bank = FilterBank(backbone, method, response_images, response_energy, stages)

@@ -3,7 +3,7 @@
 import functools
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -20,6 +20,7 @@ from rc_keras.network.common_part import common_part
 from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.donor import HEAD, PREFIX, Donor, with_features
 from rc_keras.network.features import FEATURES
+from rc_keras.network.opened import opened
 from rc_keras.network.plain_network import plain_network
 from rc_keras.network.pointwise import with_depthwise_parts, with_pointwise_convolutions
 from rc_keras.network.shared_stages import shared_layers
@@ -89,7 +90,7 @@ class FilterBank:
     ) -> None:
         self.method, self.shared_stages = _method(method, pointwise_rank), shared_stages
         self.donor: Donor | None = None
-        _check_backbone(backbone)
+        backbone = _opened(backbone, self.method)
         self._make(backbone, backbone, response_images, response_energy)
 
     @classmethod
@@ -141,7 +142,7 @@ class FilterBank:
             pointwise_rank = model.bank.method.pointwise_rank
         bank.method = _method(bank.method, pointwise_rank)
         whole = with_features(model.branch(task), model.bank.template)
-        network = plain_network(whole, prefix=f"{task}{SEPARATOR}")
+        network = opened(plain_network(whole, prefix=f"{task}{SEPARATOR}"), bank.method.pointwise is not None)
         encoder = keras.Model(network.inputs[0], {name: network.output[name] for name in FEATURES}, name=network.name)
         bank._make(network, encoder, response_images, response_energy)
         return bank
@@ -198,7 +199,7 @@ class FilterBank:
         tensors: Mapping[str, np.ndarray],
         source: str,
     ) -> "FilterBank":
-        _check_backbone(backbone)
+        backbone = _opened(backbone, method, {name.partition("/")[0] for name in tensors})
         stages = _stages(backbone, method, shared_stages)
         network = _in_convolutions(backbone if donor is None else donor.network(backbone), method)
         template = make_template(network, method, ranks, stages)
@@ -308,6 +309,19 @@ def _method(method: str | Method, pointwise_rank: int | None) -> Method:
     return method if pointwise_rank is None else method.with_pointwise_rank(pointwise_rank)
 
 
+def _opened(backbone: keras.Model, method: Method, kept: Collection[str] = ()) -> keras.Model:
+    """The backbone as a bank takes it; `kept` stays closed, as it was where a file has its weights."""
+    _check_backbone(backbone)
+    backbone = opened(backbone, method.pointwise is not None, kept)
+    for layer in backbone.layers:
+        if layer.name == "output" or layer.name.startswith(PREFIX):
+            raise ValueError(
+                "`backbone` must not have a layer named 'output' or 'decoder_…', names that each task's branch uses. "
+                f"Received: layer {layer.name!r}"
+            )
+    return backbone
+
+
 def _in_convolutions(network: keras.Model, method: Method) -> keras.Model:
     """The network whose convolutions a bank shares; each task has a head of its own."""
     return network if method.pointwise is None else with_pointwise_convolutions(network, kept=(HEAD,))
@@ -332,9 +346,3 @@ def _check_backbone(backbone: keras.Model) -> None:
         raise ValueError(
             f"`backbone` must have one image input (batch, height, width, channels). Received: input shapes {shapes}"
         )
-    for layer in backbone.layers:
-        if layer.name == "output" or layer.name.startswith(PREFIX):
-            raise ValueError(
-                "`backbone` must not have a layer named 'output' or 'decoder_…', names that each task's branch uses. "
-                f"Received: layer {layer.name!r}"
-            )

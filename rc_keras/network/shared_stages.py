@@ -48,10 +48,8 @@ def shared_layers(backbone: keras.Model, shared_stages: int | str) -> set[str]:
         return outputs
 
     height, width, channels = backbone.inputs[0].shape[1:]
-    if isinstance(shared_stages, str) and height and width:
-        size = height, width  # it may take no other
-    else:
-        size = _PROBE, _PROBE
+    own = isinstance(shared_stages, str) and height and width  # it may take no other size
+    size = (height, width) if own else (_PROBE, _PROBE)
     probe = keras.Input((*size, channels))
     keras.models.clone_model(backbone, input_tensors=probe, clone_function=lambda layer: layer, call_function=record)
     last = _last_layer(shared_stages, strides)

@@ -93,7 +93,7 @@ def make_template(
     if method.shares_kernels and not originals and not any(layer.name in frozen for layer in network.layers):
         raise ValueError(
             f"`backbone` must hold convolutions larger than what a task adds to them for method {method.name!r}. "
-            f"Received: {network.name!r} without any (models nested in it are not looked into)"
+            f"Received: {network.name!r} without any (nested models that are not functional are not looked into)"
         )
     for layer in network.layers:
         if layer.name in originals:
