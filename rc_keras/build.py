@@ -13,6 +13,7 @@ from rc_keras.model import MultiTaskModel
 from rc_keras.network import features
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.opened import opened
+from rc_keras.reports.graft_report import graft_report_of, tell
 from rc_keras.tasks.task import Task
 
 
@@ -94,7 +95,7 @@ def build(
         if weights is not None:
             backbone = keras.models.clone_model(backbone)  # the user's own keeps its weights
             pretrained.load_weights(backbone, weights)
-        backbone = opened(backbone)
+        backbone = opened(backbone, kept=() if bank is None else FilterBank.layers_in(bank))
         backbone = features.on_image(features.with_named_features(backbone), image_shape, preprocess)
     else:
         if preprocess is not None:
@@ -117,6 +118,8 @@ def build(
         raise ValueError(
             f"`bank` must be made with shared_stages={shared_stages!r}. Received: shared_stages={bank.shared_stages!r}"
         )
+    if bank.method.shares_kernels:
+        tell(graft_report_of(bank.template, bank.method))
     model = MultiTaskModel(bank, seed=seed)
     for task in tasks:
         model.add_task(task, decoder)

@@ -19,20 +19,24 @@ class FactorParts:
     convolution, `<name>_scale`: converters would multiply a plain factor into the kernel of the bank.
 
     Args:
-        adapter: with `factors`.
+        name: of the adapter.
+        factors: what its `factors` answers.
+        bias: the offset of its `linear_map`.
         norm: behind it; `None`: there is none.
         weights: `{name: weights}` of layers, to which those of the new ones are added.
     """
 
     def __init__(
         self,
-        adapter: Adapter,
+        name: str,
+        factors: tuple[np.ndarray, np.ndarray],
+        bias: np.ndarray,
         norm: keras.layers.BatchNormalization | None,
         weights: MutableMapping[str, list[Any]],
     ) -> None:
-        (down, up), (_, bias) = adapter.factors(), adapter.linear_map()
+        down, up = factors
         scale, offset = (np.ones(up.shape[1]), 0.0) if norm is None else scale_and_offset(norm)
-        name, settings = adapter.name, {"dtype": "float32", "use_bias": False}
+        settings: dict[str, Any] = {"dtype": "float32", "use_bias": False}
         self._down = DirectConv2D(down.shape[1], 1, name=f"{name}_down", **settings)
         self._up = DirectConv2D(up.shape[1], 1, name=f"{name}_up", dtype="float32")
         self._scale = None if norm is None else keras.layers.DepthwiseConv2D(1, name=f"{name}_scale", **settings)
@@ -49,10 +53,10 @@ class FactorParts:
         return self._add([scaled, self._up(self._down(responses))])
 
 
-def are_smaller(adapter: keras.Operation) -> bool:
-    """Whether an adapter has factors, which with a scale for each channel are fewer numbers than its matrix."""
+def smaller_factors(adapter: keras.Operation) -> tuple[np.ndarray, np.ndarray] | None:
+    """The factors of an adapter, if with a scale for each channel they are fewer numbers than its matrix."""
     found = adapter.factors() if isinstance(adapter, Adapter) else None
     if found is None:
-        return False
+        return None
     channels, rank = found[0].shape
-    return 2 * rank + 1 < channels
+    return found if 2 * rank + 1 < channels else None

@@ -68,8 +68,9 @@ def is_drawn(adapter: keras.Operation, method: Method) -> bool:
     if not isinstance(adapter, Adapter):
         return False
     pointwise = method.pointwise
-    is_pointwise = pointwise is not None and type(adapter) is pointwise.adapter
-    return pointwise.drawn if is_pointwise else method.drawn
+    if pointwise is not None and type(adapter) is pointwise.adapter:
+        return pointwise.drawn
+    return method.drawn
 
 
 def _adapter(method: Method, convolution: keras.layers.Conv2D) -> Adapter | None:

@@ -3,7 +3,7 @@
 import functools
 import json
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import keras
@@ -16,14 +16,13 @@ from rc_keras.layers import BankConv2D, Frozen
 from rc_keras.methods import Method, get_method
 from rc_keras.network import response_init, truncation
 from rc_keras.network.adapters import adapter_of, own_convolutions
+from rc_keras.network.bank_network import in_convolutions, method_with, opened_backbone, stage_layers
 from rc_keras.network.common_part import common_part
 from rc_keras.network.copies import SEPARATOR
-from rc_keras.network.donor import HEAD, PREFIX, Donor, with_features
+from rc_keras.network.donor import Donor, with_features
 from rc_keras.network.features import FEATURES
 from rc_keras.network.opened import opened
 from rc_keras.network.plain_network import plain_network
-from rc_keras.network.pointwise import with_depthwise_parts, with_pointwise_convolutions
-from rc_keras.network.shared_stages import shared_layers
 from rc_keras.network.template import all_filters, make_template
 
 if TYPE_CHECKING:
@@ -88,9 +87,9 @@ class FilterBank:
         shared_stages: int | str = 0,
         pointwise_rank: int | None = None,
     ) -> None:
-        self.method, self.shared_stages = _method(method, pointwise_rank), shared_stages
+        self.method, self.shared_stages = method_with(method, pointwise_rank), shared_stages
         self.donor: Donor | None = None
-        backbone = _opened(backbone, self.method)
+        backbone = opened_backbone(backbone, self.method)
         self._make(backbone, backbone, response_images, response_energy)
 
     @classmethod
@@ -140,7 +139,7 @@ class FilterBank:
             raise ValueError(f"`method` must be one with a frozen bank. Received: method={bank.method.name!r}")
         if pointwise_rank is None and bank.method.pointwise is None:
             pointwise_rank = model.bank.method.pointwise_rank
-        bank.method = _method(bank.method, pointwise_rank)
+        bank.method = method_with(bank.method, pointwise_rank)
         whole = with_features(model.branch(task), model.bank.template)
         network = opened(plain_network(whole, prefix=f"{task}{SEPARATOR}"), bank.method.pointwise is not None)
         encoder = keras.Model(network.inputs[0], {name: network.output[name] for name in FEATURES}, name=network.name)
@@ -156,8 +155,8 @@ class FilterBank:
         truncation.check_energy(energy, self.method)
         energy = 1 if energy is None else energy
         self.response_report = None
-        stages = _stages(encoder, self.method, self.shared_stages)
-        network = _in_convolutions(network, self.method)
+        stages = stage_layers(encoder, self.method, self.shared_stages)
+        network = in_convolutions(network, self.method)
         own = self.method.with_pointwise_rank(None) if energy < 1 else self.method  # cut first, see `split_pointwise`
         filters = all_filters(network, own, stages) if energy < 1 else None
         self.template = make_template(network, own, filters, stages)
@@ -199,9 +198,9 @@ class FilterBank:
         tensors: Mapping[str, np.ndarray],
         source: str,
     ) -> "FilterBank":
-        backbone = _opened(backbone, method, {name.partition("/")[0] for name in tensors})
-        stages = _stages(backbone, method, shared_stages)
-        network = _in_convolutions(backbone if donor is None else donor.network(backbone), method)
+        backbone = opened_backbone(backbone, method, {name.partition("/")[0] for name in tensors})
+        stages = stage_layers(backbone, method, shared_stages)
+        network = in_convolutions(backbone if donor is None else donor.network(backbone), method)
         template = make_template(network, method, ranks, stages)
         assign_named(named_variables(template.layers), tensors, source)
         return cls.from_template(template, method, donor, shared_stages)
@@ -211,6 +210,15 @@ class FilterBank:
         tensors = named_arrays(self.template.layers)
         made = (self.method, self.ranks, self.donor, self.shared_stages)
         return self._with_weights(backbone, *made, tensors, "the bank")
+
+    @classmethod
+    def layers_in(cls, bank: "str | os.PathLike | FilterBank") -> set[str]:
+        """Names of the layers whose weights a bank, or the file of one, holds."""
+        if isinstance(bank, (str, os.PathLike)):
+            tensors, _ = safetensors_file.read(bank, SUFFIX, BANK_FORMAT)
+        else:
+            tensors = named_arrays(bank.template.layers)
+        return {name.partition("/")[0] for name in tensors}
 
     @property
     def convolutions(self) -> dict[str, BankConv2D]:
@@ -302,47 +310,3 @@ class FilterBank:
         stages = json.loads(metadata.get("shared_stages") or "0")
         made = (get_method(metadata["method"]), ranks, donor, stages)
         return cls._with_weights(backbone, *made, tensors, os.fspath(path))
-
-
-def _method(method: str | Method, pointwise_rank: int | None) -> Method:
-    method = get_method(method)
-    return method if pointwise_rank is None else method.with_pointwise_rank(pointwise_rank)
-
-
-def _opened(backbone: keras.Model, method: Method, kept: Collection[str] = ()) -> keras.Model:
-    """The backbone as a bank takes it; `kept` stays closed, as it was where a file has its weights."""
-    _check_backbone(backbone)
-    backbone = opened(backbone, method.pointwise is not None, kept)
-    for layer in backbone.layers:
-        if layer.name == "output" or layer.name.startswith(PREFIX):
-            raise ValueError(
-                "`backbone` must not have a layer named 'output' or 'decoder_…', names that each task's branch uses. "
-                f"Received: layer {layer.name!r}"
-            )
-    return backbone
-
-
-def _in_convolutions(network: keras.Model, method: Method) -> keras.Model:
-    """The network whose convolutions a bank shares; each task has a head of its own."""
-    return network if method.pointwise is None else with_pointwise_convolutions(network, kept=(HEAD,))
-
-
-def _stages(encoder: keras.Model, method: Method, shared_stages: int | str) -> set[str]:
-    """Names of the layers that are shared as a whole."""
-    if shared_stages != 0 and not method.shares_kernels:
-        raise ValueError(
-            f"`shared_stages` must be 0 with method {method.name!r}, which has no frozen bank. "
-            f"Received: shared_stages={shared_stages!r}"
-        )
-    names = shared_layers(encoder, shared_stages)
-    return names if method.pointwise is None else with_depthwise_parts(names)
-
-
-def _check_backbone(backbone: keras.Model) -> None:
-    if not isinstance(backbone, keras.Model) or isinstance(backbone, keras.Sequential) or not backbone.inputs:
-        raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone!r}")
-    if len(backbone.inputs) != 1 or len(backbone.inputs[0].shape) != 4:
-        shapes = [tensor.shape for tensor in backbone.inputs]
-        raise ValueError(
-            f"`backbone` must have one image input (batch, height, width, channels). Received: input shapes {shapes}"
-        )

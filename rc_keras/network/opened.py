@@ -105,7 +105,7 @@ def _convert_no_more(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
 
 
 def _traced(layer: keras.Layer, args: Any, kwargs: Any) -> keras.Model | None:
-    """What a layer does with its inputs, as a functional model from a list of them; `None` if it does more than that."""
+    """What a layer does with its inputs, as a functional model of a list of them; `None` if it does more."""
     is_model = _is_functional(layer)
 
     def symbol(tensor: Any) -> Any:

@@ -63,7 +63,7 @@ def onnx_graph(
     # The order of the nodes follows their names: a function inside one gives them all the same beginning.
     inner = tf.function(run)
     with _quiet("tf2onnx"), _in_order():
-        handlers = {"Erfc": (_erfc, [])}
+        handlers: dict[str, Any] = {"Erfc": (_erfc, [])}
         graph = tf.function(lambda *inputs: inner(*inputs))
         model, _ = convert.from_function(graph, signature, opset=OPSET, custom_op_handlers=handlers)
     gc.collect()  # its graphs, which hold themselves, one for each of its passes
