@@ -74,7 +74,9 @@ class _Opener:
             inside = _traced(layer, args, kwargs)
             if inside is None:
                 return None
-            return keras.models.clone_model(inside, clone_function=lambda part: self._part(layer, part))
+            return keras.models.clone_model(
+                inside, clone_function=lambda part: self._part(layer, part), call_function=_with_numbers
+            )
         except Exception:  # whatever a layer of the user's own makes of symbolic tensors
             return None
 
@@ -102,6 +104,19 @@ def _convert_no_more(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
     """Calls a layer, but not what models begin with, where it changes nothing."""
     outputs = layer(*args, **kwargs)
     return args[0] if type(layer).__name__ == "ConvertToTensor" and outputs.dtype == args[0].dtype else outputs
+
+
+def _with_numbers(part: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+    """Calls it with numbers in the place of constants, which exporters would take for inputs."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, (keras.KerasTensor, keras.Variable)) or not keras.ops.is_tensor(value):
+            return value
+        array = keras.ops.convert_to_numpy(value)
+        return array if array.ndim else array.item()
+
+    args, kwargs = keras.tree.map_structure(number, (args, kwargs))
+    return part(*args, **kwargs)
 
 
 def _traced(layer: keras.Layer, args: Any, kwargs: Any) -> keras.Model | None:
