@@ -5,6 +5,7 @@ import errno
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import TASKS, micro_backbone, tiny_backbone, tiny_decoder
 from support.trained import pretend_training
 
@@ -204,6 +205,7 @@ def is_fully_accelerated(path):
     return CompiledModel.from_file(str(path)).is_fully_accelerated()
 
 
+@pytest.mark.slow
 def test_fewer_bits_make_smaller_files(tmp_path):
     backbone = rc_keras.backbones.resnet((1, 1, 1, 1), (32, 64, 128, 256), (32, 32, 3), seed=0)
     decoder = rc_keras.decoders.DeepLabV3Plus(width=128, low_level_width=16)
@@ -284,7 +286,7 @@ def test_answers_of_different_sizes_as_class_ids(small, tmp_path):
     assert report.tasks["semseg"].agreement > 0.9
 
 
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", [slow("float16"), "int8"])
 def test_free_and_odd_sizes(precision, tmp_path):
     model = pretend_training(
         rc_keras.build(list(TASKS[2:]), tiny_backbone(), tiny_decoder(), image_shape=(None, None, 3), seed=0)

@@ -325,6 +325,7 @@ def _encoder_size(model):
 # Response initialization is a change of coordinates
 
 
+@pytest.mark.slow
 def test_response_initialization_changes_adam_but_not_sgd():
     """W_t and W_s rotate against each other: momentum and coupled L2 rotate with them, and Adam's scaling does not."""
     images = tiny_data()[0]

@@ -74,7 +74,8 @@ def assert_saved_model_predicts(path, results):
     np.testing.assert_allclose(predicted, results["predictions"], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_mirrored(one_device, tmp_path, optimizer):
     finish([start("mirrored", optimizer, str(tmp_path / "out.npz"))])
     results = dict(np.load(tmp_path / "out-0.npz"))
