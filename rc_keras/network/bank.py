@@ -19,7 +19,7 @@ from rc_keras.network.adapters import adapter_of
 from rc_keras.network.common_part import common_part
 from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.donor import PREFIX, Donor, with_features
-from rc_keras.network.features import FEATURES
+from rc_keras.network.features import FEATURES, check_functional
 from rc_keras.network.plain_network import plain_network
 from rc_keras.network.shared_stages import shared_layers
 from rc_keras.network.template import all_filters, make_template
@@ -130,7 +130,8 @@ class FilterBank:
             raise ValueError(f"`method` must be one with a frozen bank. Received: method={bank.method.name!r}")
         whole = with_features(model.branch(task), model.bank.template)
         network = plain_network(whole, prefix=f"{task}{SEPARATOR}")
-        encoder = keras.Model(network.inputs[0], {name: network.output[name] for name in FEATURES}, name=network.name)
+        features = {name: network.output[name] for name in FEATURES if name in network.output}
+        encoder = keras.Model(network.inputs[0], features, name=network.name)
         bank._make(network, encoder, response_images, response_energy)
         return bank
 
@@ -297,13 +298,7 @@ def _stages(encoder: keras.Model, method: Method, shared_stages: int | str) -> s
 
 
 def _check_backbone(backbone: keras.Model) -> None:
-    if not isinstance(backbone, keras.Model) or isinstance(backbone, keras.Sequential) or not backbone.inputs:
-        raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone!r}")
-    if len(backbone.inputs) != 1 or len(backbone.inputs[0].shape) != 4:
-        shapes = [tensor.shape for tensor in backbone.inputs]
-        raise ValueError(
-            f"`backbone` must have one image input (batch, height, width, channels). Received: input shapes {shapes}"
-        )
+    check_functional(backbone)
     for layer in backbone.layers:
         if layer.name == "output" or layer.name.startswith(PREFIX):
             raise ValueError(

@@ -149,6 +149,20 @@ def test_contract(case, tmp_path):
     check_layer(layer_class, arguments, shapes, trainable, frozen, tmp_path)
 
 
+def test_one_integer_stands_for_two():
+    layer = BankConv2D(4, kernel_size=3, strides=2, padding="same", dilation_rate=1)
+    assert (layer.kernel_size, layer.strides, layer.dilation_rate) == ((3, 3), (2, 2), (1, 1))
+    x = np.random.default_rng(0).normal(size=(1, 8, 8, 2)).astype("float32")
+    plain = keras.layers.Conv2D(4, 3, 2, "same", use_bias=False)
+    plain.build(x.shape)
+    layer.build(x.shape)
+    layer.kernel.assign(plain.kernel)
+    np.testing.assert_allclose(np.array(layer(x)), np.array(plain(x)), rtol=1e-5, atol=1e-5)
+    for name, wrong in (("kernel_size", 0), ("kernel_size", (3, 3, 3)), ("strides", (1, 1.5)), ("dilation_rate", -1)):
+        with pytest.raises(ValueError, match=f"`{name}` must be a positive integer, or two. Received: {name}="):
+            BankConv2D(4, **{"kernel_size": 3, name: wrong})
+
+
 def test_bank_cannot_be_thawed():
     layer = BankConv2D(4, (3, 3))
     model = keras.Sequential([keras.Input((8, 8, 2)), layer])
