@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.signal
 from support.folders import SUPPORT, environment
+from support.slow import slow
 
 import rc_keras
 from rc_keras.base import convolution
@@ -29,7 +30,7 @@ DILATED = {
 }
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["native", "fallback"])
+@pytest.fixture(scope="module", params=[True, slow(False)], ids=["native", "fallback"])
 def operations(request):
     """Counts of the operations in a train step of a two-task ResNet-18, narrow, at 128x128.
 

@@ -109,6 +109,7 @@ def test_methods_without_tensorflow(backend, tmp_path):
     assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
 
 
+@pytest.mark.parametrize("backend", [slow("jax"), "torch"], indirect=True)
 def test_layers(backend):
     result = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "layers" / "test_layers.py")], backend)
     assert result.returncode == 0, result.stdout[-4000:]

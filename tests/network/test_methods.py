@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import (
     TASKS,
     arrays,
@@ -18,8 +19,8 @@ from support.tiny import (
 import rc_keras
 from rc_keras.methods import METHODS, get_method
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("batch_norm", "channel_modulation", "low_rank(2)")]
-FROZEN = ("series_adapter", "parallel_adapter", *SLOW)
+SLOW = [slow(name) for name in ("parallel_adapter", "batch_norm", "channel_modulation", "low_rank(2)")]
+FROZEN = ("series_adapter", *SLOW)
 SHARED = ("multi_task", "squeeze_excite", "fine_tune")
 ROUNDING = 1e-4  # of the largest value, after a few steps in float32
 

@@ -92,6 +92,7 @@ def test_mirrored_with_an_optimizer_for_each_task(tmp_path):
     assert_saved_model_predicts(tmp_path / "mirrored.keras", results)
 
 
+@pytest.mark.slow
 def test_two_workers(one_device, tmp_path):
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     clusters = [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}} for i in (0, 1)]
