@@ -59,7 +59,8 @@ def test_all_equals_each(format, stages, tmp_path):
     assert_all_is_each(path, model)
 
 
-@pytest.mark.parametrize("format", ["litert", slow("onnx")])
+@pytest.mark.slow
+@pytest.mark.parametrize("format", ["litert", "onnx"])
 def test_what_is_common_is_computed_once(format, tmp_path):
     model = model_of(2, tiny_backbone())
     report, path = export(model, tmp_path, format, joint=True)
@@ -111,6 +112,7 @@ def test_onnx_graph_refers_to_the_weights_of_the_tasks(tmp_path):
     assert report.joint.bytes < 0.5 * weights
 
 
+@pytest.mark.slow
 def test_onnx_folder_that_changes(tmp_path):
     model = model_of(0)
     _, path = export(model, tmp_path, "onnx", joint=True, tasks=["semseg", "edge"])
@@ -123,6 +125,7 @@ def test_onnx_folder_that_changes(tmp_path):
     assert_all_is_each(path)
 
 
+@pytest.mark.slow
 def test_onnx_graph_of_other_weights_is_not_used(tmp_path):
     model = model_of(0)
     _, path = export(model, tmp_path, "onnx", joint=True, tasks=["semseg", "edge"])

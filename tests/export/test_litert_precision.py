@@ -263,7 +263,7 @@ def test_a_dataset_is_representative_data(small, tmp_path):
 # What must work in any precision
 
 
-@pytest.mark.parametrize("method", ["rc", "rc_nff", "rc_ri", "rc_identity", "single_task"])
+@pytest.mark.parametrize("method", ["rc", *map(slow, ("rc_nff", "rc_ri", "rc_identity", "single_task"))])
 def test_other_methods(method, tmp_path):
     backbone = micro_backbone()
     model = pretend_training(

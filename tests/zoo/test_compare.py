@@ -380,6 +380,7 @@ def command(tmp_path, data, *flags):
     return subprocess.run(line, capture_output=True, text=True, timeout=900)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, data):
     """One cell in a process of its own, and one whose folder is taken."""
     taken = tmp_path / "cells/rcm/seed0"
