@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras.src import testing
 from support.layer_check import check_layer
 
 import rc_keras
@@ -147,6 +148,22 @@ def test_contract(case, tmp_path):
     if "layer" not in arguments:  # all but wrappers take plain data
         arguments = {name: config[name] for name in arguments}
     check_layer(layer_class, arguments, shapes, trainable, frozen, tmp_path)
+
+
+@pytest.mark.parametrize("case", [name for name, (_, _, shapes, *_) in CASES.items() if len(shapes) == 1])
+def test_keras_check_of_layers(case):
+    """What Keras checks of its own layers: config, symbolic and eager calls, a training step, mixed precision."""
+    layer_class, arguments, (shape,), trainable, frozen = CASES[case]
+    testing.TestCase("run_layer_test").run_layer_test(
+        layer_class,
+        arguments,
+        input_shape=shape,
+        expected_num_trainable_weights=len(trainable),
+        expected_num_non_trainable_weights=len(frozen),
+        expected_num_seed_generators=0,
+        run_mixed_precision_check="layer" not in arguments,  # a wrapped layer has a precision of its own
+        run_training_check=bool(trainable) and isinstance(shape, tuple),  # it feeds no lists of tensors
+    )
 
 
 def test_one_integer_stands_for_two():
