@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow lint style types clean
+.PHONY: help demo test test-slow test-browser bench lint style types clean
 
 # The interpreter that .venv is made with. Empty: the first suitable one on the PATH.
 PYTHON ?=
@@ -23,11 +23,13 @@ ONE_THREAD := OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=
 PYTEST := $(ONE_THREAD) $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 help:
-	@echo "make demo       train, export and draw a small model; leaves demo/index.html"
-	@echo "make test       run the tests"
-	@echo "make test-slow  run the tests that take longer"
-	@echo "make lint       check formatting, style and types"
-	@echo "make clean      remove caches, builds and demo/; .venv stays"
+	@echo "make demo          train, export and draw a small model; leaves demo/index.html"
+	@echo "make test          run the tests"
+	@echo "make test-slow     run the tests that take longer"
+	@echo "make test-browser  run the tests of the page in headless Chromium"
+	@echo "make bench         measure how much memory exporting takes, and compare it with its limit"
+	@echo "make lint          check formatting, style and types"
+	@echo "make clean         remove caches, builds and demo/; .venv stays"
 	@echo
 	@echo "Each sets up .venv first, with Python 3.11, 3.12 or 3.13: the first one found,"
 	@echo "or the one you name, as in: make test PYTHON=/path/to/python3.12"
@@ -40,6 +42,13 @@ test: $(READY)/test
 
 test-slow: $(READY)/test
 	$(PYTEST) -m slow tests
+
+bench: $(READY)/test
+	$(RUN) benchmarks/export_peak_memory.py
+
+# In one process: one browser. Without Chromium, or the runtimes from npm, they are skipped, and say why.
+test-browser: $(READY)/test
+	$(ONE_THREAD) $(RUN) -m pytest -m browser -rs tests/view
 
 lint: style types
 

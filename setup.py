@@ -59,6 +59,7 @@ setup(
     package_data={
         "": ["py.typed", "*.md", "*.bib", "*.txt", "*.tsv", "*.csv", "*.json"],
         "rc_keras.published": ["packaged/**"],
+        "rc_keras.view": ["static/*.html", "static/*.css", "static/*.js", "static/examples/*.jpg"],
     },
     include_package_data=False,
     install_requires=[

@@ -27,7 +27,7 @@ FLOORS = (
     ("zoo.strategy", "zoo.recipes"),
     ("zoo.preprocessing", "zoo.datasets", "zoo.evaluation_metrics", "zoo.delta_m"),
     ("zoo.picture_grid", "zoo.measures", "zoo.chart_style"),
-    ("from_preset", "build"),
+    ("from_preset", "build", "view"),
     ("model", "published"),
     ("storage", "export"),
     ("training", "reports"),

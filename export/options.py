@@ -33,6 +33,9 @@ class ExportOptions:
         verbose: whether to print a line for each stage, and the report.
         joint: whether there is a signature or graph besides, `all`, that answers all exported tasks of an image, in
             which what they have in common is computed once.
+        license: under which the file may be used, for those who find it alone, as an SPDX identifier or a sentence;
+            `None`: it says nothing about that.
+        model_version: a number of yours, at least 1, by which versions of the file are told apart.
     """
 
     tasks: Sequence[str] | None = None
@@ -48,6 +51,8 @@ class ExportOptions:
     overwrite: bool = False
     verbose: bool = True
     joint: bool = False
+    license: str | None = None
+    model_version: int = 1
 
     @property
     def precision(self) -> str:

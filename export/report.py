@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Mapping
 from typing import Any
 
 from rc_keras.export.comparison import TOLERANCES
@@ -29,6 +30,8 @@ class TaskReport:
         bytes: ideal size of the task's own folded weights.
         operators: `{operator: count}` of the task's graph.
         metric: `{"name": …, "model": …, "file": …}` on the images compared, where labels were given, or `None`.
+        operators_outside_delegate: those of them that the runtime does not leave to its delegate, in LiteRT XNNPACK, as
+            measured in the runtime; `None` where it does not tell, or has none.
     """
 
     shape: tuple[int, ...]
@@ -41,6 +44,7 @@ class TaskReport:
     bytes: int
     operators: dict[str, int]
     metric: dict[str, Any] | None = None
+    operators_outside_delegate: dict[str, int] | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -193,10 +197,23 @@ class ExportReport:
                 lines.append(f"{name:<{width}}  {task.metric['name']} of the model {model:.4f}, of the file {file:.4f}")
         lines += [
             f"{self.path}: {self.format}, {self.precision}, {self.mode}, {self.seconds:.1f} s",
-            "operators: " + ", ".join(f"{name} {count}" for name, count in self.operators.items()),
+            f"operators: {_counts(self.operators)}",
+            *self._outside_delegate(),
             *self.notes,
         ]
         return "\n".join(lines)
+
+    def _outside_delegate(self) -> list[str]:
+        """A line on what runs outside of the delegate, where that is known of all tasks."""
+        found = {name: task.operators_outside_delegate for name, task in self.tasks.items()}
+        if None in found.values():
+            return []
+        texts = [f"{name} {_counts(counts)}" for name, counts in found.items() if counts]
+        return [f"outside of the delegate: {'; '.join(texts) or 'none'}"]
+
+
+def _counts(operators: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in operators.items())
 
 
 def _mark(passed: bool) -> str:

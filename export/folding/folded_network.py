@@ -24,10 +24,11 @@ class FoldedNetwork:
         batch_size: of the input; `None`: any.
         calibration: `{task: images}` for a precision that needs them, see `check_representative_data`; where `joint`,
             also those of all tasks, as `"all"`.
-        description: what the file says about itself, see `rc_keras.export.formats.metadata`.
+        description: what the file says about itself to this package, see `rc_keras.export.formats.metadata`.
         verbose: whether progress is printed.
         joint: whether there is to be a network of all tasks besides, see `joint.joint_model`.
         template: `{task: names of the layers of the bank's template that it has}`, without that of the task.
+        self_description: what the file says about itself to others, see `rc_keras.export.formats.description`.
     """
 
     models: dict[str, keras.Model]
@@ -41,6 +42,7 @@ class FoldedNetwork:
     verbose: bool
     joint: bool
     template: dict[str, frozenset[str]]
+    self_description: dict[str, Any] = dataclasses.field(default_factory=dict)
 
     def users(self, convolution: str) -> list[str]:
         """Names of the signatures that use a convolution of the bank: a classifier does not use that of a decoder."""

@@ -10,6 +10,7 @@ from rc_keras.base.convolution import tap_positions
 from rc_keras.base.keras_types import Tensor
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.export.folding.folded_network import FoldedNetwork
+from rc_keras.network.donor import PREFIX
 
 Span: TypeAlias = tuple[int, int]  # what is cut off a map in front and behind
 
@@ -23,7 +24,8 @@ def without_padding_taps(network: FoldedNetwork) -> FoldedNetwork:
 
     On the maps of a segmentation network most of ASPP's taps meet half of the map or less. Runtimes that convolve
     with padding as if it were pixels gain by this; the sum is the same but for its order. Convolutions whose maps have
-    no fixed size, or that save less than a fifth, stay as they are.
+    no fixed size, or that save less than a fifth, stay as they are. So do those of the encoder's bank, which save that
+    much on tiny images alone: its kernels stand in a file as they are.
 
     Args:
         network: the `FoldedNetwork`. The kernel of each tap takes the place of the whole one, as `<name>_tap<i><j>`.
@@ -33,7 +35,8 @@ def without_padding_taps(network: FoldedNetwork) -> FoldedNetwork:
     weights: dict[str, tuple[DirectConv2D, list[Tensor]]] = {}  # {name of a tap: it, and its weights}
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        taps = _taps(layer, args[0]) if isinstance(layer, DirectConv2D) else None
+        whole = layer.name in network.bank and not layer.name.startswith(PREFIX)
+        taps = _taps(layer, args[0]) if isinstance(layer, DirectConv2D) and not whole else None
         if taps is None:
             return layer(*args, **kwargs)
         products = []

@@ -37,6 +37,8 @@ class Written:
         run_all: function from such an image to `{task: answer}` by the signature or graph of all tasks, where there is
             one, whose operators are then those of `"all"`; else `None`.
         joint_bytes: what that one adds to the size.
+        operators_outside_delegate: `{task: {operator: count}}` of what the runtime computes outside of its delegate;
+            `None`, or no entry, where it does not tell.
     """
 
     run: Callable[[str, np.ndarray], np.ndarray]
@@ -47,6 +49,7 @@ class Written:
     notes: tuple[str, ...] = ()
     run_all: Callable[[np.ndarray], dict[str, np.ndarray]] | None = None
     joint_bytes: int = 0
+    operators_outside_delegate: Mapping[str, dict[str, int] | None] = dataclasses.field(default_factory=dict)
 
 
 class Format(abc.ABC):
@@ -114,6 +117,10 @@ class Format(abc.ABC):
     def check_fits(self, path: str, description: dict[str, Any]) -> None:  # noqa: B027, few formats need it
         """Raises `ValueError` if what is there, and stays, does not go with what will be written."""
 
+    def place(self, task: str) -> dict[str, str | None]:
+        """Where a task is found: its `signature`, or in a folder its `file`, for the file's description."""
+        return {"signature": task, "file": None}
+
     def import_packages(self) -> None:
         """Raises `ImportError`, which says what to install, if a package is missing."""
         for module in self.packages.values():
@@ -130,7 +137,7 @@ class Format(abc.ABC):
 
     @abc.abstractmethod
     def convert(self, network: FoldedNetwork) -> Any:
-        """Makes whatever `write` takes, in the precision of the network.
+        """Makes whatever `write` takes, in the precision of the network; an iterator, to be in memory part by part.
 
         Raises:
             ExportError: if the converter does not know an operation.
@@ -147,7 +154,7 @@ class Format(abc.ABC):
         """Opens what `write` wrote in its runtime.
 
         Args:
-            converted, network, path: as in `write`.
+            converted, network, path: as in `write`; an iterator is at its end.
             target: where it will be put; what is there now stays as it is.
         """
 

@@ -17,14 +17,16 @@ class Network(abc.ABC):
 
     Args:
         metadata: what the file says about itself, see `rc_keras.export.formats.metadata`.
+        description: what it says to other programs, see `rc_keras.export.formats.description`; `None` in files of
+            earlier versions.
 
     Attributes:
         tasks: names of the tasks.
-        metadata: as given.
+        metadata, description: as given.
     """
 
-    def __init__(self, metadata: dict[str, Any]) -> None:
-        self.tasks, self.metadata = list(metadata["tasks"]), metadata
+    def __init__(self, metadata: dict[str, Any], description: dict[str, Any] | None = None) -> None:
+        self.tasks, self.metadata, self.description = list(metadata["tasks"]), metadata, description
         self._image_shape = tuple(metadata["input"]["shape"])
         self._closed = False
         self._lock = threading.Lock()  # held where the runtime's own state changes

@@ -55,7 +55,11 @@ def check_request(format: Format, model: MultiTaskNetwork, options: ExportOption
     """
     if options.quantize is not None and options.quantize not in format.quantizers:
         raise unknown_name("quantize", options.quantize, format.quantizers)
-    _check_batch_size(options.batch_size)
+    if options.batch_size is not None:
+        _check_count("batch_size", options.batch_size, ", or None")
+    _check_count("model_version", options.model_version)
+    if options.license is not None and not (isinstance(options.license, str) and options.license.strip()):
+        raise ValueError(f"`license` must be a text, or None. Received: license={options.license!r}")
     if keras.backend.backend() != "tensorflow":
         raise RuntimeError(
             "Exporting needs Keras on TensorFlow: save the model, and load it where KERAS_BACKEND is 'tensorflow'. "
@@ -98,9 +102,9 @@ def check_request(format: Format, model: MultiTaskNetwork, options: ExportOption
     )
 
 
-def _check_batch_size(batch_size: int | None) -> None:
-    if batch_size is not None and (isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1):
-        raise ValueError(f"`batch_size` must be a positive integer, or None. Received: batch_size={batch_size!r}")
+def _check_count(name: str, count: int, otherwise: str = "") -> None:
+    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+        raise ValueError(f"`{name}` must be a positive integer{otherwise}. Received: {name}={count!r}")
 
 
 def _check_tasks(model: MultiTaskNetwork, tasks: Sequence[str] | None) -> list[str]:

@@ -67,6 +67,7 @@ def compare_task(request: Request, folded: FoldedNetwork, written: Written, name
         bytes=ideal_bytes(own, folded.precision),
         operators=written.operators.get(name, {}),
         metric=_metric(task, request.labels[name], answers, class_ids) if measured else None,
+        operators_outside_delegate=written.operators_outside_delegate.get(name),
     )
 
 

@@ -8,12 +8,14 @@ from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.export.folding.endpoint import endpoint
 from rc_keras.export.folding.fold import fold, resized
 from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
+from rc_keras.export.formats.description import description
+from rc_keras.export.formats.format import Format
 from rc_keras.export.stages.check import Request
 from rc_keras.network.branch import template_layers
 
 
-def fold_tasks(request: Request) -> FoldedNetwork:
-    """Folds the tasks of a request, on one bank."""
+def fold_tasks(format: Format, request: Request) -> FoldedNetwork:
+    """Folds the tasks of a request, on one bank, and describes what a file of the format will answer."""
     options = request.options
     bank: dict[str, keras.Operation] = {}
     models = {}
@@ -34,6 +36,9 @@ def fold_tasks(request: Request) -> FoldedNetwork:
         batch_size=options.batch_size,
         calibration=request.calibration | _of_all(request),
         description=request.description,
+        self_description=description(
+            request.tasks, models, request.model.bank.fingerprint, options, request.image_shape, format.place
+        ),
         verbose=options.verbose,
         joint=options.joint,
         template={name: template_layers(request.model.bank, task) for name, task in request.tasks.items()},

@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 
+from rc_keras.export.formats.description import to_json
 from rc_keras.export.formats.format import Format
 from rc_keras.export.options import ExportOptions
 from rc_keras.export.report import ExportReport
@@ -13,6 +14,7 @@ from rc_keras.export.stages.fold_tasks import fold_tasks
 from rc_keras.export.stages.progress import stage
 from rc_keras.export.stages.report import make_report
 from rc_keras.export.stages.write import temporary_target
+from rc_keras.files.whole_files import write_whole
 from rc_keras.files.whole_folder import folder_lock
 from rc_keras.network.multi_task_network import MultiTaskNetwork
 
@@ -33,8 +35,8 @@ def run(format: Format, model: MultiTaskNetwork, path: str | os.PathLike, option
         format.check_target(target, options.overwrite, names)  # another writer may have made it since
         format.check_fits(target, request.description)
         with stage(f"Folding {', '.join(names)}", verbose):
-            folded = format.prepare(fold_tasks(request))
-        with temporary_target(format, names, target) as (temporary, report_path):
+            folded = format.prepare(fold_tasks(format, request))
+        with temporary_target(format, names, target) as (temporary, report_path, description_path):
             with stage(format.writing, verbose):
                 converted = format.convert(folded)
                 format.write(converted, folded, temporary)
@@ -49,6 +51,7 @@ def run(format: Format, model: MultiTaskNetwork, path: str | os.PathLike, option
             seconds = time.perf_counter() - begin
             report = make_report(format, target, request, folded, written, compared, joint, seconds)
             report.save(report_path)
+            write_whole(description_path, to_json(folded.self_description))
     if verbose:
         print(report)
     return report

@@ -4,6 +4,7 @@ import contextlib
 import os
 from collections.abc import Iterator
 
+from rc_keras.export.formats.description import FILE
 from rc_keras.export.formats.format import Format
 from rc_keras.export.report import REPORT
 from rc_keras.files.whole_files import whole_file
@@ -11,8 +12,10 @@ from rc_keras.files.whole_folder import new_folder
 
 
 @contextlib.contextmanager
-def temporary_target(format: Format, tasks: list[str], target: str) -> Iterator[tuple[str, str]]:
-    """Context with temporary paths of a file or a folder and its report: they appear if the block ends well.
+def temporary_target(format: Format, tasks: list[str], target: str) -> Iterator[tuple[str, str, str]]:
+    """Context with temporary paths of a file or a folder, its report and its description.
+
+    They appear if the block ends well.
 
     Args:
         format: what is written.
@@ -20,10 +23,14 @@ def temporary_target(format: Format, tasks: list[str], target: str) -> Iterator[
         target: path of the file or folder.
     """
     if format.suffix:
-        # Both are written before either has its name, which the file gets first, and then the report of it.
-        with whole_file(f"{target}.report.json") as report, whole_file(target) as file:
-            yield file, report
+        # All are written before any has its name, which the file gets first, and then what is said of it.
+        with (
+            whole_file(f"{target}.{FILE}") as description,
+            whole_file(f"{target}.report.json") as report,
+            whole_file(target) as file,
+        ):
+            yield file, report, description
     else:
         with new_folder(target) as folder:
-            yield folder, os.path.join(folder, REPORT)
+            yield folder, os.path.join(folder, REPORT), os.path.join(folder, FILE)
             format.publish(tasks, folder, target)

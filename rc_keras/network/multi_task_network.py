@@ -97,7 +97,10 @@ class MultiTaskNetwork(HookedModel):
 
     def own_part(self, name: str) -> keras.Model:
         """The branch of a task without what all branches compute alike, on the same layers."""
-        return self._held.own[self._known(name)]
+        own = self._held.own
+        if name not in own:
+            own[name] = own_part(self.bank, self.branch(name), self.task(name))
+        return own[name]
 
     @property
     def jointly_trained(self) -> list[keras.Variable]:
@@ -158,13 +161,14 @@ class MultiTaskNetwork(HookedModel):
         self._held.tasks[task.name] = task
         self._held.decoders[task.name] = decoder
         self._held.branches[task.name] = branch
-        self._held.own[task.name] = own_part(self.bank, branch, task)
+        self._held.own.pop(task.name, None)
         self._list_layers()
 
     def _drop_task(self, name: str) -> None:
         self._before_change(leaving=name)
-        for mapping in (self._held.tasks, self._held.branches, self._held.own, self._held.decoders):
+        for mapping in (self._held.tasks, self._held.branches, self._held.decoders):
             del mapping[name]
+        self._held.own.pop(name, None)
         self._held.trainable.discard(name)
         self._list_layers()
 
@@ -312,7 +316,8 @@ class _Held:
         self.decoders: dict[str, Callable[..., keras.KerasTensor]] = {}
         # {names of tasks: their branches as one model}, where they share an encoder that trains
         self.joint: dict[tuple[str, ...], keras.Model] = {}
-        self.own: dict[str, keras.Model] = {}  # branches without what all of them compute alike
+        # Branches without what all of them compute alike, as far as they have been asked for
+        self.own: dict[str, keras.Model] = {}
         self.trainable: set[str] = set()  # names of tasks
         self.thawed = True  # what the user set as `model.trainable`
 

@@ -25,6 +25,8 @@ _VIRIDIS = np.array(
 DEPTH_COLOURS = np.stack([np.interp(np.linspace(0, 9, 256), np.arange(10), channel) for channel in _VIRIDIS.T], axis=-1)
 DEPTH_COLOURS = np.round(DEPTH_COLOURS).astype("uint8")
 
+GREYS = np.repeat(np.arange(256, dtype="uint8")[:, None], 3, axis=1)
+
 
 def class_palette(count: int) -> np.ndarray:
     """The PASCAL VOC colours: class 0 is black, and no two classes share a colour.

@@ -56,8 +56,11 @@ def test_a_saved_model_in_eight_bits_from_a_folder_of_pictures(saved, pictures, 
         keras.utils.save_img(pictures / f"{i}.png", image, scale=False)
     out = tmp_path / "m.tflite"
     arguments = ["--model", saved, "--out", out, "--tasks", "depth,semseg", "--quantize", "int8"]
+    arguments += ["--license", "CC0-1.0", "--model_version", 3]
     done = run(*arguments, "--representative_data", pictures, "--examples", tmp_path / "examples.npz")
     assert done.returncode == 0, done.stderr
+    description = json.loads((tmp_path / "m.tflite.description.json").read_text())
+    assert (description["license"], description["model_version"], description["precision"]) == ("CC0-1.0", 3, "int8")
     report = json.loads((tmp_path / "m.tflite.report.json").read_text())
     assert report["precision"] == "int8" and list(report["tasks"]) == ["depth", "semseg"]
     assert report["tasks"]["depth"]["metric"]["name"] == "rmse"
@@ -210,3 +213,17 @@ def test_folders_without_pictures(tmp_path):
     (tmp_path / "broken.png").write_bytes(b"\x89PNG but not really")
     with pytest.raises(ValueError, match="broken.png` must be a JPEG or PNG"):
         read_images(tmp_path, (32, 32, 3), 1)
+
+
+@pytest.mark.slow
+def test_a_page_beside_the_files(saved, tmp_path, monkeypatch):
+    monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
+    monkeypatch.setenv("https_proxy", "http://127.0.0.1:1")  # nothing is there: the page will ask a CDN
+    done = run("--model", saved, "--tasks", "depth", "--out", tmp_path / "m.tflite", "--viewer")
+    assert done.returncode == 0, done.stderr
+    assert "Not fetched" in done.stdout and f"Page: {tmp_path / 'm.tflite.viewer' / 'index.html'}." in done.stdout
+    page = (tmp_path / "m.tflite.viewer" / "index.html").read_text(encoding="utf-8")
+    assert 'data-model="../m.tflite"' in page and "https://cdn.jsdelivr.net/npm/@litertjs/core@" in page
+    done = run("--model", saved, "--format", "tf_saved_model", "--out", tmp_path / "m", "--viewer")
+    assert done.returncode == 1 and "`--viewer` must be for litert or onnx" in done.stderr
+    assert not (tmp_path / "m").exists()

@@ -117,7 +117,11 @@ def test_one_more_format(one_more, tmp_path, capsys):
     report = model.export(path)
     assert "Comparing edge in TensorFlow" in capsys.readouterr().out
     assert report.format == "zipped_saved_model" and report.file_bytes == path.stat().st_size
-    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["m.zip", "m.zip.report.json"]
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == [
+        "m.zip",
+        "m.zip.description.json",
+        "m.zip.report.json",
+    ]
     image = np.random.default_rng(0).integers(0, 256, (32, 32, 3)).astype("float32")
     with load(path) as network:
         received = network.run(image, "edge")

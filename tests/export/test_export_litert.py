@@ -132,7 +132,7 @@ def test_report_counts_what_is_there(exported, model):
 
 def test_the_file_is_as_small_as_its_weights(tmp_path):
     backbone = rc_keras.backbones.resnet((1, 1, 1, 1), (32, 64, 128, 256), (32, 32, 3), seed=0)
-    decoder = rc_keras.decoders.DeepLabV3Plus(width=128, low_level_width=16)
+    decoder = rc_keras.decoders.DeepLabV3Plus(width=256, low_level_width=16)
     model = model_of(TASKS[:2], backbone=backbone, decoder=decoder)
     report = model.export(tmp_path / "m.tflite", images=random_images(32, 32, 1), verbose=False)
     assert 0.99 < report.ratio < 1.005

@@ -153,6 +153,24 @@ def test_a_task_added_later_is_its_own_two_files(exported, model, tmp_path):
         assert network.tasks == ["depth", "scene", "semseg"]
 
 
+def test_the_converter_is_given_no_kernels(model, tmp_path, monkeypatch):
+    """It copies its constants dozens of times."""
+    from tf2onnx import convert
+
+    largest = []
+
+    def from_function(*args, **kwargs):
+        graph, storage = original(*args, **kwargs)
+        largest.append(max(len(tensor.raw_data) for tensor in graph.graph.initializer))
+        return graph, storage
+
+    original = convert.from_function
+    monkeypatch.setattr(convert, "from_function", from_function)
+    onnx(model, tmp_path / "m", tasks=["depth"], images=images(n=1), verbose=False)
+    kernels = [4 * np.prod(layer.kernel.shape) for layer in model.bank.convolutions.values()]
+    assert len(largest) == 1 and largest[0] < min(kernels)
+
+
 @pytest.mark.parametrize("method", ["rc_identity", "single_task"])
 def test_other_methods(method, tmp_path):
     model = model_of(TASKS[1:2], method=method)

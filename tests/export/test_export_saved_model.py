@@ -80,7 +80,7 @@ def test_report(exported, model):
     path, report = exported
     assert report.passed and report.format == "saved_model"
     assert report.bank_kernels == report.bank_kernels_stored_once == len(model.bank.convolutions)
-    ours = ("report.json", "manifest.json")
+    ours = ("report.json", "manifest.json", "description.json")
     files = sum(file.stat().st_size for file in path.rglob("*") if file.is_file() and file.name not in ours)
     assert report.file_bytes == files
     saved = json.loads((path / "report.json").read_text())

@@ -168,9 +168,40 @@ def test_only_lite_operators(exported, precision):
     assert not any("FLEX" in name.upper() or "NORM" in name.replace("L2_NORM", "") for name in names)
     assert names <= {
         *("ADD", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "LOGISTIC", "MAX_POOL_2D", "MEAN", "MUL", "PAD"),
-        *("BATCH_MATMUL", "RESHAPE", "RESIZE_BILINEAR", "QUANTIZE", "DEQUANTIZE"),
+        *(
+            "RESHAPE",
+            "RESIZE_BILINEAR",
+            "QUANTIZE",
+            "DEQUANTIZE",
+            "TRANSPOSE" if precision == "int8" else "BATCH_MATMUL",
+        ),
         *(("L2_NORMALIZATION",) if precision == "int8" else ("RSQRT", "SQUARE", "SUM", "MINIMUM")),
     }
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_operators_outside_the_delegate_are_those_that_the_runtime_says(exported, precision):
+    path, report = exported[precision]
+    found = {name: task.operators_outside_delegate for name, task in report.tasks.items()}
+    assert found == {
+        name: {"L2_NORMALIZATION": 1} if (name, precision) == ("normals", "int8") else {} for name in found
+    }
+    assert is_fully_accelerated(path) == (not any(found.values()))
+    assert f"outside of the delegate: {'none' if precision != 'int8' else 'normals L2_NORMALIZATION 1'}\n" in str(
+        report
+    )
+
+
+def test_integers_stay_in_the_delegate(small, tmp_path):
+    report = export(small, tmp_path / "m.tflite", "int8")
+    assert [task.operators_outside_delegate for task in report.tasks.values()] == [{}, {}]
+    assert is_fully_accelerated(tmp_path / "m.tflite")
+
+
+def is_fully_accelerated(path):
+    from ai_edge_litert.compiled_model import CompiledModel
+
+    return CompiledModel.from_file(str(path)).is_fully_accelerated()
 
 
 def test_fewer_bits_make_smaller_files(tmp_path):
@@ -191,7 +222,8 @@ def test_what_a_file_says_about_itself(exported, model):
     assert file.metadata["bank_fingerprint"] == model.bank.fingerprint
     assert file.metadata["input"]["shape"] == [32, 32, 3]
     assert set(file.metadata["tasks"]) == set(model.tasks)
-    assert path.read_bytes().count(b'"bank_fingerprint"') == 1
+    for entry in (b'{"rc_keras": ', b'{"format": "rc_keras.description"'):  # to this package, and to others
+        assert path.read_bytes().count(entry) == 1
 
 
 # Representative data

@@ -8,6 +8,7 @@ import numpy as np
 
 import rc_keras
 from rc_keras.tasks import drawing
+from rc_keras.tasks.description import describe
 from rc_keras.tasks.labels import find_labelled
 from rc_keras.tasks.legend import Ramp, Sample, Swatches
 
@@ -29,6 +30,7 @@ def check_kind(kind):
     check_labels(task, labels)
     check_training(task, labels, raw)
     check_predictions(task, labels, raw)
+    check_description(task, raw)
     if kind.dense:
         check_pictures(task, labels, raw)
 
@@ -122,6 +124,33 @@ def check_predictions(task, labels, raw):
     activated = keras.ops.convert_to_numpy(task.activate(keras.ops.convert_to_tensor(raw)))
     assert activated.shape == raw.shape
     np.testing.assert_allclose(kind.deactivate(activated), raw, atol=INVERSE_TOLERANCE)
+
+
+def check_description(task, raw):
+    """What another program reads in a file is enough for the pictures."""
+    activated = keras.ops.convert_to_numpy(task.activate(keras.ops.convert_to_tensor(raw)))
+    description = json.loads(json.dumps(describe(task), allow_nan=False))
+    low, high = description["output"]["range"] or (-np.inf, np.inf)
+    assert low <= activated.min() and activated.max() <= high
+    assert description["ignored"]["label"] == task.ignore
+    assert description["output"]["unit"] == task.definition.unit_of(task)
+    ramp, classes = description["ramp"], description["classes"]
+    assert bool(classes) == task.definition.of_classes
+    if not task.definition.dense:
+        assert ramp is None
+        return
+    picture = task.draw(raw).astype("int")
+    if classes:
+        colours = np.array([entry["colour"] for entry in classes])
+        np.testing.assert_array_equal(colours[activated.argmax(-1)], picture)
+    if ramp:
+        colours, numbers = np.array(ramp["colours"]), activated[..., 0].astype("float64")
+        assert colours.shape == (256, 3) and (ramp["low"] is None) == (ramp["high"] is None)
+        low, high = (numbers.min(), numbers.max()) if ramp["low"] is None else (ramp["low"], ramp["high"])
+        places = (numbers - low) / (high - low) * 255
+        drawn = np.stack([np.interp(places, np.arange(256), channel) for channel in colours.T], axis=-1)
+        step = np.abs(np.diff(colours, axis=0)).max()
+        np.testing.assert_allclose(picture, drawn, rtol=0, atol=step)
 
 
 def check_pictures(task, labels, raw):

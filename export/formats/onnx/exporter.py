@@ -4,14 +4,14 @@ import collections
 import contextlib
 import os
 import pathlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
 
 from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
-from rc_keras.export.folding.graphs import concrete_functions
+from rc_keras.export.folding.graphs import answers, image_spec
 from rc_keras.export.formats.file_digest import NAME as DIGEST
 from rc_keras.export.formats.file_digest import PLACEHOLDER, seal, sha256
 from rc_keras.export.formats.format import Format, Written
@@ -31,7 +31,8 @@ from rc_keras.export.formats.onnx.graph import onnx_graph
 from rc_keras.export.formats.onnx.int8 import quantize as quantize_to_int8
 from rc_keras.export.formats.onnx.precision import convert_kernel, halve_weights
 from rc_keras.export.formats.onnx.runtime import ONNXNetwork
-from rc_keras.export.formats.onnx.weights import lay_out, own_arrays, refer, refer_by_content, references
+from rc_keras.export.formats.onnx.self_description import describe_graph
+from rc_keras.export.formats.onnx.weights import digest, lay_out, own_arrays, refer, refer_by_content, references
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -45,6 +46,7 @@ class ONNX(Format):
     | `bank.bin` | the kernels that the tasks share, each once |
     | `<task>.onnx`, `<task>.bin` | the graph of a task, and its own weights |
     | `all.onnx` | with `joint`, the graph of all tasks of one export, on the same weights |
+    | `description.json` | what all graphs take and answer, see `rc_keras.export.formats.description` |
     | `report.json` | the report of the last export |
     | `manifest.json` | the files, with lengths and digests: `runtime.load` names one that is missing |
 
@@ -100,40 +102,45 @@ class ONNX(Format):
     def check_fits(self, path: str, description: dict[str, Any]) -> None:
         check_folder(path, list(description["tasks"]), description)
 
-    def convert(self, network: FoldedNetwork) -> dict[str, "ModelProto"]:
-        """`{task: onnx.ModelProto}` in the precision of the network, with the weights inside; `"all"` where joint."""
-        _, functions = concrete_functions(network)
-        graphs = {}
-        for name, function in functions.items():
+    def convert(self, network: FoldedNetwork) -> Iterator[tuple[str, "ModelProto"]]:
+        """Yields `(task, onnx.ModelProto)` in the precision of the network, with the weights inside; `"all"` last.
+
+        Graphs are made one at a time: `write` lets go of one before it asks for the next.
+        """
+        for name, run in answers(network):
             tasks = list(network.models) if name == ALL else [name]
             layers = [layer for task in tasks for layer in network.models[task].layers]
-            graphs[name] = onnx_graph(function, name, layers, tasks)
+            graph = onnx_graph(run, image_spec(network), name, layers, tasks)
             if network.precision == "float16":
-                halve_weights(graphs[name])
+                halve_weights(graph)
             elif network.precision == "int8":
-                quantize_to_int8(graphs[name], network.calibration_images(name))
-        return graphs
+                quantize_to_int8(graph, network.calibration_images(name))
+            yield name, graph
+            del graph
 
-    def write(self, converted: Mapping[str, "ModelProto"], network: FoldedNetwork, path: str) -> None:
+    def write(self, converted: Iterable[tuple[str, "ModelProto"]], network: FoldedNetwork, path: str) -> None:
         _write(network, converted, path)
 
     @contextlib.contextmanager
     def read(
-        self, converted: Mapping[str, "ModelProto"], network: FoldedNetwork, path: str, target: str
+        self, converted: Iterable[tuple[str, "ModelProto"]], network: FoldedNetwork, path: str, target: str
     ) -> Iterator[Written]:
-        from onnx import checker
+        import onnx
 
         tasks = list(network.models)
         staying = check_folder(target, tasks, network.description)
         keeps_bank = check_bank(path, target, staying)
-        for name in converted:
-            checker.check_model(os.path.join(path, graph_file(name)))
+        graphs = {}
+        for name in tasks + [ALL] * network.joint:
+            file = os.path.join(path, graph_file(name))
+            onnx.checker.check_model(file)
+            graphs[name] = onnx.load(file, load_external_data=False)
         sizes = {entry.name: entry.stat().st_size for entry in os.scandir(path)}
         with ONNXNetwork(path, threads=os.cpu_count()) as opened:
             yield Written(
                 run=lambda name, image: _run(opened, name, image, network.batch_size),
-                operators={name: _operators(graph) for name, graph in converted.items()},
-                stored_once=_stored_once(network, converted, path),
+                operators={name: _operators(graph) for name, graph in graphs.items()},
+                stored_once=_stored_once(network, graphs, path),
                 file_bytes=sum(sizes.values()),
                 update_bytes={name: sizes[graph_file(name)] + sizes[weights_file(name)] for name in tasks},
                 notes=(*_notes(BANK in sizes, keeps_bank, staying), *_notes_of_all(path, target, tasks)),
@@ -144,6 +151,9 @@ class ONNX(Format):
     def publish(self, tasks: list[str], path: str, target: str) -> None:
         publish(path, target, tasks)
 
+    def place(self, task: str) -> dict[str, str | None]:
+        return {"signature": None, "file": graph_file(task)}
+
     def recognizes(self, path: pathlib.Path) -> bool:
         return path.is_dir() and any(path.glob("*.onnx"))
 
@@ -151,22 +161,26 @@ class ONNX(Format):
         return ONNXNetwork(path, threads=threads, **options)
 
 
-def _write(network: FoldedNetwork, graphs: Mapping[str, "ModelProto"], files: str) -> None:
+def _write(network: FoldedNetwork, graphs: Iterable[tuple[str, "ModelProto"]], files: str) -> None:
     """Writes the weights, then the graphs that refer to them."""
     description = network.description
     kernels = {name: keras.ops.convert_to_numpy(network.bank[name].kernel) for name in network.kernels}
     bank, places = lay_out(_bank_arrays(kernels, network.precision))
     if bank:
         _write_file(files, BANK, bank)
-    stored: dict[str, tuple[bytes, dict[str, tuple[int, int]]]] = {}  # the tasks' own, by the names of their files
-    for name, graph in graphs.items():  # that of all tasks is the last
+    stored: dict[bytes, tuple[str, tuple[int, int]]] = {}  # where the tasks' own stand, by digest
+    for name, graph in graphs:  # that of all tasks is the last
         refer(graph, BANK, bank, places)
         if name == ALL:
             refer_by_content(graph, stored)
         else:
-            own, own_places = stored[weights_file(name)] = lay_out(own_arrays(graph, places))
-            _write_file(files, weights_file(name), own)
-            refer(graph, weights_file(name), own, own_places)
+            file = weights_file(name)
+            own, own_places = lay_out(own_arrays(graph, places))
+            _write_file(files, file, own)
+            refer(graph, file, own, own_places)
+            for place in own_places.values() if network.joint else ():
+                stored.setdefault(digest(own[place[0] : sum(place)]), (file, place))
+            del own
         tasks = list(network.models) if name == ALL else [name]
         names = [weights_file(task) for task in tasks] + [BANK] * bool(references(graph, BANK))
         if name == ALL:
@@ -176,12 +190,14 @@ def _write(network: FoldedNetwork, graphs: Mapping[str, "ModelProto"], files: st
             "tasks": {task: description["tasks"][task] for task in tasks},
             "files": {file: sha256(os.path.join(files, file)) for file in names},
         }
+        describe_graph(graph, network.self_description, tasks)
         graph.metadata_props.add(key=NAME, value=to_json(data).decode())
         graph.metadata_props.add(key=DIGEST, value=PLACEHOLDER)
         _write_file(files, graph_file(name), seal(graph.SerializeToString(deterministic=True)))
+        del graph
 
 
-def _write_file(folder: str, name: str, content: bytes) -> None:
+def _write_file(folder: str, name: str, content: bytes | bytearray) -> None:
     with open(os.path.join(folder, name), "wb") as file:
         file.write(content)
 

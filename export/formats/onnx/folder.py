@@ -3,13 +3,15 @@
 import json
 import os
 import shutil
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from typing import Any
 
 from rc_keras.export.folding.folded_network import ALL
+from rc_keras.export.formats.description import FILE, to_json
 from rc_keras.export.formats.file_digest import NAME as DIGEST
 from rc_keras.export.formats.file_digest import is_whole, sha256
 from rc_keras.export.formats.metadata import NAME
+from rc_keras.export.formats.onnx.self_description import join, read_description, tasks_of
 from rc_keras.export.formats.target import check_target
 from rc_keras.export.report import REPORT
 from rc_keras.files import manifest
@@ -168,7 +170,12 @@ def publish(files: str, folder: str, tasks: list[str]) -> None:
     staying = [name for name in read_metadata(folder) if name not in tasks] if os.path.isdir(folder) else []
     keep_bank = check_bank(files, folder, staying)
     keep_joint = os.path.isdir(folder) and keeps_joint(files, folder, tasks)
-    replaced = {REPORT, manifest.NAME, *(name for task in tasks for name in (graph_file(task), weights_file(task)))}
+    replaced = {
+        REPORT,
+        FILE,
+        manifest.NAME,
+        *(name for task in tasks for name in (graph_file(task), weights_file(task))),
+    }
     if not keep_bank and (_is_there(files, BANK) or not staying):
         replaced.add(BANK)
     if not keep_joint or BANK in replaced:
@@ -181,14 +188,29 @@ def publish(files: str, folder: str, tasks: list[str]) -> None:
             shutil.copytree(entry.path, target, symlinks=True)
         else:
             shutil.copy2(entry.path, target, follow_symlinks=False)
+    if described := describe_folder(files, [*staying, *tasks], tasks_of(folder)):
+        write_whole(os.path.join(files, FILE), to_json(described))
     names = [
         BANK,
+        FILE,
         graph_file(ALL),
         *(name for task in (*staying, *tasks) for name in (graph_file(task), weights_file(task))),
     ]
     entries = {n: manifest.entry_of_file(os.path.join(files, n)) for n in names if _is_there(files, n)}
     write_whole(os.path.join(files, manifest.NAME), manifest.to_json(entries))
     switch(files, folder)
+
+
+def describe_folder(folder: str, tasks: Iterable[str], order: Iterable[str]) -> dict[str, Any] | None:
+    """The description of the graphs in a folder, as they give it; `None` in folders of earlier versions.
+
+    Args:
+        folder: its path.
+        tasks: names of the graphs.
+        order: names of tasks that come first.
+    """
+    descriptions = [read_description(os.path.join(folder, graph_file(task))) for task in tasks]
+    return join(descriptions, order, ALL if _is_there(folder, graph_file(ALL)) else None)
 
 
 def _is_there(folder: str, name: str) -> bool:

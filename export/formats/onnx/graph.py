@@ -1,12 +1,18 @@
 """An ONNX graph: converted from TensorFlow, its tensors named for the layers they come from."""
 
 import contextlib
+import gc
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import keras
 import numpy as np
+
+from rc_keras.base.keras_types import Tensor
+from rc_keras.export.folding.direct_conv2d import DirectConv2D
+from rc_keras.export.folding.graphs import Answers
+from rc_keras.export.formats.onnx.weights import digest
 
 if TYPE_CHECKING:
     import onnx
@@ -16,15 +22,20 @@ OPSET = 17  # read by onnxruntime 1.12 and later
 
 
 def onnx_graph(
-    function: "tf.types.experimental.ConcreteFunction",
+    answers: Answers,
+    image: "tf.TensorSpec",
     name: str,
     layers: Iterable[keras.Operation],
     tasks: Iterable[str],
 ) -> "onnx.ModelProto":
     """Converts the folded branch of a task, or those of several.
 
+    The converter copies constants dozens of times. So it sees inputs in the place of kernels, which are put into the
+    graph when it is done.
+
     Args:
-        function: its `ConcreteFunction` from `image` to `{task: answer}`.
+        answers: function from an image to `{task: answer}`.
+        image: what it is called with.
         name: of the graph.
         layers: the layers of the folded branches.
         tasks: names of the tasks, those of the outputs.
@@ -36,10 +47,24 @@ def onnx_graph(
     import tensorflow as tf
     from tf2onnx import convert
 
-    (image,) = (t for t in function.inputs if t.dtype != tf.resource)
-    signature = tf.TensorSpec(image.shape, image.dtype, name="image")
+    layers = list(layers)
+    kernels = _kernels(layers)
+
+    def run(image: Tensor, *inputs: Tensor) -> dict[str, Tensor]:
+        values = [(kernel, x) for alike, x in zip(kernels, inputs, strict=True) for kernel in alike]
+        with keras.StatelessScope(values):
+            return answers(image)
+
+    signature = [
+        image,
+        *(tf.TensorSpec(alike[0].shape, alike[0].dtype, name=_input_name(at)) for at, alike in enumerate(kernels)),
+    ]
+    # The order of the nodes follows their names: a function inside one gives them all the same beginning.
+    inner = tf.function(run)
     with _quiet("tf2onnx"):
-        model, _ = convert.from_function(tf.function(lambda image: function(image)), [signature], opset=OPSET)
+        model, _ = convert.from_function(tf.function(lambda *inputs: inner(*inputs)), signature, opset=OPSET)
+    gc.collect()  # its graphs, which hold themselves, one for each of its passes
+    _store_kernels(model.graph, {_input_name(at): np.asarray(alike[0].value) for at, alike in enumerate(kernels)})
     _pad_explicitly(model.graph)
     _rename(model.graph, sorted(tasks), _weight_names(layers))  # TensorFlow sorts the entries of a dictionary
     model.producer_name, model.graph.name = "rc_keras", name
@@ -109,37 +134,83 @@ def _pad_explicitly(graph: "onnx.GraphProto") -> None:
             node.attribute.append(onnx.helper.make_attribute("pads", pads))
 
 
+def _kernels(layers: Iterable[keras.Operation]) -> list[list[keras.Variable]]:
+    """The kernels of plain convolutions, equal ones together."""
+    alike: dict[tuple[tuple[int, ...], bytes], dict[int, keras.Variable]] = {}
+    for layer in layers:
+        if isinstance(layer, (DirectConv2D, keras.layers.Dense)):
+            key = tuple(layer.kernel.shape), digest(np.asarray(layer.kernel.value))
+            alike.setdefault(key, {})[id(layer.kernel)] = layer.kernel
+    return [list(variables.values()) for variables in alike.values()]
+
+
+def _input_name(index: int) -> str:
+    return f"kernel_{index}"
+
+
+def _store_kernels(graph: "onnx.GraphProto", kernels: Mapping[str, np.ndarray]) -> None:
+    """Puts kernels in the place of the inputs of their names, in the layout that the nodes behind them make of them."""
+    from onnx import numpy_helper
+
+    values, constants = dict(kernels), {tensor.name: tensor for tensor in graph.initializer}
+    for node in list(graph.node):  # each behind those that it takes from
+        if node.op_type not in ("Transpose", "Reshape") or node.input[0] not in values:
+            continue
+        kernel = values[node.input[0]]
+        if node.op_type == "Transpose":
+            kernel = kernel.transpose(attribute(node, "perm"))
+        else:  # what the converter makes of a transposition that moves an axis of length 1
+            kernel = kernel.reshape(numpy_helper.to_array(constants[node.input[1]]))
+        values[node.output[0]] = kernel
+        graph.node.remove(node)
+    for name in dict.fromkeys(name for node in graph.node for name in node.input if name in values):
+        graph.initializer.append(numpy_helper.from_array(np.ascontiguousarray(values[name]), name))
+    for entry in [entry for entry in graph.input if entry.name in kernels]:
+        graph.input.remove(entry)
+
+
 def _weight_names(layers: Iterable[keras.Operation]) -> dict[bytes, str]:
-    """`{bytes of a weight in ONNX's layout: name}`."""
+    """`{digest of a weight in ONNX's layout: name}`."""
     names: dict[bytes, str] = {}
     for layer in layers:
         for weight in getattr(layer, "weights", []):
-            content = onnx_kernel(np.asarray(weight.value)).tobytes()
-            names.setdefault(content, f"{layer.name}/{weight.name}")
+            names.setdefault(digest(onnx_kernel(np.asarray(weight.value))), f"{layer.name}/{weight.name}")
     return names
 
 
 def _rename(graph: "onnx.GraphProto", tasks: Sequence[str], weight_names: dict[bytes, str]) -> None:
     """Names that depend on the graph alone: the converter counts on from one conversion to the next."""
+    used = {name for node in graph.node for name in node.input}
+    for index in reversed(range(len(graph.initializer))):
+        if graph.initializer[index].name not in used:
+            del graph.initializer[index]
     weights = {tensor.name: tensor for tensor in graph.initializer}
     names = {graph.input[0].name: "image", "": ""}
     names |= {output.name: task for output, task in zip(graph.output, tasks, strict=True)}
-    ordered: list[onnx.TensorProto] = []
+    places: dict[str, int] = {}
     for index, node in enumerate(graph.node):
         node.name = f"{node.op_type}_{index}"
         for name in node.input:
             if name in weights and name not in names:
                 tensor = weights[name]
-                names[name] = weight_names.pop(tensor.raw_data, f"constant_{len(ordered)}")
+                names[name] = weight_names.pop(digest(tensor.raw_data), f"constant_{len(places)}")
                 tensor.name = names[name]
-                ordered.append(tensor)
+                places[tensor.name] = len(places)
         for i, name in enumerate(node.output):
             names.setdefault(name, f"{node.name}_{i}" if i else node.name)
         node.input[:] = [names[name] for name in node.input]
         node.output[:] = [names[name] for name in node.output]
         node.ClearField("doc_string")
-    del graph.initializer[:]
-    graph.initializer.extend(ordered)
+    graph.initializer.sort(key=lambda tensor: places[tensor.name])  # in place: a list of them would be copied
     graph.input[0].name = "image"
+    _name_free_sizes(graph.input[0], "")
     for output, task in zip(graph.output, tasks, strict=True):
         output.name = task
+        _name_free_sizes(output, f"{task}_")
+
+
+def _name_free_sizes(value: "onnx.ValueInfoProto", prefix: str) -> None:
+    names = ("batch", f"{prefix}height", f"{prefix}width")
+    for name, dimension in zip(names, value.type.tensor_type.shape.dim, strict=False):
+        if not dimension.HasField("dim_value"):
+            dimension.dim_param = name

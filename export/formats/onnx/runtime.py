@@ -11,7 +11,8 @@ from rc_keras.base.names import unknown_name
 from rc_keras.export.folding.folded_network import ALL
 from rc_keras.export.formats.file_digest import sha256
 from rc_keras.export.formats.network import Network
-from rc_keras.export.formats.onnx.folder import COMMON, graph_file, read_joint, read_metadata
+from rc_keras.export.formats.onnx.folder import COMMON, describe_folder, graph_file, read_joint, read_metadata
+from rc_keras.export.formats.onnx.self_description import tasks_of
 from rc_keras.files import manifest
 from rc_keras.files.whole_folder import read_whole
 
@@ -71,8 +72,8 @@ class ONNXNetwork(Network):
         else:
             self._options.graph_optimization_level = levels.ORT_ENABLE_ALL
         self._folder = os.path.abspath(os.fspath(path))
-        metadata, self._joint = read_whole(self._folder, lambda: _check_files(self._folder))
-        super().__init__(metadata)
+        metadata, self._joint, description = read_whole(self._folder, lambda: _check_files(self._folder))
+        super().__init__(metadata, description)
         self._sessions: dict[str, InferenceSession] = {}
 
     def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
@@ -120,11 +121,12 @@ def _digest(folder: str, name: str) -> str | None:
     return sha256(path) if os.path.isfile(path) else None
 
 
-def _check_files(folder: str) -> tuple[dict[str, Any], bool]:
+def _check_files(folder: str) -> tuple[dict[str, Any], bool, dict[str, Any] | None]:
     """The metadata of all tasks of a folder together, once all its weights are known to be what they were.
 
     Returns:
-        `(metadata, joint)`: and whether the graph of all tasks is there, for these weights.
+        `(metadata, joint, description)`: and whether the graph of all tasks is there, for these weights, and what the
+        graphs say to other programs.
     """
     if not os.path.isdir(folder):
         raise ValueError(f"`path` must be a folder of ONNX files. Received: path={folder!r}")
@@ -157,4 +159,5 @@ def _check_files(folder: str) -> tuple[dict[str, Any], bool]:
     described = {task: data["tasks"][task] for task, data in tasks.items()}
     joint = read_joint(folder)
     fits = bool(joint) and all(_digest(folder, name) == digest for name, digest in joint["files"].items())
-    return {**{key: value for key, value in first.items() if key != "files"}, "tasks": described}, fits
+    metadata = {**{key: value for key, value in first.items() if key != "files"}, "tasks": described}
+    return metadata, fits, describe_folder(folder, tasks, tasks_of(folder))

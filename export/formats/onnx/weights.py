@@ -1,5 +1,6 @@
 """Weights outside the graph: files of arrays, each at the start of a page, that onnxruntime maps into memory."""
 
+import hashlib
 from collections.abc import Container, Mapping
 from typing import TYPE_CHECKING
 
@@ -12,7 +13,7 @@ PAGE = 4096
 _SMALLEST = 1024  # bytes of an array worth a place outside the graph
 
 
-def lay_out(arrays: Mapping[str, np.ndarray]) -> tuple[bytes, dict[str, tuple[int, int]]]:
+def lay_out(arrays: Mapping[str, np.ndarray]) -> tuple[bytearray, dict[str, tuple[int, int]]]:
     """Places arrays in a file, by name, equal ones once.
 
     Args:
@@ -25,13 +26,19 @@ def lay_out(arrays: Mapping[str, np.ndarray]) -> tuple[bytes, dict[str, tuple[in
     places: dict[str, tuple[int, int]] = {}
     known: dict[bytes, tuple[int, int]] = {}
     for name in sorted(arrays):
-        data = np.ascontiguousarray(arrays[name]).tobytes()
-        if data not in known:
+        data = np.ascontiguousarray(arrays[name])
+        key = digest(data)
+        if key not in known:
             content.extend(bytes(-len(content) % PAGE))
-            known[data] = (len(content), len(data))
-            content.extend(data)
-        places[name] = known[data]
-    return bytes(content), places
+            known[key] = (len(content), data.nbytes)
+            content.extend(data.tobytes())
+        places[name] = known[key]
+    return content, places
+
+
+def digest(data: bytes | bytearray | np.ndarray) -> bytes:
+    """By which equal arrays are known: SHA-256."""
+    return hashlib.sha256(data).digest()
 
 
 def own_arrays(model: "onnx.ModelProto", shared: Container[str]) -> dict[str, np.ndarray]:
@@ -45,7 +52,7 @@ def own_arrays(model: "onnx.ModelProto", shared: Container[str]) -> dict[str, np
     }
 
 
-def refer(model: "onnx.ModelProto", file: str, content: bytes, places: Mapping[str, tuple[int, int]]) -> None:
+def refer(model: "onnx.ModelProto", file: str, content: bytearray, places: Mapping[str, tuple[int, int]]) -> None:
     """Makes the arrays of a graph references into a file, those that are in it bit for bit.
 
     Args:
@@ -60,29 +67,28 @@ def refer(model: "onnx.ModelProto", file: str, content: bytes, places: Mapping[s
             continue
         offset, length = places[tensor.name]
         if tensor.raw_data == content[offset : offset + length]:
-            tensor.ClearField("raw_data")
-            tensor.data_location = TensorProto.EXTERNAL
-            for key, value in (("location", file), ("offset", offset), ("length", length)):
-                tensor.external_data.add(key=key, value=str(value))
+            _refer(tensor, file, places[tensor.name])
 
 
-def refer_by_content(
-    model: "onnx.ModelProto", files: Mapping[str, tuple[bytes, Mapping[str, tuple[int, int]]]]
-) -> None:
+def refer_by_content(model: "onnx.ModelProto", known: Mapping[bytes, tuple[str, tuple[int, int]]]) -> None:
     """Makes the large arrays of a graph references into the files that hold the same bytes, whatever their name.
 
     Args:
         model: the `onnx.ModelProto`.
-        files: `{name of a file: (content, places)}`, the latter from `lay_out`.
+        known: `{digest: (name of the file, (offset, length))}`.
     """
-    known: dict[bytes, tuple[str, tuple[int, int]]] = {}
-    for file, (content, places) in files.items():
-        for place in places.values():
-            known.setdefault(content[place[0] : sum(place)], (file, place))
     for tensor in model.graph.initializer:
-        if len(tensor.raw_data) >= _SMALLEST and tensor.raw_data in known:
-            file, place = known[tensor.raw_data]
-            refer(model, file, files[file][0], {tensor.name: place})
+        if len(tensor.raw_data) >= _SMALLEST and (key := digest(tensor.raw_data)) in known:
+            _refer(tensor, *known[key])
+
+
+def _refer(tensor: "onnx.TensorProto", file: str, place: tuple[int, int]) -> None:
+    from onnx import TensorProto
+
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in (("location", file), ("offset", place[0]), ("length", place[1])):
+        tensor.external_data.add(key=key, value=str(value))
 
 
 def references(model: "onnx.ModelProto", file: str) -> dict[str, tuple[int, int]]:

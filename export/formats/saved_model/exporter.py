@@ -13,7 +13,7 @@ from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
 from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import to_json
-from rc_keras.export.formats.saved_model.runtime import METADATA, SavedModelNetwork
+from rc_keras.export.formats.saved_model.runtime import DESCRIPTION, METADATA, SavedModelNetwork
 
 if TYPE_CHECKING:
     import tensorflow as tf
@@ -30,7 +30,8 @@ class SavedModel(Format):
     the prediction under the name of the task. Plain TensorFlow runs it, without Keras or this package. The folder is
     read back and compared with the model before it appears under its name, in one step also where another one is
     replaced (see `rc_keras.files.whole_folder.switch`); `report.json`, `manifest.json`, the files with their digests,
-    and `assets.extra/rc_keras.json`, what it says about itself, stand inside.
+    `description.json`, what it says about itself (see `rc_keras.export.formats.description`), and
+    `assets.extra/rc_keras.json`, the same for this package, stand inside.
 
     Example:
 
@@ -71,10 +72,10 @@ class SavedModel(Format):
             tf.saved_model.save(module, path, signatures=functions)
         except tf.errors.OpError as error:  # TensorFlow's way to say that a disk is full or a folder gone
             raise OSError(f"The SavedModel must be writable. Received: {error.message}") from error
-        description = os.path.join(path, METADATA)
-        os.makedirs(os.path.dirname(description), exist_ok=True)
-        with open(description, "wb") as file:
-            file.write(to_json(network.description))
+        for name, content in ((METADATA, network.description), (DESCRIPTION, network.self_description)):
+            os.makedirs(os.path.dirname(os.path.join(path, name)), exist_ok=True)
+            with open(os.path.join(path, name), "wb") as file:
+                file.write(to_json(content))
 
     @contextlib.contextmanager
     def read(self, converted: "Converted", network: FoldedNetwork, path: str, target: str) -> Iterator[Written]:

@@ -7,11 +7,13 @@ from typing import Any
 import numpy as np
 
 from rc_keras.export.folding.folded_network import ALL
+from rc_keras.export.formats.description import NAME
 from rc_keras.export.formats.network import Network
 from rc_keras.files import manifest
 from rc_keras.files.whole_folder import read_whole
 
 METADATA = os.path.join("assets.extra", "rc_keras.json")
+DESCRIPTION = os.path.join("assets.extra", f"{NAME}.json")
 
 
 class SavedModelNetwork(Network):
@@ -35,20 +37,24 @@ class SavedModelNetwork(Network):
 
         path = os.fspath(path)
 
-        def read() -> tuple[dict, Any]:
+        def read() -> tuple[dict[str, Any], dict[str, Any] | None, Any]:
             for name, entry in (manifest.read(path) or {}).items():
                 manifest.check_file(os.path.join(path, *name.split("/")), entry)
             with open(os.path.join(path, METADATA), "rb") as file:
                 metadata = json.load(file)
-            return metadata, tf.saved_model.load(path).signatures
+            description = None
+            if os.path.exists(os.path.join(path, DESCRIPTION)):
+                with open(os.path.join(path, DESCRIPTION), "rb") as file:
+                    description = json.load(file)
+            return metadata, description, tf.saved_model.load(path).signatures
 
         try:
-            metadata, self._signatures = read_whole(path, read)
+            metadata, description, self._signatures = read_whole(path, read)
         except (OSError, ValueError, tf.errors.OpError) as error:
             raise ValueError(
                 f"`path` must be a folder that rc_keras.export.saved_model wrote. Received: path={path!r}; {error}"
             ) from error
-        super().__init__(metadata)
+        super().__init__(metadata, description)
 
     def _answers(self, images: np.ndarray, task: str) -> np.ndarray:
         import tensorflow as tf

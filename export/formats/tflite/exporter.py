@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 from rc_keras.export.folding.folded_network import ALL, FoldedNetwork
 from rc_keras.export.folding.graphs import concrete_functions
 from rc_keras.export.folding.padding_taps import without_padding_taps
-from rc_keras.export.formats import file_digest
+from rc_keras.export.formats import description, file_digest
 from rc_keras.export.formats.format import Format, Written
 from rc_keras.export.formats.metadata import NAME, to_json
+from rc_keras.export.formats.tflite import standard_metadata
+from rc_keras.export.formats.tflite.delegate import operators_outside
 from rc_keras.export.formats.tflite.file import TFLiteFile, signature_bytes
-from rc_keras.export.formats.tflite.normalization import with_l2_normalization
+from rc_keras.export.formats.tflite.integer_forms import with_integer_forms
 from rc_keras.export.formats.tflite.packing import repack
 from rc_keras.export.formats.tflite.runtime import LiteRTNetwork
 from rc_keras.export.report import ExportError
@@ -31,8 +33,10 @@ class LiteRT(Format):
     under the name of the task, `Task.activate` of the prediction: probabilities for edge and saliency, logits for
     segmentation and classification, unit vectors, metres. Norms and modulators are folded (see `fold`), bank kernels
     are stored once and bit for bit, and only LiteRT's own operators are used. The file is read back, run in the LiteRT
-    interpreter and compared with the model before it appears under its name; beside it comes `<file>.report.json`.
-    What the file holds is written in it too, see `rc_keras.export.formats.metadata` and `runtime.load`.
+    interpreter and compared with the model before it appears under its name; beside it come `<file>.report.json` and
+    `<file>.description.json`, which says what the file takes and answers, see `rc_keras.export.formats.description`.
+    The same stands in the file, also as TFLite's standard metadata, with the names of classes in a zip behind it all.
+    Signatures and subgraphs come in the order of the tasks: a client without signatures runs the first task.
 
     Weights, and activations, can be stored with fewer bits; input and output stay float32:
 
@@ -43,7 +47,8 @@ class LiteRT(Format):
     | `"dynamic_int8"` | int8, a scale for each output channel | float32, int8 inside convolutions | 1/4 |
     | `"int8"` | int8, a scale for each output channel | int8, ranges from `representative_data` | 1/4 |
 
-    Bank kernels are rounded alike for all tasks, and stay stored once.
+    Bank kernels are rounded alike for all tasks, and stay stored once. The report counts, for each task, the operators
+    that do not run in XNNPACK, LiteRT's delegate for CPUs: in `"int8"` the one that makes vectors unit vectors.
 
     With `joint` there is a signature `all` besides, from `image` to the answers of all tasks, on the same weights.
     LiteRT keeps activations, and its `Interpreter` packed weights, for each signature that is run: run `all` or the
@@ -80,10 +85,18 @@ class LiteRT(Format):
     def convert(self, network: FoldedNetwork) -> bytes:
         """The content of the file."""
         if network.precision == "int8":
-            models = {name: with_l2_normalization(model) for name, model in network.models.items()}
+            models = {name: with_integer_forms(model) for name, model in network.models.items()}
             network = dataclasses.replace(network, models=models)
-        entries = {NAME: to_json(network.description), file_digest.NAME: file_digest.PLACEHOLDER.encode()}
-        return file_digest.seal(repack(_convert(network), entries))
+        about = network.self_description
+        entries = {
+            NAME: to_json(network.description),
+            description.NAME: to_json(about),
+            standard_metadata.NAME: standard_metadata.standard_metadata(about),
+            file_digest.NAME: file_digest.PLACEHOLDER.encode(),
+        }
+        signatures = {name: [name] for name in network.models} | ({ALL: list(network.models)} if network.joint else {})
+        content = repack(_convert(network), entries, signatures)
+        return file_digest.seal(standard_metadata.with_label_files(content, about))
 
     def write(self, converted: bytes, network: FoldedNetwork, path: str) -> None:
         with open(path, "wb") as file:
@@ -93,6 +106,7 @@ class LiteRT(Format):
     def read(self, converted: bytes, network: FoldedNetwork, path: str, target: str) -> Iterator[Written]:
         from ai_edge_litert.interpreter import Interpreter
 
+        outside = {} if None in network.image_shape else operators_outside(path, network.models)
         interpreter = Interpreter(model_path=path, num_threads=os.cpu_count())
         file = TFLiteFile(path)
         yield Written(
@@ -104,6 +118,7 @@ class LiteRT(Format):
             notes=("A .tflite file is one whole: any update ships all of it.",),
             run_all=(lambda image: interpreter.get_signature_runner(ALL)(image=image)) if network.joint else None,
             joint_bytes=signature_bytes(path, ALL) if network.joint else 0,
+            operators_outside_delegate=outside,
         )
 
     def recognizes(self, path: pathlib.Path) -> bool:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import flatbuffers
 import numpy as np
 
-from rc_keras.export.formats import file_digest
+from rc_keras.export.formats import description, file_digest
 from rc_keras.export.formats.metadata import NAME
 
 if TYPE_CHECKING:
@@ -28,6 +28,8 @@ class TFLiteFile:
         bytes: size of the file.
         operators: `{signature: {operator: count}}`. Operators that are not TFLite's own go by their custom name.
         metadata: what the exporter said about the file, see `metadata`; `None` in files from elsewhere.
+        description: what it said to others, see `description`; `None` in files from elsewhere and of earlier
+            versions.
         whole: whether every bit is as the exporter wrote it.
 
     Raises:
@@ -96,9 +98,10 @@ class TFLiteFile:
         entries = {
             entry.name.decode(): model.buffers[entry.buffer].data.tobytes()
             for entry in model.metadata or []
-            if entry.name.decode() in (NAME, file_digest.NAME)
+            if entry.name.decode() in (NAME, description.NAME, file_digest.NAME)
         }
         self.metadata = json.loads(entries[NAME]) if NAME in entries else None
+        self.description = json.loads(entries[description.NAME]) if description.NAME in entries else None
         self.whole = file_digest.is_whole(content, entries.get(file_digest.NAME, b""))
 
 

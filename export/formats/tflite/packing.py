@@ -1,27 +1,31 @@
 """Last changes to a converted .tflite file: biases of their own, vectors shared, and what it says about itself."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING
 
 import flatbuffers
 import numpy as np
 
+from rc_keras.export.formats.tflite.signatures import arrange
+
 if TYPE_CHECKING:
     from ai_edge_litert.schema_py_generated import ModelT
 
 
-def repack(content: bytes, entries: Mapping[str, bytes]) -> bytes:
+def repack(content: bytes, entries: Mapping[str, bytes], signatures: Mapping[str, Sequence[str]]) -> bytes:
     """Writes a .tflite file anew, with the same network.
 
     - Integer convolutions that share a kernel get a bias buffer each. XNNPACK knows packed weights by the addresses of
       kernel and bias, and scales are packed with them: tasks that share both would answer with the first one's scales.
     - Equal vectors of quantization parameters are written once: those of a shared kernel, and all zero points.
+    - Signatures come in the order given, see `arrange`.
     - Metadata entries are added.
 
     Args:
         content: the file, bytes.
         entries: `{name: bytes}`.
+        signatures: see `arrange`.
 
     Returns:
         The new file, bytes.
@@ -30,11 +34,17 @@ def repack(content: bytes, entries: Mapping[str, bytes]) -> bytes:
 
     model = schema.ModelT.InitFromPackedBuf(content)
     _separate_biases(model, schema)
+    arrange(model, signatures)
     model.metadata = list(model.metadata or [])
     for name, data in entries.items():
         model.metadata.append(schema.MetadataT(name=name, buffer=len(model.buffers)))
         model.buffers.append(schema.BufferT(data=np.frombuffer(data, "uint8")))
-    builder = _SharingBuilder(len(content))
+    return pack(model, len(content))
+
+
+def pack(model: "ModelT", size: int = 1024) -> bytes:
+    """The bytes of a .tflite file; `size`, about how many there will be, saves copies."""
+    builder = _SharingBuilder(size)
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
 

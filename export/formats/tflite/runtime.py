@@ -58,8 +58,9 @@ class LiteRTNetwork(Network):
         if threads is not None and not (isinstance(threads, int) and threads > 0):
             raise ValueError(f"`threads` must be a positive integer, or None. Received: threads={threads!r}")
         path = os.fspath(path)
-        metadata, self._joint = _read(path)
-        super().__init__(metadata)
+        file = _read(path)
+        super().__init__(file.metadata or {}, file.description)
+        self._joint = ALL in file.operators
         model = None if None in self._image_shape else _open_compiled(path, threads, cache_dir)
         self.runtime = "Interpreter" if model is None else "CompiledModel"
         self._run: Callable[[str, np.ndarray], dict[str, np.ndarray]] = (
@@ -87,8 +88,8 @@ class LiteRTNetwork(Network):
         vars(self).pop("_run", None)
 
 
-def _read(path: str) -> tuple[dict[str, Any], bool]:
-    """What a file says about itself, if it is one of ours and whole, and whether it has the signature of all tasks."""
+def _read(path: str) -> TFLiteFile:
+    """The file, if it is one of ours and whole."""
     try:
         file = TFLiteFile(path)
     except ImportError as error:
@@ -103,7 +104,7 @@ def _read(path: str) -> tuple[dict[str, Any], bool]:
             f"`path` must be a file as rc_keras.export.litert wrote it. Received: path={path!r}, which is damaged, or "
             "was changed"
         )
-    return file.metadata, ALL in file.operators
+    return file
 
 
 def _open_compiled(path: str, threads: int | None, cache_dir: str | os.PathLike | None) -> "CompiledModel | None":

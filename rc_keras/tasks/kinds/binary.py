@@ -29,6 +29,9 @@ class Binary(Kind):
     ignore = 255
     continuous = False
     binary = True
+    quantity = "probability"
+    limits = (0.0, 1.0)
+    ramp = drawing.GREYS
 
     def named_losses(self, task: "Task") -> Mapping[str, Callable[[], keras.losses.Loss]]:
         crossentropy = partial(MaskedBinaryCrossentropy, ignore=task.ignore)

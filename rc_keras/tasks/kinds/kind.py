@@ -70,6 +70,11 @@ class Kind(abc.ABC):
             looks twice as large is half as far, 1 for lengths in pixels.
         mirror_factors: for each channel, the factor of labels when left and right are swapped; empty: none.
         colour_scale: whether pictures have a scale of colours whose ends can be given, as `depth_range`.
+        quantity: what such a number is, in the descriptions of exported files; empty: `values`.
+        limits: the lowest and the highest number of an activated prediction; `None`: any.
+        axes: which way the channels point, a sentence; empty where they are no directions.
+        ramp: the colours of `draw`, uint8 RGB `(256, 3)` from `limits[0]` to `limits[1]`, or, without limits, from the
+            lowest number of a picture to its highest; `None` where `draw` has no scale of colours.
         integer_hint: what is added to the error about integer labels of a continuous kind.
     """
 
@@ -91,6 +96,10 @@ class Kind(abc.ABC):
     scale_power: int = 0
     mirror_factors: tuple[float, ...] = ()
     colour_scale: bool = False
+    quantity: str = ""
+    limits: tuple[float, float] | None = None
+    axes: str = ""
+    ramp: np.ndarray | None = drawing.DEPTH_COLOURS[::-1]
     integer_hint: str = ""
 
     # Training

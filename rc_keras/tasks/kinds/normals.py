@@ -35,6 +35,12 @@ class Normals(Kind):
     unit_length = True
     interpolation = "bilinear"
     mirror_factors = (-1.0, 1.0, 1.0)  # x points to the right of the image
+    limits = (-1.0, 1.0)
+    axes = (
+        "x points right, y down and z away from the camera: a surface that faces the camera is (0, 0, -1), "
+        "a floor in front of a level camera (0, -1, 0)"
+    )
+    ramp = None
     integer_hint = " (8-bit normals decode as 2 v / 255 - 1)"
 
     def make_loss(self, task: "Task") -> keras.losses.Loss:

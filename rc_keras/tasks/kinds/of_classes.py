@@ -24,6 +24,7 @@ class OfClasses(Kind):
     channels = None
     continuous = False
     of_classes = True
+    ramp = None
 
     def make_loss(self, task: "Task") -> keras.losses.Loss:
         return MaskedCrossentropy(ignore=task.ignore)
