@@ -4,8 +4,8 @@ Usage:
     python docs/idea.py
 
 Writes `docs/pictures/convolution-*.svg`, one convolution and what each task adds to it, and
-`docs/pictures/network-*.svg`,
-a network of three tasks. They are drawn 480 wide, so that their letters can still be read on a telephone.
+`docs/pictures/network-*.svg`, a network of three tasks. They are drawn 480 wide, so that their letters can still be
+read on a telephone.
 """
 
 from collections.abc import Iterator
