@@ -132,8 +132,8 @@ def _rows(middle: float, step: float) -> Iterator[float]:
     return (middle + step * (i - (len(TASKS) - 1) / 2) for i in range(len(TASKS)))
 
 
-if __name__ == "__main__":
-    FOLDER.mkdir(exist_ok=True)
+def draw_all() -> None:
+    """Writes both pictures in both schemes."""
     for scheme in SCHEMES:
         canvas = Canvas(scheme, 246, "One frozen kernel of the bank, and a small modulator of each task behind it")
         draw_convolution(canvas)
@@ -141,4 +141,9 @@ if __name__ == "__main__":
         canvas = Canvas(scheme, 340, "Three tasks through one frozen bank, each with modulators, norms and a decoder")
         draw_network(canvas)
         canvas.save(f"network-{scheme}.svg")
+
+
+if __name__ == "__main__":
+    FOLDER.mkdir(exist_ok=True)
+    draw_all()
     print(f"Drawn: {FOLDER}")

@@ -52,6 +52,8 @@ def on_files(files: Files, config: Any) -> Files:
             text = with_links(text, posixpath.dirname(source), page)
             if not text.startswith("# "):
                 text = f"# {posixpath.basename(posixpath.dirname(source))}\n\n{text}"
+            if "/" not in page:
+                text = f"---\nhide: [navigation]\n---\n\n{text}"  # it would list this page alone
             files.append(File.generated(config, page, content=text))
     for path in sorted((ROOT / "zoo" / "results").iterdir()):
         if path.name != "README.md":

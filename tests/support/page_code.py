@@ -1,7 +1,7 @@
 """The code in pages of the documentation, as a program.
 
-Python of a page runs from top to bottom in one namespace, and the commands of this package between it. Other languages are
-for readers, and so is what stands behind `<!-- not run: why -->`. What a block of `text` shows is printed before.
+Python of a page runs from top to bottom in one namespace, and the commands of this package between it. Other languages
+are for readers, and so is what stands behind `<!-- not run: why -->`. What a block of `text` shows is printed.
 """
 
 import ast
