@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
+import tensorflow as tf
 from absl import app, flags
 
 import rc_keras
@@ -44,6 +45,11 @@ def interleaved_seconds(
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Unexpected arguments: {argv[1:]}")
+    threads = _THREADS.value
+    if _FORMAT.value == "tf_saved_model":  # whose threads are those of the whole process
+        tf.config.threading.set_intra_op_parallelism_threads(threads)
+        tf.config.threading.set_inter_op_parallelism_threads(threads)
+        threads = None
     shape = (_SIZE.value, _SIZE.value, 3)
     model = rc_keras.build(["semseg"], image_shape=shape, seed=0)
     image = np.random.default_rng(0).integers(0, 256, shape).astype("uint8")
@@ -53,7 +59,7 @@ def main(argv: list[str]) -> None:
         for mode in ("shared", "merged"):
             path = os.path.join(folder, mode + REGISTRY[_FORMAT.value].suffix)
             rc_keras.export.export(model, path, _FORMAT.value, mode=mode, verbose=False)
-            networks[mode] = load(path, threads=_THREADS.value)
+            networks[mode] = load(path, threads=threads)
         seconds = interleaved_seconds(networks, image, "semseg", _ROUNDS.value)
     for mode, values in seconds.items():
         low, median, high = 1e3 * np.percentile(values, (25, 50, 75))

@@ -26,7 +26,7 @@ FLOORS = (
     ("zoo.evaluation", "zoo.command_line"),
     ("zoo.strategy", "zoo.recipes"),
     ("zoo.preprocessing", "zoo.datasets", "zoo.evaluation_metrics", "zoo.delta_m"),
-    ("zoo.picture_grid", "zoo.measures", "zoo.chart_style"),
+    ("zoo.picture_grid", "zoo.measures", "zoo.chart_style", "zoo.progress"),
     ("from_preset", "build", "view"),
     ("model", "published"),
     ("storage", "export"),

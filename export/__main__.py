@@ -19,8 +19,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from absl import app, flags, logging
+from absl import app, flags
 
+from rc_keras.base.command import run
 from rc_keras.export.formats.registry import REGISTRY
 from rc_keras.export.listed import listed
 
@@ -76,10 +77,6 @@ VERIFIED_IMAGES = 8  # of the folder --images
 def main(argv: Sequence[str]) -> int:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
-    logging.set_verbosity(logging.WARNING)
-    # TensorFlow's converters tell much about themselves.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-
     import rc_keras.export
 
     try:
@@ -224,4 +221,27 @@ def _number(flag: str, text: str) -> int | None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(
+        main,
+        {
+            "What is exported": (_MODEL, _PRESET, _BANK, _PACKS, _BACKBONE, _OUTPUT_STRIDE, _TASKS),
+            "What is written": (
+                _OUT,
+                _OVERWRITE,
+                _FORMAT,
+                _QUANTIZE,
+                _DATA,
+                _COUNT,
+                _IMAGE_SHAPE,
+                _BATCH_SIZE,
+                _SEGMENTATION,
+                _RESOLUTION,
+                _MODE,
+                _JOINT,
+                _LICENSE,
+                _MODEL_VERSION,
+                _VIEWER,
+            ),
+            "What it is verified on": (_IMAGES, _EXAMPLES),
+        },
+    )

@@ -6,6 +6,10 @@
 import importlib
 from types import ModuleType
 
+import rc_keras.base.own_command  # noqa: F401, before Keras is imported
+
+# isort: split
+
 from rc_keras import backbones, decoders, layers, losses, methods, metrics, optimizers, pretrained
 from rc_keras.build import build
 from rc_keras.from_preset import from_preset

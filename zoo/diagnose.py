@@ -13,10 +13,10 @@ recipe's. Prints a table, and writes JSON and a diagram to RUN or, where it is n
 - `responses`: how many rotated filters of each layer of the bank hold the energy of its responses.
 """
 
-from absl import app, flags, logging
+from absl import app, flags
 
-from rc_keras.zoo.command_line import prepared_data
-from rc_keras.zoo.trained_model import SPLIT, resolve_trained_model
+from rc_keras.zoo.command_line import prepared_data, run_on_recipe
+from rc_keras.zoo.trained_model import LOOKED_AT, SPLIT, resolve_trained_model
 
 _ONLY = flags.DEFINE_list("only", ["representation", "gradients", "responses"], "The diagnostics to run.")
 _IMAGES = flags.DEFINE_integer("images", 64, "How many images to look at, the first of the split.", lower_bound=3)
@@ -35,10 +35,9 @@ def main(argv: list[str]) -> None:
         check_names(_ONLY.value)
     except ValueError as error:
         raise app.UsageError(str(error)) from error
-    logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
     options = {"images": _IMAGES.value, "only": _ONLY.value, "stages": _STAGES.value, "pooled": _POOLED.value}
     diagnose(model, recipe, prepared_data(recipe), out, split=SPLIT.value, **options)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run_on_recipe(main, {"What is looked at": LOOKED_AT, "How": (_ONLY, _IMAGES, _STAGES, _POOLED)})

@@ -10,10 +10,10 @@ recipe's. Prints a table and writes `results.json`, `results.md` and `prediction
 run itself measured: only the first form writes there.
 """
 
-from absl import app, flags, logging
+from absl import app, flags
 
-from rc_keras.zoo.command_line import STRATEGY, field_values, prepared_data
-from rc_keras.zoo.trained_model import SPLIT, resolve_trained_model
+from rc_keras.zoo.command_line import STRATEGY, field_values, prepared_data, run_on_recipe
+from rc_keras.zoo.trained_model import LOOKED_AT, SPLIT, resolve_trained_model
 
 _SUPPRESSION = flags.DEFINE_bool(
     "edge_suppression", True, "Thin edges by non-maximum suppression before they are matched, as seism does."
@@ -28,11 +28,10 @@ def main(argv: list[str]) -> None:
     from rc_keras.zoo.evaluation.report import evaluate
     from rc_keras.zoo.strategy import make_strategy
 
-    logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
     strategy = make_strategy(STRATEGY.value)
     options = {"split": SPLIT.value, "tasks": field_values().get("tasks"), "suppress": _SUPPRESSION.value}
     evaluate(model, recipe, prepared_data(recipe), strategy, out, **options)
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run_on_recipe(main, {"What is measured": LOOKED_AT, "How": (_SUPPRESSION, STRATEGY)})

@@ -15,9 +15,19 @@ start all again.
 
 import pathlib
 
-from absl import app, logging
+from absl import app
 
-from rc_keras.zoo.command_line import STRATEGY, WORKDIR, prepared_data, resolve_recipe
+from rc_keras.zoo.command_line import (
+    DATA_DIR,
+    MANUAL_DIR,
+    RECIPE,
+    SCALE,
+    STRATEGY,
+    WORKDIR,
+    prepared_data,
+    resolve_recipe,
+    run_on_recipe,
+)
 
 
 def main(argv: list[str]) -> None:
@@ -33,7 +43,6 @@ def main(argv: list[str]) -> None:
     from rc_keras.zoo.strategy import make_strategy
     from rc_keras.zoo.training.determinism import make_deterministic
 
-    logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
     if STRATEGY.value == "none":  # replicas wait for each other, which takes a thread for each
         make_deterministic()
     strategy = make_strategy(STRATEGY.value)
@@ -47,4 +56,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run_on_recipe(main, {"The run": (RECIPE, SCALE, MANUAL_DIR, DATA_DIR, WORKDIR, STRATEGY)})

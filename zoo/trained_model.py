@@ -5,12 +5,13 @@ import pathlib
 
 from absl import app, flags
 
-from rc_keras.zoo.command_line import RECIPE, WORKDIR, field_values, resolve_recipe
+from rc_keras.zoo.command_line import DATA_DIR, MANUAL_DIR, RECIPE, SCALE, WORKDIR, field_values, resolve_recipe
 from rc_keras.zoo.recipes import Recipe
 
 MODEL = flags.DEFINE_string("model", None, "A saved model; that of the run by default.")
 OUT = flags.DEFINE_string("out", None, "Folder of the results; that of the run by default.")
 SPLIT = flags.DEFINE_string("split", "validation", "Split of the data set, TFDS's slices included: train[:100].")
+LOOKED_AT = (WORKDIR, MODEL, RECIPE, SCALE, SPLIT, MANUAL_DIR, DATA_DIR, OUT)
 
 
 def resolve_trained_model(*others: str) -> tuple[str | pathlib.Path, Recipe, pathlib.Path]:

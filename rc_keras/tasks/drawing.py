@@ -28,8 +28,11 @@ DEPTH_COLOURS = np.round(DEPTH_COLOURS).astype("uint8")
 GREYS = np.repeat(np.arange(256, dtype="uint8")[:, None], 3, axis=1)
 
 
+FIRST_CLASS_COLOUR = np.array([215, 215, 208], "uint8")  # which the palette lacks too
+
+
 def class_palette(count: int) -> np.ndarray:
-    """The PASCAL VOC colours: class 0 is black, and no two classes share a colour.
+    """The PASCAL VOC colours, but a light grey for class 0: black looks like nothing; no two classes share a colour.
 
     The bits of the class id are dealt to red, green and blue in turn, and fill each channel from
     its highest bit down.
@@ -45,6 +48,7 @@ def class_palette(count: int) -> np.ndarray:
     for bit in range(8):
         for channel in range(3):
             palette[:, channel] |= (((ids >> (3 * bit + channel)) & 1) << (7 - bit)).astype("uint8")
+    palette[:1] = FIRST_CLASS_COLOUR
     return palette
 
 

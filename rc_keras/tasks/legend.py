@@ -1,6 +1,7 @@
 """What the colours of a picture mean."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -50,3 +51,11 @@ class Sample:
 
 
 Legend: TypeAlias = Swatches | Ramp | Sample
+
+
+def show_number(value: float, span: float, digits: int = 2) -> str:
+    """A number with as many decimals as show so many digits of the span that it is from, and no zero at their end."""
+    places = max(digits - 1 - math.floor(math.log10(span)), 0) if span > 0 and math.isfinite(span) else digits
+    text = f"{value:.{places}f}"
+    text = text.rstrip("0").rstrip(".") if "." in text else text
+    return "0" if text == "-0" else text

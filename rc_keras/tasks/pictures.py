@@ -75,6 +75,6 @@ def _check_drawable(task: "Task", depth_range: tuple[float, float] | None) -> No
             )
         near, far = depth_range
         if not near < far:
-            raise ValueError(
-                f"`depth_range` must be (near, far) in metres, near < far. Received: depth_range={depth_range!r}"
-            )
+            ends = "(near, far) in metres, near < far" if kind.name == "depth" else "(low, high), low < high"
+            unit = f" in {kind.unit_of(task)}" if kind.name != "depth" and kind.unit_of(task) else ""
+            raise ValueError(f"`depth_range` must be {ends}{unit}. Received: depth_range={depth_range!r}")

@@ -64,8 +64,10 @@ def test_pictures_and_what_they_mean():
     drawn = HEIGHT.draw_label(label, depth_range=(-2.0, 2.0)), HEIGHT.draw(label[..., None], depth_range=(-2.0, 2.0))
     np.testing.assert_array_equal(*(picture[0, [0, 1, 3]] for picture in drawn))
     legend = kind.legend(HEIGHT, (-2.0, 2.0))
-    assert isinstance(legend, Ramp) and (legend.low, legend.high) == ("-2.0 m", "2.0 m")
-    assert kind.constant_guess(HEIGHT, label)[0] == "mean regression, 0.00 m"
+    assert isinstance(legend, Ramp) and (legend.low, legend.high) == ("-2 m", "2 m")
+    assert kind.constant_guess(HEIGHT, label)[0] == "mean height, 0 m"
+    assert kind.legend(HEIGHT, (0.0, 0.0124)).high == "0.012 m" and kind.legend(HEIGHT, (7.0, 310.4)).high == "310 m"
+    assert kind.legend(HEIGHT, (-0.01, 3.25)).low == "0 m"
     flow = np.stack([label, -label], axis=-1)
     flow[0, 2] = -9999
     assert FLOW.definition.picture_range(FLOW, flow) == (-2.0, 2.0)

@@ -40,7 +40,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from absl import app, flags, logging
+from absl import app, flags
 
 from rc_keras.reports.diagrams import new_figure
 from rc_keras.tasks.task import Task
@@ -53,6 +53,7 @@ from rc_keras.zoo.command_line import (
     WORKDIR,
     field_values,
     resolve_recipe,
+    run_on_recipe,
 )
 from rc_keras.zoo.compare.cells import Cell
 from rc_keras.zoo.compare.presets import PRESETS, choose_methods
@@ -71,6 +72,7 @@ _COSTS = flags.DEFINE_bool("costs", None, "Measure what the trained models cost;
 _RUN = flags.DEFINE_bool(
     "run", True, "Run the cells that are missing; otherwise write the tables of the finished ones."
 )
+_RESERVED = ("method", "seed", "add_to", "init_from", "decoder_bank")  # fields that the comparison sets
 
 
 def main(argv: list[str]) -> None:
@@ -80,9 +82,8 @@ def main(argv: list[str]) -> None:
         raise app.UsageError("`--out` must be given.")
     if WORKDIR.value is not None:
         raise app.UsageError("`--workdir` must not be given; cells have theirs in `--out`.")
-    logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
     try:
-        reserved = {"method", "seed", "add_to", "init_from", "decoder_bank"}
+        reserved = {*_RESERVED}
         if _PRESET.value == "frontier":
             reserved |= {"response_energy", "shared_stages"}  # the rows say them
         given = sorted(reserved & field_values().keys())
@@ -217,4 +218,7 @@ def _leave_gpus_to_cells() -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    comparison = (_PRESET, _METHODS, _SEEDS, _OUT, _COSTS, _RUN)
+    run_on_recipe(
+        main, {"The comparison": comparison, "Each run": (RECIPE, SCALE, MANUAL_DIR, DATA_DIR, STRATEGY)}, _RESERVED
+    )

@@ -15,8 +15,9 @@ import tempfile
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from absl import app, logging
+from absl import app
 
+from rc_keras.base.command import run
 from rc_keras.files.whole_files import write_json
 from rc_keras.zoo.command_line import WORKDIR
 from rc_keras.zoo.compare.summary import BASELINE
@@ -112,10 +113,9 @@ def build_plain(recipe: Recipe, tasks: "Iterable[rc_keras.Task]") -> "rc_keras.M
 def main(argv: list[str]) -> None:
     if len(argv) > 1 or WORKDIR.value is None:
         raise app.UsageError(f"`--workdir` must be given, and nothing but flags. Received: {argv[1:]}")
-    logging.set_verbosity(logging.WARNING)  # TensorFlow tells much about itself
     folder = pathlib.Path(WORKDIR.value)
     write_json(folder / FILE, measure_costs(folder / "model.keras", Recipe.load(folder / "recipe.json")))
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main, {})

@@ -12,8 +12,9 @@ import hashlib
 import os
 import pathlib
 
-from absl import app, logging
+from absl import app
 
+from rc_keras.base.command import run
 from rc_keras.files.whole_files import write_json
 from rc_keras.zoo.command_line import WORKDIR, prepared_data
 from rc_keras.zoo.datasets.data import Data
@@ -42,7 +43,6 @@ def main(argv: list[str]) -> None:
         raise app.UsageError(f"`--workdir` must be given, and nothing but flags. Received: {argv[1:]}")
     from rc_keras.zoo.training.determinism import make_deterministic
 
-    logging.set_verbosity(logging.WARNING)  # TensorFlow and TFDS tell much about themselves
     make_deterministic(on_gpus=True)
     folder = pathlib.Path(WORKDIR.value)
     recipe = Recipe.load(folder / "recipe.json")
@@ -51,4 +51,4 @@ def main(argv: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main, {})

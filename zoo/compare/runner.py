@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TypeVar
 
 from rc_keras.zoo.compare.cells import Cell, CellError
+from rc_keras.zoo.compare.watch import CellLine, watched
 
 _Name = TypeVar("_Name")
 
@@ -12,7 +13,7 @@ _Name = TypeVar("_Name")
 def run_cells(cells: Mapping[str, Cell], flags: Sequence[str], after_each: Callable[[], object]) -> dict[str, str]:
     """Runs the cells that are not finished, each in a process of its own; one that fails does not stop the others.
 
-    Prints a line for each.
+    Prints a line for each, which on a terminal follows the cell, and elsewhere is told anew every minute.
 
     Args:
         cells: `{name: Cell}`, in order.
@@ -22,20 +23,25 @@ def run_cells(cells: Mapping[str, Cell], flags: Sequence[str], after_each: Calla
     Returns:
         `{name: why}` of the cells that failed.
     """
-    failed = {}
+    failed: dict[str, str] = {}
+    seconds: list[float] = []
+    there = finished_cells(cells).keys()
     for number, (name, cell) in enumerate(cells.items(), 1):
-        print(f"[{number}/{len(cells)}] {name} … ", end="", flush=True)
+        line = CellLine(f"[{number}/{len(cells)}] {name} … ")
         begin = time.perf_counter()
         try:
             if cell.is_finished():
-                print("there already", flush=True)
+                line.end("there already")
                 continue
-            cell.run(flags)
+            cells_after = len(set(list(cells)[number:]) - there)
+            with watched(line, cell.log, cells_after, seconds):
+                cell.run(flags)
         except CellError as error:
             failed[name] = str(error)
-            print(f"failed: {error}", flush=True)
+            line.end(f"failed: {error}")
             continue
-        print(f"{(time.perf_counter() - begin) / 60:.1f} min", flush=True)
+        seconds.append(time.perf_counter() - begin)
+        line.end(f"{seconds[-1] / 60:.1f} min")
         after_each()
     return failed
 

@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import os
+import pathlib
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -47,10 +48,12 @@ class Data:
         return cls(builder, {task.name: task for task in tasks}, manual_dir)
 
     def prepare(self) -> None:
-        """Reads the archive into TFDS's files, the first time."""
-        import tensorflow_datasets as tfds
+        """Reads the archive into TFDS's files, the first time; says so."""
+        from rc_keras.zoo.datasets.preparation import prepare_quietly
 
-        self.builder.download_and_prepare(download_config=tfds.download.DownloadConfig(manual_dir=self.manual_dir))
+        if not pathlib.Path(self.builder.data_path).exists():
+            print(f"Preparing {self.builder.info.full_name} in {self.builder.data_path}", flush=True)
+        prepare_quietly(self.builder, self.manual_dir)
 
     def select(self, names: Iterable[str]) -> list[rc_keras.Task]:
         """The `Task`s of some names; raises `ValueError` for unknown ones."""

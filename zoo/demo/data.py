@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 import tensorflow_datasets as tfds
 
+from rc_keras.zoo.datasets.preparation import prepare_quietly
 from rc_keras.zoo.datasets.scenes.scenes_dataset_builder import Builder, ScenesConfig
 from rc_keras.zoo.demo.config import DemoConfig
 
@@ -30,7 +31,7 @@ class Rooms:
             validation=config.validation_images,
         )
         self._builder = Builder(config=scenes, data_dir=data_dir)
-        self._builder.download_and_prepare()
+        prepare_quietly(self._builder)
 
     def pretraining(self) -> dict[str, np.ndarray]:
         """`{feature: array}` of the images the backbone is pretrained on."""

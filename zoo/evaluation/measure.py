@@ -17,7 +17,8 @@ from rc_keras.zoo.evaluation.machine import describe_machine
 from rc_keras.zoo.evaluation.predictions import write_predictions
 from rc_keras.zoo.evaluation.results import Results
 from rc_keras.zoo.evaluation_metrics import evaluation_metrics
-from rc_keras.zoo.preprocessing import crop_back, is_padded
+from rc_keras.zoo.preprocessing import crop_back, is_padded, spread
+from rc_keras.zoo.progress import BatchProgress, Progress
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import evaluation_stream, measured_pairs, preprocessing
 from rc_keras.zoo.strategy import Strategy
@@ -63,7 +64,10 @@ def measure(
         model.compile(optimizer="sgd", metrics=metrics)
     batches = evaluation_stream(recipe, data, selected, split)
     pairs = measured_pairs(batches, selected, recipe.batch_size, strategy.num_replicas)
-    model.evaluate(strategy.distribute(pairs), verbose="auto" if strategy.is_chief else 0)
+    images = data.builder.info.splits[split].num_examples
+    count = -(-images // recipe.batch_size)
+    progress = BatchProgress(Progress("batch", count, shown=strategy.is_chief))
+    model.evaluate(strategy.distribute(pairs), verbose=0, callbacks=[progress])
     live = {metric.name: metric for metric in model.metrics}
     scores: dict[str, dict[str, float]] = {}
     classes: dict[str, dict[str, float]] = {}
@@ -79,10 +83,10 @@ def measure(
             model = keras.saving.load_model(path)
         for task in selected:
             if task.definition.lines:
-                scores[task.name] |= _boundary_scores(model, task, batches, recipe.edge_tolerance, suppress)
+                scores[task.name] |= _boundary_scores(model, task, batches, count, recipe.edge_tolerance, suppress)
         if pictures is not None:
-            _draw(model, selected, batches, pictures)
-    images = data.builder.info.splits[split].num_examples
+            shown = evaluation_stream(recipe, data, selected, split, only=spread(images, SHOWN_IMAGES))
+            _draw(model, selected, shown, pictures)
     details = {
         "model": str(path),
         "method": model.bank.method.name,
@@ -110,22 +114,22 @@ def _class_iou(task: Task, metric: SegmentationScores) -> dict[str, float]:
 
 
 def _boundary_scores(
-    model: MultiTaskModel, task: Task, batches: "tf.data.Dataset", tolerance: float, suppress: bool
+    model: MultiTaskModel, task: Task, batches: "tf.data.Dataset", count: int, tolerance: float, suppress: bool
 ) -> dict[str, float]:
     """The edge metric, on images without their padding."""
     branch = model.branch(task.name)
-    progress = keras.utils.Progbar(None, unit_name="batch")
+    progress = Progress(f"{task.name}, boundaries: batch", count)
     with BoundaryScores(max_distance=tolerance, suppress=suppress) as scores:
-        for images, labels, info in batches.as_numpy_iterator():
+        for number, (images, labels, info) in enumerate(batches.as_numpy_iterator(), 1):
             probabilities = keras.ops.convert_to_numpy(task.activate(branch.predict_on_batch(images)))
             for label, probability, box in zip(labels[task.name], probabilities, info["box"], strict=True):
                 scores.add(crop_back(label, box)[..., 0], crop_back(probability, box)[..., 0])
-            progress.add(1)
+            progress.update(number)
         return scores.result()
 
 
 def _draw(model: MultiTaskModel, tasks: Iterable[Task], batches: "tf.data.Dataset", path: str | os.PathLike) -> None:
-    """Draws the first images of the split, whose order is random but always the same."""
+    """Draws all images of the batches."""
     images, labels, info = next(batches.unbatch().batch(SHOWN_IMAGES).as_numpy_iterator())
     predictions = {task.name: model.branch(task.name).predict_on_batch(images) for task in tasks}
     write_predictions(path, tasks, images, labels, predictions, info["box"])

@@ -18,7 +18,7 @@ def write_predictions(
     predictions: Mapping[str, np.ndarray],
     boxes: np.ndarray,
 ) -> None:
-    """Draws one row for each image: the image, then label and prediction of each task.
+    """Draws one row for each image: the image, then label and prediction of each task; below, what colours mean.
 
     Args:
         path: of the PNG.
@@ -28,14 +28,15 @@ def write_predictions(
         predictions: `{task: raw predictions}`.
         boxes: `(n, 4)`, the part of each image that is not padding: top, left, height, width.
     """
-    titles = ["image"]
+    titles, legends = ["image"], {}
     rows = [[crop_back(image, box)] for image, box in zip(images, boxes, strict=True)]
     for task in tasks:
         titles += [f"{task.name}: label", f"{task.name}: prediction"]
         kind = task.definition
         depth_range = kind.picture_range(task, labels[task.name]) if kind.colour_scale else None
+        legends[task.name] = kind.legend(task, depth_range or (0.0, 1.0))
         truth = task.draw_label(labels[task.name], depth_range=depth_range)
         answer = task.draw(predictions[task.name], depth_range=depth_range)
         for row, box, *pictures in zip(rows, boxes, truth, answer, strict=True):
             row += [crop_back(picture, box) for picture in pictures]
-    write_grid(path, titles, rows)
+    write_grid(path, titles, rows, legends)

@@ -1,7 +1,7 @@
 """A picture of what the augmentation does."""
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import tensorflow as tf
@@ -11,7 +11,7 @@ from PIL import Image
 from rc_keras.tasks.task import Task
 from rc_keras.zoo.picture_grid import write_grid
 from rc_keras.zoo.preprocessing.augmentation import Labels, augment, example_seed
-from rc_keras.zoo.preprocessing.labelled_images import LabelledImages
+from rc_keras.zoo.preprocessing.labelled_images import LabelledImages, spread
 from rc_keras.zoo.preprocessing.preprocessing import Preprocessing
 
 VERSIONS = 2
@@ -27,7 +27,7 @@ def write_contact_sheet(
     seed: int,
     rows: int = 6,
 ) -> None:
-    """Draws the first examples of a split: as stored, then augmented, labels beside each image.
+    """Draws some examples of a split: as stored, then augmented, labels beside each image; below, what colours mean.
 
     Args:
         path: of the PNG; appears whole or not at all.
@@ -42,19 +42,37 @@ def write_contact_sheet(
         drawn = [augment(image, labels, tasks, preprocessing, example_seed(seed, e, index)) for e in range(VERSIONS)]
         return [(image, labels), *drawn]
 
-    shown = tf.data.Dataset.range(min(rows, len(examples))).map(lambda index: tuple(versions(index)))
-    grid = [[picture for version in row for picture in _draw(tasks, *version)] for row in shown.as_numpy_iterator()]
+    places = np.array(spread(len(examples), rows), "int64")
+    drawn = tf.data.Dataset.from_tensor_slices(places).map(lambda index: tuple(versions(index)))
+    shown = list(drawn.as_numpy_iterator())
+    ranges = {task.name: _range(task, shown) for task in tasks if task.definition.colour_scale}
+    grid = [[picture for image, labels in row for picture in _draw(tasks, image, labels, ranges)] for row in shown]
     names = [task.name for task in _with_pixels(tasks)]
+    legends = {
+        task.name: task.definition.legend(task, ranges.get(task.name, (0.0, 1.0))) for task in _with_pixels(tasks)
+    }
     headings = ["stored", *(f"version {i + 1}" for i in range(VERSIONS))]
-    write_grid(path, [title for heading in headings for title in (heading, *names)], grid)
+    write_grid(path, [title for heading in headings for title in (heading, *names)], grid, legends)
 
 
 def _with_pixels(tasks: Iterable[Task]) -> list[Task]:
     return [task for task in tasks if task.definition.dense]
 
 
-def _draw(tasks: Iterable[Task], image: np.ndarray, labels: Mapping[str, np.ndarray]) -> list[np.ndarray]:
-    return [_reduce(image), *(_reduce(task.draw_label(labels[task.name])) for task in _with_pixels(tasks))]
+def _range(task: Task, rows: Sequence[Sequence[tuple[np.ndarray, Mapping[str, np.ndarray]]]]) -> tuple[float, float]:
+    """The ends of the scale of colours of all labels of a task."""
+    ends = [task.definition.picture_range(task, labels[task.name]) for row in rows for _, labels in row]
+    return min(low for low, _ in ends), max(high for _, high in ends)
+
+
+def _draw(
+    tasks: Iterable[Task],
+    image: np.ndarray,
+    labels: Mapping[str, np.ndarray],
+    ranges: Mapping[str, tuple[float, float]],
+) -> list[np.ndarray]:
+    drawn = [task.draw_label(labels[task.name], ranges.get(task.name)) for task in _with_pixels(tasks)]
+    return [_reduce(picture) for picture in (image, *drawn)]
 
 
 def _reduce(picture: np.ndarray) -> np.ndarray:

@@ -14,7 +14,12 @@ from rc_keras.zoo.preprocessing.stored_examples import StoredExamples
 
 
 def evaluation_batches(
-    builder: tfds.core.DatasetBuilder, split: str, tasks: Iterable[Task], preprocessing: Preprocessing, batch_size: int
+    builder: tfds.core.DatasetBuilder,
+    split: str,
+    tasks: Iterable[Task],
+    preprocessing: Preprocessing,
+    batch_size: int,
+    only: Sequence[int] | None = None,
 ) -> tf.data.Dataset:
     """The examples of a split in stored order, padded to the crop, not augmented.
 
@@ -22,6 +27,7 @@ def evaluation_batches(
         builder, split, tasks: see `training_batches`.
         preprocessing: the `Preprocessing`; of it, `resize` and `crop` are used.
         batch_size: images in a batch; the last may be smaller.
+        only: places in the split of the examples to take; `None`: all.
 
     Returns:
         `tf.data.Dataset` of `(images, {task: labels}, info)`, images and labels as from `training_batches`, labels
@@ -50,7 +56,11 @@ def evaluation_batches(
         image, labels = crop(image, labels, examples.tasks, (0, 0), target)  # nothing left to cut: static shapes
         return image, labels, {"id": name, "box": tf.concat([offset, size], axis=0)}
 
-    batches = tf.data.Dataset.range(len(examples)).map(example, tf.data.AUTOTUNE).batch(batch_size)
+    if only is None:
+        places = tf.data.Dataset.range(len(examples))
+    else:
+        places = tf.data.Dataset.from_tensor_slices(np.asarray(only, "int64"))
+    batches = places.map(example, tf.data.AUTOTUNE).batch(batch_size)
     return batches.prefetch(tf.data.AUTOTUNE).with_options(stream_options())
 
 

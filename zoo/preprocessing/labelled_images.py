@@ -77,6 +77,11 @@ def indices_where(builder: tfds.core.DatasetBuilder, split: str, feature: str) -
     return np.flatnonzero(np.fromiter(values.as_numpy_iterator(), bool)).astype("int64")
 
 
+def spread(count: int, shown: int) -> list[int]:
+    """So many places of a split of `count`, all if it has fewer, far from each other: neighbours may be much alike."""
+    return [place * count // min(shown, count) for place in range(min(shown, count))]
+
+
 def stream_options() -> tf.data.Options:
     """Options of every stream: the same order always, and no operation that takes cores from the training step."""
     options = tf.data.Options()

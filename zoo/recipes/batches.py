@@ -45,9 +45,11 @@ def images_of_step(recipe: Recipe, data: Data, step: int, drop_remainder: bool =
     )
 
 
-def evaluation_stream(recipe: Recipe, data: Data, tasks: Iterable[Task], split: str = "validation") -> tf.data.Dataset:
+def evaluation_stream(
+    recipe: Recipe, data: Data, tasks: Iterable[Task], split: str = "validation", only: Sequence[int] | None = None
+) -> tf.data.Dataset:
     """Batches `(images, {task: labels}, {"id": …, "box": …})` of a split, in order; see `evaluation_batches`."""
-    return evaluation_batches(data.builder, split, tasks, preprocessing(recipe), recipe.batch_size)
+    return evaluation_batches(data.builder, split, tasks, preprocessing(recipe), recipe.batch_size, only)
 
 
 def measured_pairs(

@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import sys
 from collections.abc import Iterator
 
 import keras
@@ -13,6 +14,7 @@ from rc_keras.methods import get_method
 from rc_keras.training.non_finite_loss import StopAtNonFiniteLoss
 from rc_keras.zoo.datasets.data import Data
 from rc_keras.zoo.preprocessing import check_sizes, write_contact_sheet
+from rc_keras.zoo.progress import StepProgress
 from rc_keras.zoo.recipes import Recipe
 from rc_keras.zoo.recipes.batches import (
     evaluation_stream,
@@ -46,7 +48,8 @@ def train(
         data: the prepared `Data`.
         workdir: folder of the run; made if it is missing.
         strategy: see `rc_keras.zoo.strategy`.
-        verbose: as in `keras.Model.fit`.
+        verbose: as in `keras.Model.fit`; `"auto"` is 2 where standard output is no terminal, and 2 tells the step now
+            and then.
 
     Returns:
         The path of the trained model.
@@ -210,6 +213,10 @@ def _fit(
         ),
         SaveCheckpoints(checkpoints, every),
     ]
+    if verbose == "auto" and not sys.stdout.isatty():  # a bar would fill the file that output goes to
+        verbose = 2
+    if verbose == 2 and chief:
+        callbacks.append(StepProgress(recipe.steps, every, step))
     with _data_removed(data, checkpoints):
         model.fit(
             strategy.distribute(stream),

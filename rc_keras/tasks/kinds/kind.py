@@ -10,7 +10,7 @@ import numpy as np
 from rc_keras.base.keras_types import Tensor
 from rc_keras.tasks import drawing
 from rc_keras.tasks.labels import find_labelled
-from rc_keras.tasks.legend import Legend, Ramp
+from rc_keras.tasks.legend import Legend, Ramp, show_number
 
 if TYPE_CHECKING:
     from rc_keras.tasks.task import Task
@@ -145,7 +145,9 @@ class Kind(abc.ABC):
         """
         known = labels[find_labelled(task, labels)].reshape(-1, task.channels)
         mean = np.array([channel.mean(dtype="float64") for channel in known.T])
-        return f"mean {self.name}, {' '.join(f'{value:.2f}' for value in mean)} {self.unit_of(task)}".rstrip(), mean
+        spans = known.max(axis=0) - known.min(axis=0)
+        shown = " ".join(show_number(value, span, 3) for value, span in zip(mean, spans, strict=True))
+        return f"mean {task.name}, {shown} {self.unit_of(task)}".rstrip(), mean
 
     def unit_of(self, task: "Task") -> str:
         """The sign of the unit of a task's numbers; may be empty."""
@@ -237,5 +239,6 @@ class Kind(abc.ABC):
             task: the task.
             value_range: the range pictures were drawn with, for kinds with `colour_scale`.
         """
-        low, high = (f"{value:.1f} {self.unit_of(task)}".rstrip() for value in value_range)
+        span = value_range[1] - value_range[0]
+        low, high = (f"{show_number(value, span)} {self.unit_of(task)}".rstrip() for value in value_range)
         return Ramp(drawing.DEPTH_COLOURS[::-17], low, high)
