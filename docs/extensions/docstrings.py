@@ -18,20 +18,24 @@ class Examples(griffe.Extension):
 
 
 def with_code(text: str) -> str:
-    """A docstring with fences around its examples."""
-    lines, indent = [], None
-    for line in text.splitlines():
-        code, heading = _LINE.match(line), _HEADING.match(line)
-        if code and indent is None:
-            indent = code[1]
-            lines.append(f"{indent}```python")
-        elif not code and indent is not None:
-            lines.append(f"{indent}```")
-            indent = None
+    """A docstring with fences around its examples, and around what they print."""
+    lines: list[str] = []
+    inside, indent = "", ""  # the language of the open fence
+    for line in [*text.splitlines(), ""]:
+        code = _LINE.match(line)
+        wanted = "python" if code else "text" if inside and line.strip() else ""
+        if wanted != inside:
+            if inside:
+                lines.append(f"{indent}```")
+            indent = code[1] if code else indent
+            if wanted:
+                lines.append(f"{indent}```{wanted}")
+            inside = wanted
+        heading = _HEADING.match(line)
         if code:
             lines.append(indent + (code[2] or ""))
-        elif heading:
+        elif heading and not inside:
             lines.append(f"{heading[1]}**{heading[2]}**")
         else:
             lines.append(line)
-    return "\n".join(lines + ([f"{indent}```"] if indent is not None else []))
+    return "\n".join(lines[:-1])
