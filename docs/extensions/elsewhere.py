@@ -76,7 +76,9 @@ def with_parts(markdown: str, page: str) -> str:
         ends = [i for i, line in enumerate(lines) if starts and i > starts[0] and line.startswith(last)]
         if not ends:
             raise PluginError(f"{page}: {source} has no lines from {first!r} to {last!r}")
-        return with_links(textwrap.dedent("\n".join(lines[starts[0] : ends[0]])).strip(), posixpath.dirname(source), page)
+        return with_links(
+            textwrap.dedent("\n".join(lines[starts[0] : ends[0]])).strip(), posixpath.dirname(source), page
+        )
 
     return _PART.sub(part, markdown)
 
