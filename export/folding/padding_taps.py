@@ -32,7 +32,7 @@ def without_padding_taps(network: FoldedNetwork) -> FoldedNetwork:
     """
     bank, kernels = dict(network.bank), dict(network.kernels)
     shared: dict[str, DirectConv2D] = {}  # taps of the bank's convolutions
-    weights: dict[str, tuple[DirectConv2D, list[Tensor]]] = {}  # {name of a tap: it, and its weights}
+    weights: list[tuple[DirectConv2D, list[Tensor]]] = []  # of the taps; those of several tasks may have one name
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         whole = layer.name in network.bank and not layer.name.startswith(PREFIX)
@@ -52,7 +52,7 @@ def without_padding_taps(network: FoldedNetwork) -> FoldedNetwork:
                 product = keras.layers.ZeroPadding2D(tap.writes, name=f"{name}_pad")(product)
             products.append(product)
             kernel = keras.ops.convert_to_numpy(layer.kernel)[tap.row, tap.column][None, None]
-            weights[name] = convolution, [kernel, layer.bias] if uses_bias else [kernel]
+            weights.append((convolution, [kernel, layer.bias] if uses_bias else [kernel]))
             if layer.name in network.bank:
                 shared[name] = convolution
                 kernels[name] = network.kernels[layer.name][tap.row, tap.column][None, None]
@@ -71,7 +71,7 @@ def without_padding_taps(network: FoldedNetwork) -> FoldedNetwork:
             model, input_tensors=image, clone_function=lambda layer: layer, call_function=call
         )
         models[task] = keras.Model(image, copy.output, name=model.name)
-    for convolution, values in weights.values():
+    for convolution, values in weights:
         for variable, value in zip(convolution.weights, values, strict=True):
             variable.assign(keras.ops.convert_to_numpy(value))
     return dataclasses.replace(network, models=models, bank=bank | shared, kernels=kernels)

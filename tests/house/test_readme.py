@@ -27,7 +27,7 @@ def test_program_prints_what_the_readme_shows(tmp_path):
     )
     assert result.returncode == 0, result.stderr[-4000:]
     assert printed in result.stdout
-    assert (tmp_path / "model.tflite").stat().st_size > 4 * 17_000_000
+    assert (tmp_path / "model.tflite").stat().st_size > 4 * 16_000_000  # without taps that meet only padding
     assert "semseg_mean_iou" in result.stdout and "depth_rmse" in result.stdout
 
 

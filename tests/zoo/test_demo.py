@@ -123,7 +123,7 @@ def test_guesses_without_an_image_have_the_metrics_they_should():
 
     depth = np.full((2, 4, 4, 1), 2.0, "float32")
     name, rmse = measure_baseline(Task("depth", 1, "depth"), depth, depth + 1.0)
-    assert name == "mean depth, 2.00 m" and rmse == pytest.approx(1.0, abs=1e-6)
+    assert name == "mean depth, 2 m" and rmse == pytest.approx(1.0, abs=1e-6)
     classes = np.repeat([[0, 0, 1, 0]], 4, axis=0).reshape(1, 4, 4, 1)
     name, iou = measure_baseline(Task("rooms", 2, "segmentation", class_names=["wall", "floor"]), classes, classes)
     assert name == "always wall" and iou == pytest.approx(0.75 / 2, abs=1e-6)

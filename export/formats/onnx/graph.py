@@ -61,7 +61,7 @@ def onnx_graph(
     ]
     # The order of the nodes follows their names: a function inside one gives them all the same beginning.
     inner = tf.function(run)
-    with _quiet("tf2onnx"):
+    with _quiet("tf2onnx"), _in_order():
         model, _ = convert.from_function(tf.function(lambda *inputs: inner(*inputs)), signature, opset=OPSET)
     gc.collect()  # its graphs, which hold themselves, one for each of its passes
     _store_kernels(model.graph, {_input_name(at): np.asarray(alike[0].value) for at, alike in enumerate(kernels)})
@@ -104,6 +104,31 @@ def prepend_nodes(graph: "onnx.GraphProto", nodes: Iterable["onnx.NodeProto"]) -
     nodes = [*nodes, *graph.node]
     del graph.node[:]
     graph.node.extend(nodes)
+
+
+@contextlib.contextmanager
+def _in_order() -> Iterator[None]:
+    """Lets the converter go through nodes in the same order in every conversion.
+
+    It keeps them in sets, ordered by where they happen to lie in memory, and numbers them on from one conversion to the
+    next. Its passes answer otherwise in another order, now and then wrongly where sizes are free.
+    """
+    from tf2onnx import utils
+    from tf2onnx.graph import Graph
+
+    extract, count = Graph.extract_sub_graph_nodes, utils.INTERNAL_NAME
+
+    def extract_in_order(*args: Any, **options: Any) -> list[Any]:
+        return sorted(extract(*args, **options), key=lambda node: node.name)
+
+    Graph.extract_sub_graph_nodes, utils.INTERNAL_NAME = (
+        extract_in_order,
+        10**9,
+    )  # names sort like numbers of equal length
+    try:
+        yield
+    finally:
+        Graph.extract_sub_graph_nodes, utils.INTERNAL_NAME = extract, count
 
 
 @contextlib.contextmanager
