@@ -1,4 +1,4 @@
-"""Docstrings as pages want them: the lines of an example in a block of code."""
+"""Docstrings as pages want them: the lines of an example in a block of code, and sections that griffe knows."""
 
 import re
 from typing import Any
@@ -6,15 +6,26 @@ from typing import Any
 import griffe
 
 _HEADING = re.compile(r"^(\s*)(Examples?|References?):$")
+_ANSWER = re.compile(r"^(\s*(?:Returns|Yields):\n\s*)", re.MULTILINE)
+_CALL = re.compile(r"^(\s*)Call arguments:$", re.MULTILINE)
 _LINE = re.compile(r"^(\s*)(?:>>>|\.\.\.)(?: (.*))?$")
 
 
-class Examples(griffe.Extension):
-    """Turns lines with `>>>` into Python as one would type it, below a bold heading."""
+class Docstrings(griffe.Extension):
+    """Turns lines with `>>>` into Python as one would type it, below a bold heading, and names what Keras's habits do."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
-            obj.docstring.value = with_code(obj.docstring.value)
+            obj.docstring.value = with_code(with_sections(obj.docstring.value))
+
+    def on_attribute_instance(self, *, attr: griffe.Attribute, **_: Any) -> None:
+        if isinstance(attr.value, griffe.ExprCall) and attr.value.canonical_path == "typing.cast":
+            attr.value = attr.value.arguments[-1]  # what a reader gives
+
+
+def with_sections(text: str) -> str:
+    """A docstring whose answers are sentences, of which griffe would take what stands before a colon for a type."""
+    return _CALL.sub(r"\1Other Parameters: Call arguments:", _ANSWER.sub(r"\1: ", text))
 
 
 def with_code(text: str) -> str:

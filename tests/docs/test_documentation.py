@@ -20,6 +20,7 @@ import rc_keras
 DOCS = ROOT / "docs"
 PAGES = sorted(DOCS.rglob("*.md"))
 TEXT = {page: page.read_text(encoding="utf-8") for page in PAGES}
+WIDTH = 88  # characters of code that a page shows beside its lists
 LANGUAGES = {"python", "sh", "text", "kotlin", "swift", "cpp", "js"}
 API = "\n".join(text for page, text in TEXT.items() if page.parent.name == "api")
 
@@ -32,6 +33,8 @@ def page_id(page: Path) -> str:
 def test_code_is_python_and_commands_exist(page):
     for block in read_blocks(page):
         assert block.language in LANGUAGES, (page.name, block.line)
+        widest = max(block.code.splitlines(), key=len)
+        assert len(widest) <= WIDTH, (page.name, widest)
         if block.language == "python":
             ast.parse(block.code)
         for words in commands(block) if block.language == "sh" else ():
