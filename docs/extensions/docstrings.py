@@ -12,7 +12,7 @@ _LINE = re.compile(r"^(\s*)(?:>>>|\.\.\.)(?: (.*))?$")
 
 
 class Docstrings(griffe.Extension):
-    """Turns lines with `>>>` into Python as one would type it, below a bold heading, and names what Keras's habits do."""
+    """Turns lines with `>>>` into Python as one would type it, and the sections that Keras has into those of griffe."""
 
     def on_instance(self, *, obj: griffe.Object, **_: Any) -> None:
         if obj.docstring is not None:
