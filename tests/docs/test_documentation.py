@@ -120,3 +120,6 @@ def test_site_builds_without_a_warning_and_needs_nothing_from_elsewhere(tmp_path
         assert not re.search(r"(@import|url\()\s*[\"']?(https?:)?//", style.read_text(encoding="utf-8")), style.name
     contents = (tmp_path / "site" / "api" / "models.html").read_text(encoding="utf-8")
     assert "rc_keras.build" in contents and "&gt;&gt;&gt;" not in contents
+    assert "{task: raw prediction}" in contents and "Call arguments:" in contents
+    assert "cast(" not in (tmp_path / "site" / "api" / "tasks.html").read_text(encoding="utf-8")
+    assert '<td class="sentence">' in (tmp_path / "site" / "guides" / "methods.html").read_text(encoding="utf-8")
