@@ -17,6 +17,7 @@ from rc_keras.model import MultiTaskModel
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.graft import graft
 from rc_keras.published.listing import presets
+from rc_keras.reports.graft_report import graft_report
 from rc_keras.tasks.task import Task, nyud, pascal_context
 from rc_keras.training.check_data import check_data
 from rc_keras.training.draw_predictions import DrawPredictions
@@ -44,6 +45,7 @@ __all__ = [
     "decoders",
     "from_preset",
     "graft",
+    "graft_report",
     "layers",
     "losses",
     "methods",

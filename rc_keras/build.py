@@ -12,7 +12,9 @@ from rc_keras.methods import Method, get_method
 from rc_keras.model import MultiTaskModel
 from rc_keras.network import features
 from rc_keras.network.bank import FilterBank
+from rc_keras.network.opened import opened
 from rc_keras.network.output_stride import with_output_stride
+from rc_keras.reports.graft_report import graft_report_of, tell
 from rc_keras.tasks.task import Task
 
 
@@ -32,6 +34,7 @@ def build(
     shared_stages: int | str | None = None,
     low_level: str | None = None,
     high_level: str | None = None,
+    pointwise_rank: int | None = None,
 ) -> MultiTaskModel:
     """Builds a multi-task model: on a frozen filter bank, or by another method.
 
@@ -73,6 +76,10 @@ def build(
             `"conv2_block3_out"`; or a key of what the backbone answers. `None`: the last output of a block at stride 4,
             see `rc_keras.network.features`. Where there is none, tasks that are not dense need none.
         high_level: the same of the high-level map; layers behind it are left out. `None`: what the backbone answers.
+        pointwise_rank: shares pointwise kernels too, of 1x1 and separable convolutions and of dense layers, each with a
+            matrix of this rank of the task's own, 8 for example: most of a MobileNet, or of a bottleneck ResNet, is
+            pointwise. See `FilterBank`. `None`: that of `bank`; else they are each task's own where the method does not
+            share them as it shares other convolutions.
 
     Returns:
         A `MultiTaskModel`.
@@ -81,6 +88,8 @@ def build(
         ValueError: for unknown names, duplicate tasks, or parts that do not fit.
     """
     method = get_method(method)
+    if pointwise_rank is not None:
+        method = method.with_pointwise_rank(pointwise_rank)
     tasks = _check_tasks(tasks)
     decoder = None if decoder is None else decoders.get(decoder)
     _check_image_shape(image_shape)
@@ -98,6 +107,7 @@ def build(
         if weights is not None:
             backbone = keras.models.clone_model(backbone)  # the user's own keeps its weights
             pretrained.load_weights(backbone, weights)
+        backbone = opened(backbone, kept=() if bank is None else FilterBank.layers_in(bank))
         backbone = features.with_named_features(backbone, low_level, high_level, dense)
         if output_stride is not None:
             backbone = with_output_stride(backbone, output_stride)
@@ -117,12 +127,16 @@ def build(
         bank = FilterBank.load(bank, backbone)
     else:
         bank = bank.for_backbone(backbone)
+    if pointwise_rank is None and method.pointwise is None and method.shares_kernels:
+        method = method.with_pointwise_rank(bank.method.pointwise_rank)
     if bank.method != method:
         raise ValueError(f"`bank` must be made with method {method.name!r}. Received: method {bank.method.name!r}")
     if shared_stages not in (None, bank.shared_stages):
         raise ValueError(
             f"`bank` must be made with shared_stages={shared_stages!r}. Received: shared_stages={bank.shared_stages!r}"
         )
+    if bank.method.shares_kernels:
+        tell(graft_report_of(bank.template, bank.method))
     model = MultiTaskModel(bank, seed=seed)
     for task in tasks:
         model.add_task(task, decoder)

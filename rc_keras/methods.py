@@ -6,7 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from rc_keras.base.names import unknown_name
-from rc_keras.layers import Adapter, ChannelModulation, LowRankModulator, Modulator, ParallelAdapter, SeriesAdapter
+from rc_keras.layers import (
+    Adapter,
+    ChannelModulation,
+    LowRankModulator,
+    Modulator,
+    ParallelAdapter,
+    PointwiseModulator,
+    SeriesAdapter,
+)
 
 DEFAULT_RANK = 8
 
@@ -33,6 +41,11 @@ class Method:
     `squeeze_excite` has two parts of ASTMT (Maninis et al., CVPR 2019), squeeze-and-excitation and norms per task. It
     leaves out its residual adapters, the squeeze-and-excitation in its decoder and its adversary.
 
+    To a method with a frozen bank another one may be added for pointwise kernels, those of 1x1 convolutions, of the
+    pointwise part of separable convolutions, and of dense layers: `"rcm+pointwise(8)"` has `(I + A_t B_t) W` of rank 8
+    there (`rc_keras.layers.PointwiseModulator`). Whatever the adapter, a kernel is shared when what the method adds per
+    task is smaller than it.
+
     Attributes:
         name: the key in `METHODS`, with the rank where the settings hold one.
         adapter: class of the layer behind each convolution of the bank, see `rc_keras.layers.Adapter`; `None`: none.
@@ -45,6 +58,8 @@ class Method:
             `None`. Then tasks interfere, and none can be saved apart.
         joint_steps: whether a step sums the gradients that its tasks have in what they share.
         squeeze_excite: whether each residual block gets the task's own `SqueezeExcite`.
+        pointwise: the `Method` of pointwise kernels; `None`: 1x1 convolutions are as other convolutions, and kernels of
+            other layers are each task's own.
     """
 
     name: str
@@ -56,8 +71,39 @@ class Method:
     shared_encoder: str | None = None
     joint_steps: bool = False
     squeeze_excite: bool = False
+    pointwise: "Method | None" = None
+
+    @property
+    def pointwise_rank(self) -> int | None:
+        """The rank of what a task adds to pointwise kernels."""
+        return None if self.pointwise is None else self.pointwise.settings["rank"]
+
+    def with_pointwise_rank(self, rank: int | None) -> "Method":
+        """The method with an adapter of this rank for pointwise kernels; `None`: without one.
+
+        Raises:
+            ValueError: if the rank is no positive integer, or the method has no frozen bank.
+        """
+        name = self.name.partition("+")[0]
+        if rank is None:
+            return dataclasses.replace(self, name=name, pointwise=None)
+        if not self.shares_kernels:
+            raise ValueError(
+                f"`pointwise_rank` must be None for method {name!r}, which has no frozen bank. "
+                f"Received: pointwise_rank={rank!r}"
+            )
+        if type(rank) is not int or rank < 1:
+            raise ValueError(f"`pointwise_rank` must be a positive integer, or None. Received: pointwise_rank={rank!r}")
+        pointwise = _POINTWISE.with_rank(rank)
+        return dataclasses.replace(self, name=f"{name}+{pointwise.name}", pointwise=pointwise)
+
+    def with_rank(self, rank: int) -> "Method":
+        """The method with another rank among its settings, and in its name."""
+        name = f"{self.name.partition('(')[0]}({rank})"
+        return dataclasses.replace(self, name=name, settings={**self.settings, "rank": rank})
 
 
+_POINTWISE = Method(f"pointwise({DEFAULT_RANK})", PointwiseModulator, {"rank": DEFAULT_RANK}, drawn=True)
 _NFF, _NO_NFF = {"normalize": True}, {"normalize": False}
 
 METHODS = {
@@ -89,19 +135,22 @@ METHODS = {
 
 
 def get_method(name: str | Method) -> Method:
-    """The `Method` of a name, such as `"rcm"`, `"low_rank"` or `"low_rank(4)"`.
+    """The `Method` of a name, such as `"rcm"`, `"low_rank"`, `"low_rank(4)"` or `"rcm+pointwise(8)"`.
 
     Raises:
         ValueError: for another name, with the valid ones, or a rank below 1.
     """
     if isinstance(name, Method):
         return name
+    added = re.fullmatch(r"(.+)\+pointwise\((\d+)\)", name) if isinstance(name, str) else None
+    if added:
+        return get_method(added[1]).with_pointwise_rank(int(added[2]))
     ranked = re.fullmatch(r"(\w+)\((\d+)\)", name) if isinstance(name, str) else None
     if ranked and ranked[1] in METHODS and "rank" in METHODS[ranked[1]].settings:
         method, rank = METHODS[ranked[1]], int(ranked[2])
         if rank < 1:
             raise ValueError(f"The rank of `method` must be at least 1. Received: method={name!r}")
-        return dataclasses.replace(method, name=f"{ranked[1]}({rank})", settings={**method.settings, "rank": rank})
+        return method.with_rank(rank)
     if name not in METHODS:
         raise unknown_name("method", name, METHODS)
     return METHODS[name]

@@ -10,6 +10,7 @@ from rc_keras.base.float64 import as_float64
 from rc_keras.base.keras_types import Tensor
 from rc_keras.export.folding.concat_parts import call_parts
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
+from rc_keras.export.folding.factor_parts import FactorParts, smaller_factors
 from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D, Frozen
 from rc_keras.layers.batch_normalization import scale_and_offset
 from rc_keras.network.chains import chains
@@ -37,9 +38,10 @@ def fold(branch: keras.Model, bank: MutableMapping[str, keras.Operation], merged
     not dearer than the two, as it is with few responses of a truncated bank. Norms that do not stand alone behind one
     linear layer, and bank convolutions in groups, stay as they are.
 
-    Other adapters become their `linear_map` too, and stay where they have none. What scales the channels of a bank
-    convolution alone, channel modulation or a norm, becomes a depthwise 1x1 convolution: converters multiply a plain
-    factor into the kernel in front of it, of which each task would then have its own.
+    Other adapters become their `linear_map` too, and stay where they have none; where that is larger than the `factors`
+    it is made of, they become these (see `FactorParts`). What scales the channels of a bank convolution alone, channel
+    modulation or a norm, becomes a depthwise 1x1 convolution: converters multiply a plain factor into the kernel in
+    front of it, of which each task would then have its own.
 
     Args:
         branch: a task's functional `keras.Model`, in any precision.
@@ -59,9 +61,14 @@ def fold(branch: keras.Model, bank: MutableMapping[str, keras.Operation], merged
     absorbed = {norm.name for norm in norms.values()} | {layer.name for layer in kernels.values()}
     lists: dict[str, Any] = {}  # name of a convolution of several maps: these
     weights: dict[str, list[Any]] = {}  # name of a layer of the copy: how it gets its weights
+    factored = {
+        layer.name: FactorParts(layer.name, factors, maps[layer.name][1], norms.get(layer.name), weights)
+        for layer in branch.layers
+        if layer.name not in kernels and (factors := smaller_factors(layer)) is not None
+    }
 
     def clone(layer: keras.Operation) -> keras.Operation:
-        if layer.name in absorbed or isinstance(layer, BankConcatConv2D):
+        if layer.name in absorbed or layer.name in factored or isinstance(layer, BankConcatConv2D):
             return layer  # never called, or as its parts
         if layer.name in bank:
             return bank[layer.name]
@@ -111,6 +118,8 @@ def fold(branch: keras.Model, bank: MutableMapping[str, keras.Operation], merged
             return layer(lists[kernels[layer.name].name])
         if isinstance(layer, BankConcatConv2D):
             return call_parts(layer, args[0], bank, weights)
+        if layer.name in factored:
+            return factored[layer.name](args[0])
         if layer.name in diagonals:
             return layer(args[0])  # without the mask that a norm takes
         if type(layer).__name__ in _FACTORS and not isinstance(layer, keras.Layer):

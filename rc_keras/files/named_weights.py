@@ -1,17 +1,21 @@
 """Weights by name: one key for every variable of a set of layers, whatever the order of creation."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
+# What Keras calls a variable that its layer gives no name, with a number that counts on through all models.
+_UNNAMED = re.compile(r"(?P<layer>.*[/.])variable(_(?P<number>\d+))?\Z")
+
 
 def named_variables(layers: Iterable[keras.layers.Layer], strip: str = "") -> dict[str, keras.Variable]:
     """Names the variables of layers: `{"<layer>/<variable>": variable}`.
 
-    A layer that holds several variables of one name (a composite layer brought by the user) has the repetitions
-    numbered, in the order in which its class creates them.
+    A layer that holds several variables of one name, or without (a composite layer brought by the user), has the
+    repetitions numbered, in the order in which its class creates them.
 
     Args:
         layers: Keras layers with unique names.
@@ -27,7 +31,7 @@ def named_variables(layers: Iterable[keras.layers.Layer], strip: str = "") -> di
             if id(variable) in seen:
                 continue
             seen.add(id(variable))
-            stem = f"{layer.name.removeprefix(strip)}/{variable.name}"
+            stem = _UNNAMED.sub(r"\g<layer>variable", f"{layer.name.removeprefix(strip)}/{variable.name}")
             key, repetition = stem, 1
             while key in named:
                 key, repetition = f"{stem}_{repetition}", repetition + 1
@@ -51,6 +55,8 @@ def assign_named(variables: Mapping[str, keras.Variable], tensors: Mapping[str, 
     Raises:
         ValueError: if names are missing or superfluous, shapes differ, or values do not fit; lists them all.
     """
+    if variables.keys() != tensors.keys():
+        tensors = _numbered_anew(tensors)
     problems = [f"missing: {name}" for name in sorted(variables.keys() - tensors.keys())]
     problems += [f"superfluous: {name}" for name in sorted(tensors.keys() - variables.keys())]
     fitting = {}
@@ -66,6 +72,17 @@ def assign_named(variables: Mapping[str, keras.Variable], tensors: Mapping[str, 
         raise ValueError(f"The weights in {source} do not match the model:\n  " + "\n  ".join(problems))
     for name, variable in variables.items():
         variable.assign(fitting[name])
+
+
+def _numbered_anew(tensors: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors with those of unnamed variables as `named_variables` has them; older files have Keras's own numbers."""
+    unnamed = [found for found in map(_UNNAMED.fullmatch, tensors) if found]
+    anew, counts = {}, dict[str, int]()
+    for found in sorted(unnamed, key=lambda found: int(found["number"] or 0)):
+        count = counts.setdefault(found["layer"], 0)
+        anew[found[0]] = f"{found['layer']}variable" + (f"_{count}" if count else "")
+        counts[found["layer"]] += 1
+    return {anew.get(name, name): tensor for name, tensor in tensors.items()}
 
 
 def array_for(dtype: str, value: Any) -> np.ndarray | None:

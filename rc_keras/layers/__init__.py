@@ -12,6 +12,7 @@ from rc_keras.layers.frozen import Frozen
 from rc_keras.layers.low_rank_modulator import LowRankModulator
 from rc_keras.layers.modulator import Modulator
 from rc_keras.layers.parallel_adapter import ParallelAdapter
+from rc_keras.layers.pointwise_modulator import PointwiseModulator
 from rc_keras.layers.resize_to import ResizeTo
 from rc_keras.layers.series_adapter import SeriesAdapter
 from rc_keras.layers.squeeze_excite import SqueezeExcite
@@ -29,6 +30,7 @@ __all__ = [
     "LowRankModulator",
     "Modulator",
     "ParallelAdapter",
+    "PointwiseModulator",
     "ResizeTo",
     "SeriesAdapter",
     "SqueezeExcite",

@@ -29,6 +29,7 @@ class Adapter(keras.layers.Layer):
     | `gains` | weights that the parameter report counts as gains | if it has some |
     | `macs` | multiply-accumulates | if it does not multiply each pixel by its matrices |
     | `linear_map` | what it amounts to after training, for export | if that is a linear map of z |
+    | `factors` | two small matrices that its matrix is made of | if files should hold these instead |
 
     As it is made it must leave the responses as they are, for with it the branch computes what the pretrained network
     computes; `draw` and `set_matrix` may change that.
@@ -84,5 +85,12 @@ class Adapter(keras.layers.Layer):
         Where channels are not mixed the matrix is its diagonal, `(c_out,)`, and where they are only shifted it is the
         number 1. The paper's matrices stand transposed here, as everywhere in Keras. `None`: it is no linear map of
         the responses, and is exported as the layer it is.
+        """
+        return None
+
+    def factors(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Matrices down `(c, r)` and up `(r, c)` in float64, where that of `linear_map` is `I + down @ up`.
+
+        Files then hold these two, where they are smaller. `None`: files hold the matrix.
         """
         return None

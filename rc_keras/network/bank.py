@@ -15,13 +15,14 @@ from rc_keras.files.named_weights import assign_named, named_arrays, named_varia
 from rc_keras.layers import BankConv2D, Frozen
 from rc_keras.methods import Method, get_method
 from rc_keras.network import response_init, truncation
-from rc_keras.network.adapters import adapter_of
+from rc_keras.network.adapters import adapter_of, own_convolutions
+from rc_keras.network.bank_network import in_convolutions, method_with, opened_backbone, stage_layers
 from rc_keras.network.common_part import common_part
 from rc_keras.network.copies import SEPARATOR
-from rc_keras.network.donor import PREFIX, Donor, with_features
-from rc_keras.network.features import FEATURES, check_functional
+from rc_keras.network.donor import Donor, with_features
+from rc_keras.network.features import FEATURES
+from rc_keras.network.opened import opened
 from rc_keras.network.plain_network import plain_network
-from rc_keras.network.shared_stages import shared_layers
 from rc_keras.network.template import all_filters, make_template
 
 if TYPE_CHECKING:
@@ -59,6 +60,11 @@ class FilterBank:
             `None` and 1: all responses.
         shared_stages: how many stages are shared as a whole, or the name of their last layer, see
             `shared_stages.shared_layers`; 0: none.
+        pointwise_rank: the rank r of what a task adds to pointwise kernels, `(I + A_t B_t) W`: those of 1x1
+            convolutions, of the pointwise part of separable convolutions, and of dense layers, which become 1x1
+            convolutions in the template (see `pointwise.with_pointwise_convolutions`). They are shared by the same rule
+            as the others, here `2 r < c_in / groups`. With `response_energy` too, one is cut instead where the
+            modulator that it then needs is the smaller. `None`: as the method says.
 
     A bank may also come from a whole trained network, encoder and decoder, see `from_task`.
 
@@ -79,10 +85,11 @@ class FilterBank:
         response_images: Any = None,
         response_energy: float | None = None,
         shared_stages: int | str = 0,
+        pointwise_rank: int | None = None,
     ) -> None:
-        self.method, self.shared_stages = get_method(method), shared_stages
+        self.method, self.shared_stages = method_with(method, pointwise_rank), shared_stages
         self.donor: Donor | None = None
-        _check_backbone(backbone)
+        backbone = opened_backbone(backbone, self.method)
         self._make(backbone, backbone, response_images, response_energy)
 
     @classmethod
@@ -94,6 +101,7 @@ class FilterBank:
         response_energy: float | None = None,
         method: str | Method = "rcm",
         shared_stages: int | str = 0,
+        pointwise_rank: int | None = None,
     ) -> "FilterBank":
         """A bank of a task's whole network, encoder and decoder.
 
@@ -113,6 +121,7 @@ class FilterBank:
             task: name of one of its tasks, the donor, which must be dense.
             response_images, response_energy, method, shared_stages: see `FilterBank`. Stages are those of the encoder,
                 as the task has them, whatever the model's own bank shares as a whole.
+            pointwise_rank: see `FilterBank`; `None`: that of the model's own bank.
 
         Raises:
             ValueError: if the task is unknown or not dense, or the method has no frozen bank; or if the task has
@@ -128,8 +137,11 @@ class FilterBank:
         bank.donor = Donor(task, donor.channels, model.decoder(task))
         if not bank.method.shares_kernels:
             raise ValueError(f"`method` must be one with a frozen bank. Received: method={bank.method.name!r}")
+        if pointwise_rank is None and bank.method.pointwise is None:
+            pointwise_rank = model.bank.method.pointwise_rank
+        bank.method = method_with(bank.method, pointwise_rank)
         whole = with_features(model.branch(task), model.bank.template)
-        network = plain_network(whole, prefix=f"{task}{SEPARATOR}")
+        network = opened(plain_network(whole, prefix=f"{task}{SEPARATOR}"), bank.method.pointwise is not None)
         features = {name: network.output[name] for name in FEATURES if name in network.output}
         encoder = keras.Model(network.inputs[0], features, name=network.name)
         bank._make(network, encoder, response_images, response_energy)
@@ -144,16 +156,19 @@ class FilterBank:
         truncation.check_energy(energy, self.method)
         energy = 1 if energy is None else energy
         self.response_report = None
-        stages = _stages(encoder, self.method, self.shared_stages)
-        ranks = all_filters(network, self.method, stages) if energy < 1 else None
-        self.template = make_template(network, self.method, ranks, stages)
+        stages = stage_layers(encoder, self.method, self.shared_stages)
+        network = in_convolutions(network, self.method)
+        own = self.method.with_pointwise_rank(None) if energy < 1 else self.method  # cut first, see `split_pointwise`
+        filters = all_filters(network, own, stages) if energy < 1 else None
+        self.template = make_template(network, own, filters, stages)
         if not self.method.response_init:
             return
-        self.response_report, means = response_init.rotate(self.template, self.method, images)
-        if energy < 1:
+        self.response_report, means = response_init.rotate(self.template, own, images)
+        if filters is not None:
             wide, report = self.template, self.response_report
-            kept = truncation.leading_responses(wide, self.method, report, energy)
-            ranks = {name: found.rank for name, found in kept.items()}
+            kept = truncation.leading_responses(wide, own, report, energy)
+            kept, whole = truncation.split_pointwise(network, filters, self.method, kept)
+            ranks = {name: found.rank for name, found in kept.items()} | whole
             self.template = make_template(network, self.method, ranks, stages)
             truncation.keep_leading(wide, self.template, self.method, means)
             spectra = {name: report.spectra[name] for name in kept}
@@ -184,9 +199,10 @@ class FilterBank:
         tensors: Mapping[str, np.ndarray],
         source: str,
     ) -> "FilterBank":
-        _check_backbone(backbone)
-        stages = _stages(backbone, method, shared_stages)
-        template = make_template(backbone if donor is None else donor.network(backbone), method, ranks, stages)
+        backbone = opened_backbone(backbone, method, {name.partition("/")[0] for name in tensors})
+        stages = stage_layers(backbone, method, shared_stages)
+        network = in_convolutions(backbone if donor is None else donor.network(backbone), method)
+        template = make_template(network, method, ranks, stages)
         assign_named(named_variables(template.layers), tensors, source)
         return cls.from_template(template, method, donor, shared_stages)
 
@@ -195,6 +211,15 @@ class FilterBank:
         tensors = named_arrays(self.template.layers)
         made = (self.method, self.ranks, self.donor, self.shared_stages)
         return self._with_weights(backbone, *made, tensors, "the bank")
+
+    @classmethod
+    def layers_in(cls, bank: "str | os.PathLike | FilterBank") -> set[str]:
+        """Names of the layers whose weights a bank, or the file of one, holds."""
+        if isinstance(bank, (str, os.PathLike)):
+            tensors, _ = safetensors_file.read(bank, SUFFIX, BANK_FORMAT)
+        else:
+            tensors = named_arrays(bank.template.layers)
+        return {name.partition("/")[0] for name in tensors}
 
     @property
     def convolutions(self) -> dict[str, BankConv2D]:
@@ -216,7 +241,8 @@ class FilterBank:
         if not self.method.response_init:
             return None
         ranks = {name: layer.filters for name, layer in self.convolutions.items()}
-        adapters = {name: adapter_of(self.template, name, self.method) for name in ranks}
+        own = {layer.name for layer in own_convolutions(self.template, self.method)}
+        adapters = {name: adapter_of(self.template, name, self.method) for name in own}
         shapes = {name: a.compute_output_shape((None, None, None, ranks[name])) for name, a in adapters.items()}
         return None if all(ranks[name] == shape[-1] for name, shape in shapes.items()) else ranks
 
@@ -285,23 +311,3 @@ class FilterBank:
         stages = json.loads(metadata.get("shared_stages") or "0")
         made = (get_method(metadata["method"]), ranks, donor, stages)
         return cls._with_weights(backbone, *made, tensors, os.fspath(path))
-
-
-def _stages(encoder: keras.Model, method: Method, shared_stages: int | str) -> set[str]:
-    """Names of the layers that are shared as a whole."""
-    if shared_stages != 0 and not method.shares_kernels:
-        raise ValueError(
-            f"`shared_stages` must be 0 with method {method.name!r}, which has no frozen bank. "
-            f"Received: shared_stages={shared_stages!r}"
-        )
-    return shared_layers(encoder, shared_stages)
-
-
-def _check_backbone(backbone: keras.Model) -> None:
-    check_functional(backbone)
-    for layer in backbone.layers:
-        if layer.name == "output" or layer.name.startswith(PREFIX):
-            raise ValueError(
-                "`backbone` must not have a layer named 'output' or 'decoder_…', names that each task's branch uses. "
-                f"Received: layer {layer.name!r}"
-            )

@@ -17,10 +17,10 @@ def chains(network: keras.Model) -> Iterator[tuple[keras.Operation, keras.Operat
     sources = {name: list(_sources(nodes)) for name, nodes in calls.items()}
     uses = collections.Counter(source for names in sources.values() for source in names)
     uses.update(name for name in keras.tree.flatten(config["output_layers"]) if isinstance(name, str))
-    layers = {layer.name: layer for layer in network.layers}
+    layers = {layer.name: layer for layer in network.operations}  # those of `keras.ops` too
     for name, nodes in calls.items():
         if len(sources[name]) == 1 and uses[sources[name][0]] == 1 and not any(nodes[0]["kwargs"].values()):
-            yield layers.get(sources[name][0]), layers.get(name)
+            yield layers[sources[name][0]], layers[name]
 
 
 def _sources(config: Any) -> Iterator[str]:

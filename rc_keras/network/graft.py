@@ -5,6 +5,7 @@ import keras
 from rc_keras.base.seeds import derive_seed
 from rc_keras.layers import Adapter, BankConv2D, Frozen
 from rc_keras.methods import Method
+from rc_keras.network.adapters import is_drawn
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.copies import SEPARATOR, copy_layer, copy_weights
 from rc_keras.network.donor import HEAD
@@ -59,7 +60,7 @@ def graft(
     for name, copy in copies.items():
         if getattr(copy, "weights", None):  # operations, as `x / 255` leaves them in a model, have no such attribute
             copy_weights(bank.template.get_layer(name), copy)
-        if bank.method.drawn and isinstance(copy, Adapter):
+        if is_drawn(copy, bank.method):
             copy.draw(derive_seed(seed, task, name))
     return keras.Model(branch.inputs[0], branch.output, name=task)
 

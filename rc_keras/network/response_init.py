@@ -9,7 +9,7 @@ import numpy as np
 
 from rc_keras.layers import BankConv2D
 from rc_keras.methods import Method
-from rc_keras.network.adapters import adapter_of
+from rc_keras.network.adapters import adapter_of, own_convolutions
 
 ENERGIES = (0.90, 0.95, 0.99, 0.999)
 
@@ -123,16 +123,17 @@ def rotate(template: keras.Model, method: Method, images: Any = None) -> tuple[R
     diagonal.
 
     Args:
-        template: a `FilterBank.template` whose adapters are identities.
+        template: a `FilterBank.template` whose adapters are identities. Kernels with an adapter of pointwise kernels
+            stay as they are.
         method: its `Method`, with an adapter that has `set_matrix`.
         images: see `response_statistics`, or `None`.
 
     Returns:
         The `ResponseReport`, and `{layer: mean of each rotated response, (c_out,)}`, empty without images.
     """
-    layers = [layer for layer in template.layers if isinstance(layer, BankConv2D)]
+    layers = own_convolutions(template, method)
     count, statistics = 0, dict[str, StreamingCovariance]()
-    if images is None:
+    if images is None or not layers:
         covariances = {layer.name: _kernel_gram(layer) for layer in layers}
     else:
         count, statistics = response_statistics(template, layers, images)
@@ -164,12 +165,12 @@ def response_statistics(
     Returns:
         `(number of images, {layer name: StreamingCovariance})`.
     """
-    responses: dict[str, list[keras.KerasTensor]] = {}
+    responses: dict[str, list[keras.KerasTensor]] = {layer.name: [] for layer in layers}
 
     def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         outputs = layer(*args, **kwargs)
-        if isinstance(layer, BankConv2D):
-            responses.setdefault(layer.name, []).append(outputs)
+        if layer.name in responses:
+            responses[layer.name].append(outputs)
         return outputs
 
     flexible = keras.Input((None, None, template.inputs[0].shape[-1]))

@@ -8,7 +8,7 @@ import numpy as np
 
 from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, ConcatConv2D, Conv2D, Frozen
 from rc_keras.methods import Method
-from rc_keras.network.adapters import adapter_size, make_adapters
+from rc_keras.network.adapters import adapter_size, make_adapters, method_of
 from rc_keras.network.copies import copy_layer, copy_variable, copy_weights, geometry
 from rc_keras.network.donor import HEAD
 from rc_keras.network.residual_blocks import with_squeeze_excite
@@ -28,7 +28,8 @@ def _may_be_shared(layer: keras.Operation, method: Method) -> bool:
         return False  # a subclass may compute something else with its kernel
     if layer.name == HEAD:
         return False  # each task has one of its own
-    if isinstance(layer, ConcatConv2D) and method.adapter is not None and method.adapter.takes_inputs:
+    adapter = method_of(method, layer).adapter
+    if isinstance(layer, ConcatConv2D) and adapter is not None and adapter.takes_inputs:
         return False  # an adapter of one map
     if layer.data_format != "channels_last":
         raise ValueError(
@@ -82,7 +83,7 @@ def make_template(
         if not isinstance(layer, BankConv2D):
             return outputs
         if layer.name not in adapters:
-            adapters[layer.name] = make_adapters(method, originals[layer.name])
+            adapters[layer.name] = make_adapters(method, originals[layer.name], ranks[layer.name])
         for adapter in adapters[layer.name]:
             takes_inputs = isinstance(adapter, Adapter) and adapter.takes_inputs
             outputs = adapter(outputs, args[0]) if takes_inputs else adapter(outputs)
@@ -92,7 +93,7 @@ def make_template(
     if method.shares_kernels and not originals and not any(layer.name in frozen for layer in network.layers):
         raise ValueError(
             f"`backbone` must hold convolutions larger than what a task adds to them for method {method.name!r}. "
-            f"Received: {network.name!r} without any (models nested in it are not looked into)"
+            f"Received: {network.name!r} without any (nested models that are not functional are not looked into)"
         )
     for layer in network.layers:
         if layer.name in originals:

@@ -1,14 +1,14 @@
 """Truncation: a bank of leading responses alone, those that keep a share of the energy."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import keras
 import numpy as np
 
 from rc_keras.base.float64 import as_float64
-from rc_keras.layers import Adapter, BankConv2D
+from rc_keras.layers import Adapter
 from rc_keras.methods import Method
-from rc_keras.network.adapters import adapter_of
+from rc_keras.network.adapters import adapter_of, adapter_size, method_of, own_convolutions
 from rc_keras.network.chains import chains
 from rc_keras.network.response_init import KeptResponses, ResponseReport
 
@@ -51,7 +51,7 @@ def leading_responses(
     """
     norms = _norms_behind(template)
     kept = {}
-    for layer in _bank_convolutions(template):
+    for layer in own_convolutions(template, method):
         adapter = adapter_of(template, layer.name, method)
         rank = layer.filters
         if layer.groups == 1 and (adapter.name in norms or adapter.use_bias):
@@ -59,6 +59,37 @@ def leading_responses(
         if rank * layer.filters < int(np.prod(layer.kernel.shape)):
             kept[layer.name] = KeptResponses(rank, layer.filters, int(np.prod(layer.kernel.shape[:3])))
     return kept
+
+
+def split_pointwise(
+    network: keras.Model, names: Iterable[str], method: Method, kept: Mapping[str, KeptResponses]
+) -> tuple[dict[str, KeptResponses], dict[str, int]]:
+    """What is cut, and which pointwise kernels are shared whole instead, with the adapter of pointwise kernels.
+
+    A pointwise kernel is cut where a modulator of the responses that are kept, `rank · c_out`, is smaller than that
+    adapter, `2 · pointwise_rank · c_out`.
+
+    Args:
+        network: that the bank is made of, pointwise layers as convolutions.
+        names: of the convolutions that could be shared.
+        method: the `Method`.
+        kept: see `leading_responses`.
+
+    Returns:
+        The `kept` that remain, and `{name: number of filters}`.
+    """
+    cut, whole = dict(kept), {}
+    for name in names:
+        layer, found = network.get_layer(name), kept.get(name)
+        if method_of(method, layer) is method:
+            continue
+        size = adapter_size(method, layer)
+        if found is not None and found.rank < found.channels and found.rank * found.channels < size:
+            continue
+        cut.pop(name, None)
+        if size < int(np.prod(layer.kernel.shape)):
+            whole[name] = layer.filters
+    return cut, whole
 
 
 def keep_leading(wide: keras.Model, template: keras.Model, method: Method, means: Mapping[str, np.ndarray]) -> None:
@@ -76,7 +107,7 @@ def keep_leading(wide: keras.Model, template: keras.Model, method: Method, means
             of the norm behind says what E[y] is, and without norm it is taken to be zero.
     """
     norms = _norms_behind(template)
-    for layer in _bank_convolutions(template):
+    for layer in own_convolutions(template, method):
         rank, source = layer.filters, wide.get_layer(layer.name)
         full, adapter = adapter_of(wide, layer.name, method), adapter_of(template, layer.name, method)
         found = full.linear_map()
@@ -95,10 +126,6 @@ def keep_leading(wide: keras.Model, template: keras.Model, method: Method, means
             norm.moving_mean.assign((as_float64(norm.moving_mean) - dropped).astype("float32"))
         elif adapter.use_bias:
             adapter.bias.assign((as_float64(adapter.bias) + dropped).astype("float32"))
-
-
-def _bank_convolutions(template: keras.Model) -> list[BankConv2D]:
-    return [layer for layer in template.layers if isinstance(layer, BankConv2D)]
 
 
 def _norms_behind(template: keras.Model) -> dict[str, keras.layers.BatchNormalization]:

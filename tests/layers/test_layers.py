@@ -20,6 +20,7 @@ from rc_keras.layers import (
     LowRankModulator,
     Modulator,
     ParallelAdapter,
+    PointwiseModulator,
     ResizeTo,
     SeriesAdapter,
     SqueezeExcite,
@@ -122,6 +123,13 @@ CASES = {
         {"rank": 2, "down_initializer": "glorot_uniform", "up_initializer": "glorot_uniform"},
         [(2, 8, 8, 4)],
         ["down", "up"],
+        [],
+    ),
+    "pointwise": (
+        PointwiseModulator,
+        {"rank": 2, "up_initializer": "glorot_uniform", "use_bias": True, "bias_initializer": "ones"},
+        [(2, 8, 8, 4)],
+        ["down", "up", "bias"],
         [],
     ),
     "squeeze_excite": (

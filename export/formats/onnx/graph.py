@@ -17,6 +17,7 @@ from rc_keras.export.formats.onnx.weights import digest
 if TYPE_CHECKING:
     import onnx
     import tensorflow as tf
+    from tf2onnx.graph import Graph, Node
 
 OPSET = 17  # read by onnxruntime 1.12 and later
 
@@ -62,7 +63,9 @@ def onnx_graph(
     # The order of the nodes follows their names: a function inside one gives them all the same beginning.
     inner = tf.function(run)
     with _quiet("tf2onnx"), _in_order():
-        model, _ = convert.from_function(tf.function(lambda *inputs: inner(*inputs)), signature, opset=OPSET)
+        handlers: dict[str, Any] = {"Erfc": (_erfc, [])}
+        graph = tf.function(lambda *inputs: inner(*inputs))
+        model, _ = convert.from_function(graph, signature, opset=OPSET, custom_op_handlers=handlers)
     gc.collect()  # its graphs, which hold themselves, one for each of its passes
     _store_kernels(model.graph, {_input_name(at): np.asarray(alike[0].value) for at, alike in enumerate(kernels)})
     _pad_explicitly(model.graph)
@@ -129,6 +132,17 @@ def _in_order() -> Iterator[None]:
         yield
     finally:
         Graph.extract_sub_graph_nodes, utils.INTERNAL_NAME = extract, count
+
+
+def _erfc(graph: "Graph", node: "Node", name: str, _: list[Any]) -> None:
+    """`erfc(x) = 1 - erf(x)`, of GELU, an operation that ONNX does not have."""
+    from tf2onnx import constants, utils
+
+    dtype = utils.map_onnx_to_numpy_type(graph.get_dtype(node.output[0]))
+    one = graph.make_const(utils.make_name(name), np.ones((), dtype)).output[0]
+    node.type, node.domain = "Erf", constants.ONNX_DOMAIN
+    outputs = graph.make_node("Sub", [one, node.output[0]], name=utils.make_name(name)).output
+    graph.replace_all_inputs(node.output[0], outputs[0], ops=[n for n in graph.get_nodes() if n.output != outputs])
 
 
 @contextlib.contextmanager
