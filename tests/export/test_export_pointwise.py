@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from support.mobile import POINTWISE, mobile_backbone
-from support.tiny import TASKS, tiny_model
+from support.tiny import SIZE, TASKS, tiny_model
 from support.trained import pretend_training
 from test_export_fold import assert_same_function, layers_of
 
@@ -82,3 +82,21 @@ def test_all_tasks_in_one_call(model, format, tmp_path):
     path = tmp_path / ("model.tflite" if format == "litert" else "model")
     report = model.export(path, format=format, verbose=False, joint=True)
     assert report.passed and report.joint is not None
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("format", PACKAGES)
+def test_attention_and_what_layers_hold_as_constants(format, tmp_path):
+    """Multi-head attention divides by a constant, and `Normalization` has its mean and variance as such."""
+    pytest.importorskip(PACKAGES[format])
+    layers, image = keras.layers, keras.Input((SIZE, SIZE, 3))
+    normalized = layers.Normalization(mean=[100.0, 120.0, 140.0], variance=[60.0**2, 50.0**2, 40.0**2])(image)
+    low = layers.Conv2D(8, 4, strides=4, name="stem")(normalized)
+    tokens = layers.Reshape((-1, 24))(layers.Conv2D(24, 2, strides=2, name="patches")(low))
+    tokens = layers.Add()([tokens, layers.MultiHeadAttention(2, 12, name="attention")(tokens, tokens)])
+    high = layers.Reshape((SIZE // 8, SIZE // 8, 24))(layers.Dense(24, "gelu", name="dense")(tokens))
+    backbone = keras.Model(image, {"low_level": low, "high_level": high})
+    model = pretend_training(tiny_model(TASKS[:2], backbone=backbone, pointwise_rank=RANK))
+    path = tmp_path / ("model.tflite" if format == "litert" else "model")
+    report = model.export(path, format=format, verbose=False)
+    assert report.passed and report.bank_kernels == report.bank_kernels_stored_once == 7

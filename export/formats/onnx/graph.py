@@ -64,10 +64,11 @@ def onnx_graph(
     inner = tf.function(run)
     with _quiet("tf2onnx"), _in_order():
         handlers: dict[str, Any] = {"Erfc": (_erfc, [])}
-        graph = tf.function(lambda *inputs: inner(*inputs))
-        model, _ = convert.from_function(graph, signature, opset=OPSET, custom_op_handlers=handlers)
+        outer = tf.function(lambda *inputs: inner(*inputs))
+        model, _ = convert.from_function(outer, signature, opset=OPSET, custom_op_handlers=handlers)
     gc.collect()  # its graphs, which hold themselves, one for each of its passes
-    _store_kernels(model.graph, {_input_name(at): np.asarray(alike[0].value) for at, alike in enumerate(kernels)})
+    values = {_input_name(at): np.asarray(alike[0].value) for at, alike in enumerate(kernels)}
+    _store_kernels(model.graph, values | _constants(outer.get_concrete_function(*signature)))
     _pad_explicitly(model.graph)
     _rename(model.graph, sorted(tasks), _weight_names(layers))  # TensorFlow sorts the entries of a dictionary
     model.producer_name, model.graph.name = "rc_keras", name
@@ -185,6 +186,13 @@ def _kernels(layers: Iterable[keras.Operation]) -> list[list[keras.Variable]]:
 
 def _input_name(index: int) -> str:
     return f"kernel_{index}"
+
+
+def _constants(function: Any) -> dict[str, np.ndarray]:
+    """`{name of an input: value}` of tensors that layers hold, as `Normalization` does: inputs like kernels."""
+    count = len(function.captured_inputs)
+    inputs = zip(function.inputs[-count:] if count else (), function.captured_inputs, strict=True)
+    return {tensor.name: value.numpy() for tensor, value in inputs if tensor.dtype.name != "resource"}
 
 
 def _store_kernels(graph: "onnx.GraphProto", kernels: Mapping[str, np.ndarray]) -> None:
