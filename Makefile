@@ -4,7 +4,7 @@
 SHELL := /bin/sh
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-slow test-browser bench lint style types clean
+.PHONY: help demo docs test test-slow test-browser bench lint style types clean
 
 # The interpreter that .venv is made with. Empty: the first suitable one on the PATH.
 PYTHON ?=
@@ -24,6 +24,7 @@ PYTEST := $(ONE_THREAD) $(RUN) -m pytest -n $(WORKERS) --dist worksteal
 
 help:
 	@echo "make demo          train, export and draw a small model; leaves demo/index.html"
+	@echo "make docs          build the documentation; leaves build/site/index.html"
 	@echo "make test          run the tests"
 	@echo "make test-slow     run the tests that take longer"
 	@echo "make test-browser  run the tests of the page in headless Chromium"
@@ -36,6 +37,11 @@ help:
 
 demo: $(READY)/demo
 	TF_ENABLE_ONEDNN_OPTS=1 $(RUN) -m rc_keras.zoo.demo
+
+# A warning, such as a link that leads nowhere, is an error.
+docs: $(READY)/docs
+	NO_MKDOCS_2_WARNING=1 $(RUN) -m mkdocs build --quiet --strict
+	@echo "Open build/site/index.html. To search in it: $(RUN) -m http.server -b 127.0.0.1 -d build/site"
 
 test: $(READY)/test
 	$(PYTEST) tests
@@ -72,10 +78,15 @@ $(READY)/demo: $(READY)/venv setup.py constraints.txt
 	$(INSTALL) --editable ".[litert,viz]"
 	@touch $@
 
+$(READY)/docs: $(READY)/venv setup.py constraints.txt
+	@echo "Installing into .venv; the first time this takes some minutes."
+	$(INSTALL) --editable ".[docs]"
+	@touch $@
+
 $(READY)/test: $(READY)/venv setup.py constraints.txt
 	@echo "Installing into .venv; the first time this takes some minutes."
 	$(INSTALL) --editable ".[dev]"
-	@touch $@ $(READY)/demo $(READY)/lint
+	@touch $@ $(READY)/demo $(READY)/docs $(READY)/lint
 
 $(READY)/lint: $(READY)/venv setup.py constraints.txt
 	$(INSTALL) ruff mypy

@@ -14,6 +14,7 @@ ONNX = ["onnx>=1.18", "onnxruntime>=1.22"]
 VIZ = ["matplotlib>=3.10", "pillow>=11"]
 TRAIN = ["tensorboard>=2.19", "pillow>=11"]
 CHECKS = ["pytest>=8", "dill", "pytest-xdist>=3.6", "ruff>=0.12", "mypy>=1.15"]
+DOCS = ["mkdocs-material>=9.7", "mkdocstrings-python>=2.0", "nbclient>=0.10", "ipykernel>=6.29"]
 REFERENCES = ["jax>=0.7", "torch>=2.8", "scikit-image>=0.25", "scikit-learn>=1.6"]
 
 
@@ -79,6 +80,7 @@ setup(
         "onnx": ONNX,
         "viz": VIZ,
         "train": TRAIN,
-        "dev": [*CHECKS, *REFERENCES, *HUB, *LITERT, *ONNX, *VIZ, *TRAIN],
+        "docs": DOCS,
+        "dev": [*CHECKS, *DOCS, *REFERENCES, *HUB, *LITERT, *ONNX, *VIZ, *TRAIN],
     },
 )

@@ -13,6 +13,7 @@ from rc_keras.model import MultiTaskModel
 from rc_keras.network import features
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.opened import opened
+from rc_keras.network.output_stride import with_output_stride
 from rc_keras.reports.graft_report import graft_report_of, tell
 from rc_keras.tasks.task import Task
 
@@ -21,7 +22,7 @@ def build(
     tasks: Iterable[str | Task],
     backbone: str | keras.Model = "resnet18",
     decoder: str | decoders.Decoder | None = None,
-    output_stride: int = 16,
+    output_stride: int | None = None,
     image_shape: Sequence[int | None] = (512, 512, 3),
     weights: str | os.PathLike | None = None,
     method: str | Method = "rcm",
@@ -31,6 +32,8 @@ def build(
     seed: int | None = None,
     response_energy: float | None = None,
     shared_stages: int | str | None = None,
+    low_level: str | None = None,
+    high_level: str | None = None,
     pointwise_rank: int | None = None,
 ) -> MultiTaskModel:
     """Builds a multi-task model: on a frozen filter bank, or by another method.
@@ -45,10 +48,13 @@ def build(
     Args:
         tasks: names in the catalogue (see `Task`) or `Task` objects.
         backbone: a key of `rc_keras.backbones.BACKBONES`, such as `"resnet18"`, or a functional `keras.Model` with its
-            weights, which is copied.
+            weights, which is copied. Its feature maps are found as `rc_keras.network.features` says, unless it answers
+            `{"low_level": map, "high_level": map}`.
         decoder: `"deeplabv3plus"`, an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`, or one of your own, see
             `rc_keras.decoders.Decoder`. `None`: that of the bank, if it holds one, else `"deeplabv3plus"`.
-        output_stride: 8, 16 or 32, of a backbone given by name; a model keeps its own.
+        output_stride: 8, 16 or 32: image size over size of the high-level map. The last stages of a model given as
+            `backbone` are dilated for it, with the same weights, see `rc_keras.network.output_stride`; or it says why
+            that cannot be. `None`: 16 of a backbone given by name; a model keeps its own.
         image_shape: `(height, width, 3)`; height and width may be `None`.
         weights: `"imagenet"`, or a file, see `rc_keras.pretrained.load_weights`; `None`: random, or as the model has.
         method: a key of `rc_keras.methods.METHODS`, or `"low_rank(4)"` and the like; see `rc_keras.methods.Method`.
@@ -66,6 +72,10 @@ def build(
         shared_stages: the stem and so many stages of the backbone stay frozen, norms included, without anything of a
             task's own, and are computed once for all tasks. Or the name of the last layer of them. A stage is as
             `rc_keras.network.shared_stages` says. `None`: those of `bank`, else none, as 0.
+        low_level: name of the layer of the backbone whose output decoders get as the low-level map, for example
+            `"conv2_block3_out"`; or a key of what the backbone answers. `None`: the last output of a block at stride 4,
+            see `rc_keras.network.features`. Where there is none, tasks that are not dense need none.
+        high_level: the same of the high-level map; layers behind it are left out. `None`: what the backbone answers.
         pointwise_rank: shares pointwise kernels too, of 1x1 and separable convolutions and of dense layers, each with a
             matrix of this rank of the task's own, 8 for example: most of a MobileNet, or of a bottleneck ResNet, is
             pointwise. See `FilterBank`. `None`: that of `bank`; else they are each task's own where the method does not
@@ -92,17 +102,24 @@ def build(
                     f"`{name}` must be None with `bank`, which brings the weights. Received: {name}={value!r}"
                 )
     if isinstance(backbone, keras.Model):
+        dense = any(task.definition.dense for task in tasks)
+        features.check_functional(backbone)
         if weights is not None:
             backbone = keras.models.clone_model(backbone)  # the user's own keeps its weights
             pretrained.load_weights(backbone, weights)
         backbone = opened(backbone, kept=() if bank is None else FilterBank.layers_in(bank))
-        backbone = features.on_image(features.with_named_features(backbone), image_shape, preprocess)
+        backbone = features.with_named_features(backbone, low_level, high_level, dense)
+        if output_stride is not None:
+            backbone = with_output_stride(backbone, output_stride)
+        backbone = features.on_image(backbone, image_shape, preprocess)
     else:
         if preprocess is not None:
             raise ValueError("`preprocess` must be None with a backbone given by name, which normalizes by itself.")
-        backbone = backbones.get(backbone)(image_shape=image_shape, output_stride=output_stride, seed=seed)
+        stride = 16 if output_stride is None else output_stride
+        backbone = backbones.get(backbone)(image_shape=image_shape, output_stride=stride, seed=seed)
         if weights is not None:
             pretrained.load_weights(backbone, weights)
+        backbone = features.with_named_features(backbone, low_level, high_level)
     if bank is None:
         stages = 0 if shared_stages is None else shared_stages
         bank = FilterBank(backbone, method, response_images, response_energy, stages)

@@ -53,7 +53,7 @@ def call_parts(
             pixel = tuple(inputs[at].shape[1:3]) == (1, 1)
             parts += products if pixel else [ResizeTo(name=f"{layer.name}_map{at}_resize")(products[0], reference)]
         else:
-            stretch = _Stretch(layer.kernel_size[1], name=f"{layer.name}_map{at}_stretch")
+            stretch = Stretch(layer.kernel_size[1], name=f"{layer.name}_map{at}_stretch")
             parts.append(stretch([*products, reference]))
     return keras.layers.Add(name=f"{layer.name}_add")(parts) if small else parts[0]
 
@@ -88,7 +88,7 @@ def _part_kernels(layer: BankConcatConv2D, small: Sequence[int]) -> dict[str, np
     return parts
 
 
-class _Stretch(keras.layers.Layer):
+class Stretch(keras.layers.Layer):
     """Resizes and shifts the products of a small map with the rows of a kernel, see `stretched`."""
 
     def __init__(self, columns: int, **kwargs: Any) -> None:

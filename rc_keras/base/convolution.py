@@ -74,7 +74,7 @@ def _dilated_conv2d(inputs: Tensor, kernel: Tensor, dilation_rate: tuple[int, ..
     def differentiable(x: Tensor, k: Tensor) -> tuple[Tensor, Callable[[Tensor], tuple[Tensor, Tensor]]]:
         def gradient(upstream: Tensor) -> tuple[Tensor, Tensor]:
             flipped = tf.transpose(tf.reverse(k, (0, 1)), (0, 1, 3, 2))
-            return convolve(upstream, flipped), _kernel_gradient(x, upstream, k.shape, dilation_rate)
+            return differentiable(upstream, flipped), _kernel_gradient(x, upstream, k.shape, dilation_rate)
 
         return convolve(x, k), gradient
 

@@ -10,11 +10,13 @@ import keras
 from rc_keras.base.names import unknown_name
 from rc_keras.decoders.decoder import Decoder
 from rc_keras.decoders.deeplabv3plus import DeepLabV3Plus
+from rc_keras.decoders.lraspp import LRASPP
 from rc_keras.decoders.pooled import PooledHead
 
 # A name of `build(decoder=…)` and its class, whose arguments all have defaults. See `Decoder` for what one must be.
 DECODERS: dict[str, type[Decoder]] = {
     "deeplabv3plus": DeepLabV3Plus,
+    "lraspp": LRASPP,
 }
 
 
@@ -68,4 +70,4 @@ def _origin(decoder: Decoder) -> tuple[str, str]:
     return definition.__module__, definition.__qualname__
 
 
-__all__ = ["DECODERS", "Decoder", "DeepLabV3Plus", "PooledHead", "get"]
+__all__ = ["DECODERS", "LRASPP", "Decoder", "DeepLabV3Plus", "PooledHead", "get"]

@@ -13,13 +13,28 @@ class Decoder(Protocol):
     registered with `keras.saving.register_keras_serializable`. A class gets a name by an entry in
     `rc_keras.decoders.DECODERS`.
 
-    The layers are made anew in each call, so that no task shares a weight with another. They are called
-    `<prefix><something>`, and the one that sets the number of channels `<prefix>head`. What is random is drawn from
-    `rc_keras.base.seeds.derive_seed(seed, prefix, <something>)`, so that it does not depend on the order of tasks.
+    The layers are made anew in each call, so that no task shares a weight with another. Those with variables, random
+    states too, are called `<prefix><something>`, and the one that sets the number of channels `<prefix>head`. What is
+    random is drawn from `rc_keras.base.seeds.derive_seed(seed, prefix, <something>)`, so that it does not depend on the
+    order of tasks.
+
+    What else relies on a decoder:
+
+    | | relies on |
+    | --- | --- |
+    | all | functional calls of layers that can be made anew from their configuration |
+    | weights by name, `save_task`, presets | the prefix, and the same names in each call |
+    | `parameter_report` | `<prefix>head`, which is counted apart |
+    | `init_from`, `FilterBank.from_task` | only `<prefix>head`, which may take several maps, depends on `channels` |
+    | `FilterBank.from_task` | the network depends on all features; its convolutions are shared as an encoder's are |
+    | `mac_report` | kernels in convolutions and dense layers of Keras and of this package |
+    | exports | norms that stand alone behind a convolution fold into it |
+    | `resolution="network"` of exports | a `rc_keras.layers.ResizeTo` at the very end, which is left out |
 
     Call arguments:
         image: the input `KerasTensor`, `(batch, height, width, channels)`.
-        features: `{"low_level": …, "high_level": …}`, maps `(batch, h, w, c)`.
+        features: `{"low_level": …, "high_level": …}`, maps `(batch, h, w, c)`; without the first where the backbone has
+            no such map.
         channels: channels of the prediction.
         prefix: prefix of the layers' names, `<task>__decoder_`.
         seed: base of the random weights.
@@ -56,11 +71,11 @@ def decode(
         The raw prediction.
 
     Raises:
-        ValueError: if it is of another shape, a layer with weights lacks the prefix, there is no head, or weights are
-            those of the encoder or of another task's decoder.
+        ValueError: if it is of another shape, a layer with variables lacks the prefix, there is no head, or weights are
+            those of the encoder or of another task's decoder; or if it wants a map that the encoder lacks.
     """
     image = encoder.inputs[0]
-    raw = decoder(image, encoder.output, channels, prefix, seed)
+    raw = decoder(image, _Features(encoder.output), channels, prefix, seed)
     if not check:
         return raw
     expected = (channels,) if pooled else (*image.shape[1:3], channels)
@@ -71,7 +86,7 @@ def decode(
         )
     encoder_layers = {id(layer) for layer in encoder.layers}
     layers = [layer for layer in keras.Model(image, raw).layers if id(layer) not in encoder_layers]
-    unnamed = [layer.name for layer in layers if layer.weights and not layer.name.startswith(prefix)]
+    unnamed = [layer.name for layer in layers if _has_variables(layer) and not layer.name.startswith(prefix)]
     if unnamed:
         raise ValueError(
             f"`decoder` must make layers of its own in each call, with names that start with its argument `prefix`, "
@@ -91,6 +106,20 @@ def decode(
             "to the encoder or to another task"
         )
     return raw
+
+
+class _Features(dict[str, keras.KerasTensor]):
+    """Named feature maps, with a word on one that is not there."""
+
+    def __missing__(self, name: str) -> keras.KerasTensor:
+        raise ValueError(
+            f"`backbone` must have the features that `decoder` uses: a map at stride 4, as {'low_level'!r}, or one "
+            f"named by `low_level=` of `rc_keras.build`. Received: a decoder that uses {name!r} of {sorted(self)}"
+        )
+
+
+def _has_variables(layer: keras.Operation) -> bool:
+    return bool(getattr(layer, "variables", None))  # operations have no such attribute
 
 
 def _fits(received: tuple[int | None, ...], expected: tuple[int | None, ...]) -> bool:

@@ -16,7 +16,7 @@ class BankConcatConv2D(ConcatConvolution, BankConv2D):
 
     Args:
         filters: number of filters, c_out.
-        kernel_size: two odd integers.
+        kernel_size: two odd integers, or one.
         reference: index of the input that gives the size of the output.
         kwargs: as of `BankConv2D`, but for strides, dilation and groups, which are 1, and "same" padding.
 
@@ -27,7 +27,7 @@ class BankConcatConv2D(ConcatConvolution, BankConv2D):
         The responses, `(batch, height, width, c_out)`.
     """
 
-    def __init__(self, filters: int, kernel_size: Iterable[int], reference: int = 0, **kwargs: Any) -> None:
+    def __init__(self, filters: int, kernel_size: int | Iterable[int], reference: int = 0, **kwargs: Any) -> None:
         super().__init__(filters, kernel_size, **{**kwargs, "padding": "same"})
         self.reference = reference
 

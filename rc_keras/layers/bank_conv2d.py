@@ -18,10 +18,10 @@ class BankConv2D(keras.layers.Layer):
 
     Args:
         filters: number of filters, c_out.
-        kernel_size: two integers, k_h and k_w.
-        strides: two integers.
+        kernel_size: k_h and k_w, or one integer for both.
+        strides: two integers, or one.
         padding: `"valid"` or `"same"`.
-        dilation_rate: two integers.
+        dilation_rate: two integers, or one.
         groups: number of channel groups; divides c_in and c_out.
 
     Call arguments:
@@ -29,24 +29,27 @@ class BankConv2D(keras.layers.Layer):
 
     Returns:
         The responses, `(batch, new_height, new_width, c_out)`.
+
+    Raises:
+        ValueError: if a size, stride or rate is not one or two positive integers.
     """
 
     def __init__(
         self,
         filters: int,
-        kernel_size: Iterable[int],
-        strides: Iterable[int] = (1, 1),
+        kernel_size: int | Iterable[int],
+        strides: int | Iterable[int] = (1, 1),
         padding: str = "valid",
-        dilation_rate: Iterable[int] = (1, 1),
+        dilation_rate: int | Iterable[int] = (1, 1),
         groups: int = 1,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
         self.filters = filters
-        self.kernel_size = tuple(kernel_size)
-        self.strides = tuple(strides)
+        self.kernel_size: tuple[int, ...] = _pair("kernel_size", kernel_size)
+        self.strides = _pair("strides", strides)
         self.padding = padding
-        self.dilation_rate = tuple(dilation_rate)
+        self.dilation_rate = _pair("dilation_rate", dilation_rate)
         self.groups = groups
 
     def build(self, input_shape: Shape) -> None:
@@ -80,3 +83,10 @@ class BankConv2D(keras.layers.Layer):
             "dilation_rate": self.dilation_rate,
             "groups": self.groups,
         }
+
+
+def _pair(name: str, value: int | Iterable[int]) -> tuple[int, int]:
+    pair = (value, value) if isinstance(value, int) else tuple(value)
+    if len(pair) != 2 or not all(isinstance(size, int) and size > 0 for size in pair):
+        raise ValueError(f"`{name}` must be a positive integer, or two. Received: {name}={value!r}")
+    return pair

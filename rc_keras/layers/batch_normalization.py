@@ -19,7 +19,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     height x width values a channel, as `torch.nn.BatchNorm2d` and TensorFlow's fused kernel keep it, on every backend.
     Keras's own layer divides by n. The two differ by n / (n - 1), which is seen where n is small: behind a global
     pooling n is the batch size. Outputs in training are the same, for they are normalized with the biased variance
-    everywhere. Where n is 1 the variance is 0, as in TensorFlow's kernel (PyTorch refuses to train so).
+    everywhere. Where n is 1 the variance is 0, as in TensorFlow's kernel (PyTorch refuses to train so). A batch that is
+    known to be empty moves nothing.
 
     Several replicas of `tf.distribute` are always synchronized, or each would keep its own moving statistics, of which
     those of the first are saved; n is then the sum over the replicas. Only renormalization (`renorm=True`), which
@@ -28,6 +29,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
         training = bool(training) and self.trainable
+        if 0 in inputs.shape and not replicas.in_replica():  # in one, others may wait for its sums
+            training = False
         if self._is_fused(inputs, mask, training):
             return self._fused_call(inputs, training)
         if not training or self.renorm:

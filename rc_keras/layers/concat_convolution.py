@@ -102,7 +102,11 @@ class ConcatConvolution:
         flat = ops.reshape(x, (-1, x.shape[1] * x.shape[2], channels))
         by_row = ops.reshape(ops.transpose(kernel, (0, 2, 1, 3)), (rows, channels, columns * filters))
         products = [ops.matmul(flat, by_row[i]) for i in range(rows)]
-        return stretched(products, x.shape[1:3], reference.shape[1:3], columns)
+        return self.stretch(products, x.shape[1:3], reference.shape[1:3])
+
+    def stretch(self, products: Sequence[Tensor], small: Sequence[int], size: Sequence[int]) -> Tensor:
+        """The function `stretched`, to be overridden by another order of the same products."""
+        return stretched(products, small, size, self.kernel_size[1])
 
 
 def stretched(products: Sequence[Tensor], small: Sequence[int], size: Sequence[int], columns: int) -> Tensor:
@@ -117,15 +121,32 @@ def stretched(products: Sequence[Tensor], small: Sequence[int], size: Sequence[i
     Returns:
         `(batch, *size, filters)`.
     """
-    (h, w), (height, width), rows = small, size, len(products)
+    (h, w), (height, _) = small, size
     filters = products[0].shape[-1] // columns
+    vertical, horizontal = (
+        ops.convert_to_tensor(matrix, dtype=products[0].dtype)
+        for matrix in stretch_matrices(small, size, len(products), columns)
+    )
     products = [ops.reshape(product, (-1, h, w * columns * filters)) for product in products]
-    vertical = ops.convert_to_tensor(_stretch(h, height, rows), dtype=products[0].dtype)
     rows_done = ops.matmul(vertical[None], ops.concatenate(products, axis=1))
-    # A row of the small map holds the taps of a pixel side by side, so Q has them there too.
-    matrix = _stretch(w, width, columns).reshape(width, columns, w).swapaxes(1, 2).reshape(width, w * columns)
-    horizontal = ops.convert_to_tensor(matrix, dtype=products[0].dtype)
     return ops.matmul(horizontal[None, None], ops.reshape(rows_done, (-1, height, w * columns, filters)))
+
+
+def stretch_matrices(
+    small: Sequence[int], size: Sequence[int], rows: int, columns: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The matrices of `stretched`.
+
+    Args:
+        small, size: heights and widths of the small map and of the output.
+        rows, columns: of the kernel.
+
+    Returns:
+        `(vertical, horizontal)`: `(height, rows · h)`, and `(width, w · columns)` the taps of a pixel side by side.
+    """
+    (h, w), (height, width) = small, size
+    matrix = _stretch(w, width, columns).reshape(width, columns, w).swapaxes(1, 2).reshape(width, w * columns)
+    return _stretch(h, height, rows), matrix
 
 
 def _pixels(x: Tensor) -> float:

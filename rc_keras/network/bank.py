@@ -142,7 +142,8 @@ class FilterBank:
         bank.method = method_with(bank.method, pointwise_rank)
         whole = with_features(model.branch(task), model.bank.template)
         network = opened(plain_network(whole, prefix=f"{task}{SEPARATOR}"), bank.method.pointwise is not None)
-        encoder = keras.Model(network.inputs[0], {name: network.output[name] for name in FEATURES}, name=network.name)
+        features = {name: network.output[name] for name in FEATURES if name in network.output}
+        encoder = keras.Model(network.inputs[0], features, name=network.name)
         bank._make(network, encoder, response_images, response_energy)
         return bank
 

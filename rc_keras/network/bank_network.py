@@ -6,6 +6,7 @@ import keras
 
 from rc_keras.methods import Method, get_method
 from rc_keras.network.donor import HEAD, PREFIX
+from rc_keras.network.features import check_functional
 from rc_keras.network.opened import opened
 from rc_keras.network.pointwise import with_depthwise_parts, with_pointwise_convolutions
 from rc_keras.network.shared_stages import shared_layers
@@ -18,7 +19,7 @@ def method_with(method: str | Method, pointwise_rank: int | None) -> Method:
 
 def opened_backbone(backbone: keras.Model, method: Method, kept: Collection[str] = ()) -> keras.Model:
     """The backbone as a bank takes it; `kept` stays closed, as it was where a file has its weights."""
-    _check_backbone(backbone)
+    check_functional(backbone)
     backbone = opened(backbone, method.pointwise is not None, kept)
     for layer in backbone.layers:
         if layer.name == "output" or layer.name.startswith(PREFIX):
@@ -43,13 +44,3 @@ def stage_layers(encoder: keras.Model, method: Method, shared_stages: int | str)
         )
     names = shared_layers(encoder, shared_stages)
     return names if method.pointwise is None else with_depthwise_parts(names)
-
-
-def _check_backbone(backbone: keras.Model) -> None:
-    if not isinstance(backbone, keras.Model) or isinstance(backbone, keras.Sequential) or not backbone.inputs:
-        raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone!r}")
-    if len(backbone.inputs) != 1 or len(backbone.inputs[0].shape) != 4:
-        shapes = [tensor.shape for tensor in backbone.inputs]
-        raise ValueError(
-            f"`backbone` must have one image input (batch, height, width, channels). Received: input shapes {shapes}"
-        )

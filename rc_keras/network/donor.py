@@ -39,12 +39,24 @@ class Donor:
         return keras.Model(image, {**features, PREDICTION: raw}, name=encoder.name)
 
     def head(self, template: keras.Model, task: Task, prefix: str, seed: int) -> keras.Layer | None:
-        """A layer for the prediction of a task, as the decoder makes it; `None` for the donor itself, which has one."""
+        """A layer for the prediction of a task, as the decoder makes it; `None` for the donor itself, which has one.
+
+        Raises:
+            ValueError: if the decoder makes another network for another number of channels.
+        """
         if (task.name, task.channels) == (self.task, self.channels):
             return None
-        image, features = template.inputs[0], {name: template.output[name] for name in FEATURES}
+        image, features = template.inputs[0], {k: template.output[k] for k in FEATURES if k in template.output}
         raw = self.decoder(image, features, task.channels, prefix, seed)
-        return keras.Model(image, raw).get_layer(f"{prefix}head")
+        head = keras.Model(image, raw).get_layer(f"{prefix}head")
+        made, expected = _channels(head), _channels(template.get_layer(HEAD))
+        if made != expected:
+            raise ValueError(
+                "`decoder` must depend on `channels` in nothing but its head, for a bank of a whole network. Received: "
+                f"{self.decoder!r}, whose head takes {made} channels for channels={task.channels}, {expected} for "
+                f"channels={self.channels}"
+            )
+        return head
 
     def check_decoder(self, decoder: Any) -> Decoder:
         """The decoder, if another one is not asked for; see `decoders.get`."""
@@ -84,6 +96,11 @@ class Donor:
             raise ValueError(f"{path} must say which decoder it holds. It cannot be read: {error}") from error
 
 
+def _channels(layer: keras.Layer) -> list[int]:
+    """Those of the maps that a layer takes."""
+    return [tensor.shape[-1] for tensor in keras.tree.flatten(layer.input)]
+
+
 def with_features(branch: keras.Model, encoder: keras.Model) -> keras.Model:
     """A task's branch with the features of its encoder as outputs too, and the prediction before its last layer.
 
@@ -106,7 +123,7 @@ def with_features(branch: keras.Model, encoder: keras.Model) -> keras.Model:
     image = keras.Input(batch_shape=branch.inputs[0].shape, name=branch.inputs[0].name)
     keras.models.clone_model(branch, input_tensors=image, clone_function=lambda layer: layer, call_function=call)
     outputs = {PREDICTION: found[PREDICTION]}
-    for feature in FEATURES:
+    for feature in (name for name in FEATURES if name in encoder.output):
         name = producer(encoder.output[feature]).name
         output = found.get(f"{branch.name}__{name}", found.get(name))
         if output is None:

@@ -6,8 +6,7 @@ from typing import Any
 import keras
 
 from rc_keras.layers import Frozen
-
-_PROBE = 256  # a size that every usual stride divides
+from rc_keras.network.probe import probe
 
 
 def shared_layers(backbone: keras.Model, shared_stages: int | str) -> set[str]:
@@ -33,25 +32,16 @@ def shared_layers(backbone: keras.Model, shared_stages: int | str) -> set[str]:
         return set()
     origins: dict[int, set[str]] = {}  # of tensors, by id: the layers that they are computed from
     strides: dict[str, int] = {}  # of the layers that answer feature maps, rounded to powers of two, as exponents
-    kept: list[Any] = []  # an id is only good while its tensor lives
     ancestors: dict[str, set[str]] = {}
-
-    def record(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        outputs = layer(*args, **kwargs)
-        sources = [origins.get(id(tensor), set()) for tensor in keras.tree.flatten((args, kwargs))]
-        ancestors[layer.name] = ancestors.get(layer.name, {layer.name}).union(*sources)
-        for tensor in keras.tree.flatten(outputs):
-            origins[id(tensor)] = ancestors[layer.name]
-            kept.append(tensor)
+    seen = probe(backbone)
+    for call in seen.calls:
+        name = call.layer.name
+        sources = [origins.get(id(tensor), set()) for tensor in call.inputs]
+        ancestors[name] = ancestors.get(name, {name}).union(*sources)
+        for tensor in call.outputs:
+            origins[id(tensor)] = ancestors[name]
             if len(tensor.shape) == 4 and tensor.shape[1]:
-                strides[layer.name] = round(math.log2(size[0] / tensor.shape[1]))
-        return outputs
-
-    height, width, channels = backbone.inputs[0].shape[1:]
-    own = isinstance(shared_stages, str) and height and width  # it may take no other size
-    size = (height, width) if own else (_PROBE, _PROBE)
-    probe = keras.Input((*size, channels))
-    keras.models.clone_model(backbone, input_tensors=probe, clone_function=lambda layer: layer, call_function=record)
+                strides[name] = round(math.log2(seen.size[0] / tensor.shape[1]))
     last = _last_layer(shared_stages, strides)
     if last not in ancestors:
         stages = f"; its feature maps have the strides {sorted({2**e for e in strides.values()})}"

@@ -104,8 +104,9 @@ class _HeadFit:
     def __init__(self, branch: keras.Model, task: Task) -> None:
         self.branch = branch
         image, head = branch.inputs[0], own_layers(branch)[HEAD]
-        self._features = keras.Model(image, head.input)
-        behind = keras.Model([head.input, image], branch.output)
+        maps = keras.tree.flatten(head.input)  # a head may take several
+        self._features = keras.Model(image, maps)
+        behind = keras.Model([*maps, image], branch.output)
         inputs = [keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype) for tensor in behind.inputs]
         self._rest = keras.Model(inputs, behind(inputs, training=False))
         for layer in own_layers(branch).values():  # also those that a decoder has behind its head
@@ -125,14 +126,15 @@ class _HeadFit:
         losses, rate = [], 0.0
         for turn in range(_TURNS):
             images, labels, weights = batches[turn % len(batches)]
-            features = self._features.predict_on_batch(images)[: len(images)]  # of several replicas each answers
+            maps = keras.tree.flatten(self._features.predict_on_batch(images))
+            maps = [x[: len(images)] for x in maps]  # of several replicas each answers
             if not turn:
-                means = np.mean(np.abs(features), axis=tuple(range(np.ndim(features) - 1)), dtype="float64")
-                rate = _STEP / (1.0 + float(np.sum(means)))
+                means = [np.mean(np.abs(x), axis=tuple(range(np.ndim(x) - 1)), dtype="float64") for x in maps]
+                rate = _STEP / (1.0 + sum(float(np.sum(mean)) for mean in means))
             for step in range(_STEPS):
                 self._rest.optimizer.learning_rate = rate * (1.0 - (turn + step / _STEPS) / _TURNS)
                 self._rest.reset_metrics()
-                loss = self._rest.train_on_batch([features, images], labels, weights)
+                loss = self._rest.train_on_batch([*maps, images], labels, weights)
                 losses += [] if step else [float(loss)]
         return float(np.mean(losses[_TURNS // 2 :]))
 

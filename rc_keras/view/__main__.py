@@ -14,6 +14,8 @@ import webbrowser
 
 from absl import app, flags
 
+from rc_keras.base.command import run
+
 _PORT = flags.DEFINE_integer("port", 8137, "Port of the page; 0 for any free one.", lower_bound=0, upper_bound=65535)
 _OPEN = flags.DEFINE_bool("open", True, "Whether to open the page in a browser.")
 _DOWNLOAD = flags.DEFINE_bool(
@@ -46,4 +48,4 @@ def main(argv: list[str]) -> int:
 
 
 if __name__ == "__main__":
-    app.run(main)
+    run(main, {"The page": (_PORT, _OPEN), "What computes in it": (_DOWNLOAD,)})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import scipy.signal
 from support.folders import SUPPORT, environment
+from support.slow import slow
 
 import rc_keras
 from rc_keras.base import convolution
@@ -29,7 +30,7 @@ DILATED = {
 }
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["native", "fallback"])
+@pytest.fixture(scope="module", params=[True, slow(False)], ids=["native", "fallback"])
 def operations(request):
     """Counts of the operations in a train step of a two-task ResNet-18, narrow, at 128x128.
 
@@ -157,3 +158,29 @@ def test_dilated_convolutions_follow_the_definition_on_every_path(onednn, dilate
         _, name, what = key.split(".")
         np.testing.assert_allclose(value, expected[name][what], rtol=RELATIVE, atol=ABSOLUTE, err_msg=key)
     assert len(results) == len(paths) * len(DILATED) * 3
+
+
+@pytest.mark.parametrize("own", [True, False], ids=["fallback", "as this processor has it"])
+@pytest.mark.parametrize("name", DILATED)
+def test_gradients_of_gradients(name, own, monkeypatch):
+    """As penalties on gradients have them; as those of Keras's convolution, which dilates by space to batch."""
+    import tensorflow as tf
+
+    image, kernel, dilation = DILATED[name]
+    generator = np.random.default_rng(0)
+    x, w = (tf.Variable(generator.normal(size=shape), dtype="float32") for shape in (image, kernel))
+    if own:
+        monkeypatch.setattr(convolution, "_differentiates_dilation", lambda dtype: False)
+
+    def of_the_penalty(convolve):
+        with tf.GradientTape() as outer:
+            with tf.GradientTape() as inner:
+                loss = tf.reduce_sum(tf.tanh(convolve(x, w)))
+            penalty = tf.add_n([tf.reduce_sum(tf.square(each)) for each in inner.gradient(loss, [x, w])])
+        return outer.gradient(penalty, [x, w])
+
+    received = of_the_penalty(lambda x, w: convolution.conv2d(x, w, padding="same", dilation_rate=dilation))
+    expected = of_the_penalty(lambda x, w: keras.ops.conv(x, w, padding="same", dilation_rate=list(dilation)))
+    for ours, theirs in zip(received, expected, strict=True):
+        scale = float(tf.reduce_max(tf.abs(theirs)))
+        np.testing.assert_allclose(ours / scale, theirs / scale, rtol=0, atol=RELATIVE)

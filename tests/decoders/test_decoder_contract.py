@@ -10,6 +10,8 @@ from rc_keras import decoders
 from rc_keras.base.seeds import derive_seed
 from rc_keras.decoders.decoder import decode
 
+ROUNDING = 1e-5  # of the range
+
 
 @keras.saving.register_keras_serializable(package="tests")
 class LinearDecoder:
@@ -44,6 +46,28 @@ def test_a_new_decoder_has_a_name_and_trains_and_is_saved(monkeypatch, tmp_path)
     model.load_task(tmp_path / "edge.rctask")
     assert_same_bits(state(model.branch("edge")), trained)
     assert isinstance(model.decoder("edge"), LinearDecoder)
+
+
+@pytest.mark.parametrize("name", decoders.DECODERS)
+def test_every_decoder_with_a_name_draws_by_name(name):
+    first, second = (tiny_model([task], decoder=name, seed=3) for task in (TASKS[1], TASKS[3]))
+    second.add_task(TASKS[1])
+    assert_same_bits(state(second.branch("edge")), state(first.branch("edge")))
+
+
+@pytest.mark.parametrize("name", decoders.DECODERS)
+def test_every_decoder_with_a_name_does_what_the_rest_relies_on(name):
+    """Reports, a start from another task, and a bank of its whole network."""
+    images, labels = tiny_data(4)
+    model = tiny_model(TASKS[:2], decoder=name)
+    report = model.parameter_report().tasks["edge"]
+    assert report.decoder > 0 and report.head > 0 and model.mac_report().tasks["edge"].decoder > 0
+    nearest = model.add_task(TASKS[3], init_from="nearest", data=(images, {"depth": labels["depth"]}))
+    assert sorted(nearest.losses) == ["edge", "semseg"]
+    bank = rc_keras.FilterBank.from_task(model, "semseg")
+    again = tiny_model(TASKS[:2], decoder=None, bank=bank)
+    expected, received = (arrays(m.predict(images, tasks=["semseg"], verbose=0))["semseg"] for m in (model, again))
+    np.testing.assert_allclose(received, expected, rtol=0, atol=ROUNDING * np.ptp(expected))
 
 
 @pytest.mark.parametrize("name", decoders.DECODERS)
@@ -94,6 +118,14 @@ def with_the_banks_kernel(image, features, channels, prefix, seed):
     return head(image, features, channels, prefix)
 
 
+def with_a_state_without_the_prefix(image, features, channels, prefix, seed):
+    return head(image, {"high_level": keras.layers.Dropout(0.5, name="mine")(features["high_level"])}, channels, prefix)
+
+
+def of_a_map_that_is_not_there(image, features, channels, prefix, seed):
+    return head(image, {"high_level": features["middle"]}, channels, prefix)
+
+
 class Around(keras.layers.Layer):
     """Another layer as a part of this one."""
 
@@ -112,6 +144,8 @@ WRONG = {
     a_dictionary: r"must answer \(batch, 32, 32, 5\) here. Received: {'prediction'",
     without_a_head: r"must call .* 'semseg__decoder_head'. Received: layers \['semseg__decoder_last', 'sem",
     without_the_prefix: r"must make layers of its own .* 'semseg__decoder_'. Received: \['mine'\]",
+    with_a_state_without_the_prefix: r"must make layers of its own .* 'semseg__decoder_'. Received: \['mine'\]",
+    of_a_map_that_is_not_there: r"uses 'middle' of \['high_level', 'low_level'\]",
     with_the_banks_kernel: r"must make weights of its own .* Received: \['low_conv/kernel'\].*belong to the encoder",
 }
 
@@ -140,6 +174,19 @@ def test_tasks_share_no_weights_of_decoders(wrapped):
         with pytest.raises(ValueError, match="of its own in each call.*semseg__decoder_remembered"):
             model.add_task(TASKS[1])
     assert model.tasks == ["semseg"]
+
+
+def as_wide_as_its_prediction(image, features, channels, prefix, seed):
+    x = keras.layers.Conv2D(channels, 1, name=f"{prefix}narrow")(features["high_level"])
+    return head(image, {"high_level": x}, channels, prefix)
+
+
+def test_a_bank_of_a_whole_network_wants_one_network_for_all_numbers_of_channels():
+    with keras.saving.custom_object_scope({"as_wide_as_its_prediction": as_wide_as_its_prediction}):
+        bank = rc_keras.FilterBank.from_task(tiny_model(TASKS[:1], decoder=as_wide_as_its_prediction), "semseg")
+        assert tiny_model([rc_keras.Task("other", 5, "segmentation")], decoder=None, bank=bank).tasks == ["other"]
+        with pytest.raises(ValueError, match=r"in nothing but its head.*takes \[1\] channels for channels=1, \[5\]"):
+            tiny_model(TASKS[1:2], decoder=None, bank=bank)
 
 
 def test_layers_without_weights_may_have_any_name():

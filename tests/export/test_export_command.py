@@ -49,6 +49,7 @@ def run(*arguments):
     )
 
 
+@pytest.mark.slow
 def test_a_saved_model_in_eight_bits_from_a_folder_of_pictures(saved, pictures, tmp_path):
     images = np.concatenate(generate_images((32, 32, 3)))
     np.savez(tmp_path / "examples.npz", images=images, depth=tiny_data(2)[1]["depth"])

@@ -9,6 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import TASKS, tiny_backbone, tiny_decoder
 from support.trained import pretend_training
 
@@ -147,7 +148,7 @@ def test_some_of_the_tasks(model, tmp_path):
     assert_computes_the_same(path, model, "depth", random_images(32, 32))
 
 
-@pytest.mark.parametrize("method", ["rc_identity", "single_task"])
+@pytest.mark.parametrize("method", ["rc_identity", slow("single_task")])
 def test_other_methods(method, tmp_path):
     model = model_of(TASKS[:2], method=method)
     report = model.export(tmp_path / "m.tflite", verbose=False)

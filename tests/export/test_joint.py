@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import TASKS, tiny_backbone, tiny_data, tiny_decoder, tiny_model
 from support.trained import pretend_training
 
@@ -48,7 +49,7 @@ def assert_all_is_each(path, model=None, tolerance=SAME):
 
 
 @pytest.mark.parametrize("format", PACKAGES)
-@pytest.mark.parametrize("stages", [0, "stem_conv", STEM])
+@pytest.mark.parametrize("stages", [slow(0), slow("stem_conv"), STEM])
 def test_all_equals_each(format, stages, tmp_path):
     model = model_of(stages)
     report, path = export(model, tmp_path, format, joint=True)
@@ -58,6 +59,7 @@ def test_all_equals_each(format, stages, tmp_path):
     assert_all_is_each(path, model)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("format", ["litert", "onnx"])
 def test_what_is_common_is_computed_once(format, tmp_path):
     model = model_of(2, tiny_backbone())
@@ -83,7 +85,7 @@ def test_without(format, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("format", "quantize"), [("litert", "float16"), ("litert", "int8"), ("onnx", "float16"), ("onnx", "int8")]
+    ("format", "quantize"), [slow("litert", "float16"), ("litert", "int8"), slow("onnx", "float16"), ("onnx", "int8")]
 )
 def test_fewer_bits(format, quantize, tmp_path):
     data = {"representative_data": tiny_data(8)[0]} if quantize == "int8" else {}
@@ -92,6 +94,7 @@ def test_fewer_bits(format, quantize, tmp_path):
     assert_all_is_each(path, tolerance=ROUNDED)
 
 
+@pytest.mark.slow
 def test_litert_stores_no_weight_twice(tmp_path):
     model = model_of(0, tiny_backbone())
     without, _ = export(model, tmp_path, "litert")
@@ -100,6 +103,7 @@ def test_litert_stores_no_weight_twice(tmp_path):
     assert report.joint.bytes == pytest.approx(report.file_bytes - without.file_bytes, rel=0.2)
 
 
+@pytest.mark.slow
 def test_onnx_graph_refers_to_the_weights_of_the_tasks(tmp_path):
     report, path = export(model_of(0, tiny_backbone()), tmp_path, "onnx", joint=True)
     assert (path / "all.onnx").stat().st_size == report.joint.bytes
@@ -108,6 +112,7 @@ def test_onnx_graph_refers_to_the_weights_of_the_tasks(tmp_path):
     assert report.joint.bytes < 0.5 * weights
 
 
+@pytest.mark.slow
 def test_onnx_folder_that_changes(tmp_path):
     model = model_of(0)
     _, path = export(model, tmp_path, "onnx", joint=True, tasks=["semseg", "edge"])
@@ -120,6 +125,7 @@ def test_onnx_folder_that_changes(tmp_path):
     assert_all_is_each(path)
 
 
+@pytest.mark.slow
 def test_onnx_graph_of_other_weights_is_not_used(tmp_path):
     model = model_of(0)
     _, path = export(model, tmp_path, "onnx", joint=True, tasks=["semseg", "edge"])
@@ -146,7 +152,7 @@ def donor():
 
 
 @pytest.mark.parametrize("format", PACKAGES)
-@pytest.mark.parametrize("stages", [0, STEM, "high_relu"])
+@pytest.mark.parametrize("stages", [slow(0), STEM, slow("high_relu")])
 def test_banks_of_leading_responses_and_of_whole_networks(format, stages, donor, tmp_path):
     bank = rc_keras.FilterBank.from_task(donor, "semseg", response_energy=0.7, shared_stages=stages)
     place = rc_keras.Task("place", 4, "classification")
@@ -156,10 +162,8 @@ def test_banks_of_leading_responses_and_of_whole_networks(format, stages, donor,
     assert_all_is_each(path, model)
 
 
-@pytest.mark.parametrize(
-    "format",
-    ["litert", pytest.param("onnx", marks=pytest.mark.slow), pytest.param("tf_saved_model", marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("format", PACKAGES)
 def test_convolutions_of_several_maps(format, tmp_path):
     size = 128  # where the decoder's first convolution is computed before resizing
     donor = pretend_training(tiny_model(TASKS[:1], backbone=tiny_backbone(), decoder=tiny_decoder()))

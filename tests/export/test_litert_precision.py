@@ -5,6 +5,7 @@ import errno
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import TASKS, micro_backbone, tiny_backbone, tiny_decoder
 from support.trained import pretend_training
 
@@ -168,7 +169,13 @@ def test_only_lite_operators(exported, precision):
     assert not any("FLEX" in name.upper() or "NORM" in name.replace("L2_NORM", "") for name in names)
     assert names <= {
         *("ADD", "CONCATENATION", "CONV_2D", "FULLY_CONNECTED", "LOGISTIC", "MAX_POOL_2D", "MEAN", "MUL", "PAD"),
-        *("RESHAPE", "RESIZE_BILINEAR", "QUANTIZE", "DEQUANTIZE", "BATCH_MATMUL"),
+        *(
+            "RESHAPE",
+            "RESIZE_BILINEAR",
+            "QUANTIZE",
+            "DEQUANTIZE",
+            "TRANSPOSE" if precision == "int8" else "BATCH_MATMUL",
+        ),
         *(("L2_NORMALIZATION",) if precision == "int8" else ("RSQRT", "SQUARE", "SUM", "MINIMUM")),
     }
 
@@ -177,13 +184,19 @@ def test_only_lite_operators(exported, precision):
 def test_operators_outside_the_delegate_are_those_that_the_runtime_says(exported, precision):
     path, report = exported[precision]
     found = {name: task.operators_outside_delegate for name, task in report.tasks.items()}
-    if precision == "int8":
-        assert {operator for left in found.values() for operator in left} <= {"BATCH_MATMUL", "L2_NORMALIZATION"}
-        assert found["normals"]["L2_NORMALIZATION"] == 1
-    else:
-        assert not any(found.values())
+    assert found == {
+        name: {"L2_NORMALIZATION": 1} if (name, precision) == ("normals", "int8") else {} for name in found
+    }
     assert is_fully_accelerated(path) == (not any(found.values()))
-    assert ("outside of the delegate: none\n" in str(report)) == (precision != "int8")
+    assert f"outside of the delegate: {'none' if precision != 'int8' else 'normals L2_NORMALIZATION 1'}\n" in str(
+        report
+    )
+
+
+def test_integers_stay_in_the_delegate(small, tmp_path):
+    report = export(small, tmp_path / "m.tflite", "int8")
+    assert [task.operators_outside_delegate for task in report.tasks.values()] == [{}, {}]
+    assert is_fully_accelerated(tmp_path / "m.tflite")
 
 
 def is_fully_accelerated(path):
@@ -192,6 +205,7 @@ def is_fully_accelerated(path):
     return CompiledModel.from_file(str(path)).is_fully_accelerated()
 
 
+@pytest.mark.slow
 def test_fewer_bits_make_smaller_files(tmp_path):
     backbone = rc_keras.backbones.resnet((1, 1, 1, 1), (32, 64, 128, 256), (32, 32, 3), seed=0)
     decoder = rc_keras.decoders.DeepLabV3Plus(width=128, low_level_width=16)
@@ -249,7 +263,7 @@ def test_a_dataset_is_representative_data(small, tmp_path):
 # What must work in any precision
 
 
-@pytest.mark.parametrize("method", ["rc", "rc_nff", "rc_ri", "rc_identity", "single_task"])
+@pytest.mark.parametrize("method", ["rc", *map(slow, ("rc_nff", "rc_ri", "rc_identity", "single_task"))])
 def test_other_methods(method, tmp_path):
     backbone = micro_backbone()
     model = pretend_training(
@@ -272,7 +286,7 @@ def test_answers_of_different_sizes_as_class_ids(small, tmp_path):
     assert report.tasks["semseg"].agreement > 0.9
 
 
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", [slow("float16"), "int8"])
 def test_free_and_odd_sizes(precision, tmp_path):
     model = pretend_training(
         rc_keras.build(list(TASKS[2:]), tiny_backbone(), tiny_decoder(), image_shape=(None, None, 3), seed=0)

@@ -103,7 +103,8 @@ def test_integers_stay_whole(precision):
     assert (LiteRT().prepare(network) is network) == ("int8" in precision)
 
 
-@pytest.mark.parametrize("quantize", [None, pytest.param("float16", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("quantize", [None, "float16"])
 def test_a_file_with_a_bank_of_decoders(quantize, tmp_path):
     decoder = rc_keras.decoders.DeepLabV3Plus(width=24, low_level_width=8, rates=(1, 3, 6))
     settings = {"backbone": tiny_backbone(size=64), "image_shape": (64, 64, 3)}

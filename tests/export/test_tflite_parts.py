@@ -41,15 +41,32 @@ def test_a_stored_kernel_is_recognized_by_every_number():
 
 @pytest.mark.parametrize(("axis", "replaced"), [(-1, True), (1, False)])
 def test_only_vectors_along_the_channels_become_one_operator(axis, replaced):
-    from rc_keras.export.formats.tflite.normalization import with_l2_normalization
+    from rc_keras.export.formats.tflite.integer_forms import with_integer_forms
 
     image = keras.Input((4, 5, 3))
     model = keras.Model(image, keras.layers.UnitNormalization(axis=axis, name="unit")(image))
-    copy = with_l2_normalization(model)
+    copy = with_integer_forms(model)
     assert isinstance(copy.get_layer("unit"), keras.layers.UnitNormalization) != replaced
     x = np.random.default_rng(0).normal(size=(2, 4, 5, 3)).astype("float32")
     expected = x / np.linalg.norm(x, axis=axis, keepdims=True)
     np.testing.assert_allclose(copy(x), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_a_convolution_of_several_maps_stays_the_same_in_integer_form():
+    from rc_keras.export.formats.tflite.integer_forms import with_integer_forms
+    from rc_keras.layers import ConcatConv2D
+
+    generator = np.random.default_rng(0)
+    large, small = generator.normal(size=(2, 12, 8, 3)), generator.normal(size=(2, 3, 4, 16))
+    image = keras.Input((12, 8, 3))
+    pooled = keras.layers.Conv2D(16, (4, 2), (4, 2), name="small")(image)
+    layer = ConcatConv2D(5, 3, activation="relu", name="several")
+    model = keras.Model(image, layer([image, pooled]))
+    layer.bias.assign(generator.normal(size=5))
+    assert layer.computed_small([large.shape, small.shape]) == [1]
+    copy = with_integer_forms(model)
+    assert {id(w) for w in copy.weights} == {id(w) for w in model.weights}
+    np.testing.assert_allclose(copy(large), model(large), rtol=0, atol=TOLERANCE)
 
 
 def test_what_a_delegate_took_is_told_from_what_it_left():

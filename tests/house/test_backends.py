@@ -3,6 +3,7 @@
 import pytest
 from support.folders import TESTS
 from support.other_backends import run
+from support.slow import slow
 
 WITHOUT_TENSORFLOW = """
 import sys
@@ -96,6 +97,7 @@ print("all well")
 """
 
 
+@pytest.mark.parametrize("backend", [slow("jax"), "torch"], indirect=True)
 def test_life_of_a_model_without_tensorflow(backend, tmp_path):
     result = run(["-c", WITHOUT_TENSORFLOW + PROGRAM, backend, str(tmp_path)], backend)
     assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
@@ -107,6 +109,7 @@ def test_methods_without_tensorflow(backend, tmp_path):
     assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
 
 
+@pytest.mark.parametrize("backend", [slow("jax"), "torch"], indirect=True)
 def test_layers(backend):
     result = run(["-m", "pytest", "-q", "-p", "no:cacheprovider", str(TESTS / "layers" / "test_layers.py")], backend)
     assert result.returncode == 0, result.stdout[-4000:]

@@ -20,6 +20,7 @@ def test_parameters_of_resnet18():
     assert "46,046,081" in str(report) and "human_parts" in str(report)
 
 
+@pytest.mark.slow
 def test_parameters_of_resnet34():
     model = rc_keras.build(rc_keras.pascal_context(), backbone="resnet34", image_shape=(64, 64, 3))
     report = model.parameter_report()

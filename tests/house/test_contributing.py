@@ -15,9 +15,13 @@ PRINTED = (
     "(None, 64, 64, 1)",
     "['low', 'high']",
     "metres above the ground",
+    "log cosh: 0.663",
     "8 4",
     "bias m",
+    "edge moved by 0.0\nsaliency moved by 0.",
+    "Edges of attics, untrained.\n['edge']",
     "zipped_saved_model",
+    "number 4 of 4\n10\n",
 )
 
 

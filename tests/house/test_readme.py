@@ -34,6 +34,7 @@ def test_program_prints_what_the_readme_shows(tmp_path):
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="the commands read with TFDS")
 def test_commands_run(tmp_path):
     environment = {**os.environ, "TFDS_DATA_DIR": str(tmp_path / "data")}

@@ -199,3 +199,13 @@ def test_moving_statistics_are_those_of_the_fused_kernel(shape, arguments):
 def test_synchronized_norm_is_not_fused():
     layer = BatchNormalization(synchronized=True)
     assert not layer._is_fused(np.zeros((1, 2, 2, 3), "float32"), None, training=True)
+
+
+@pytest.mark.parametrize("shape", [(0, 4, 4, 3), (0, 3), (2, 0, 4, 3)])
+def test_an_empty_batch_moves_nothing(shape):
+    layer = BatchNormalization(name="norm")
+    layer.build((None, *shape[1:]))
+    outputs = layer(np.zeros(shape, "float32"), training=True)
+    assert outputs.shape == shape
+    np.testing.assert_array_equal(array(layer.moving_mean), np.zeros(3))
+    np.testing.assert_array_equal(array(layer.moving_variance), np.ones(3))

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from keras.src import testing
 from support.layer_check import check_layer
 
 import rc_keras
@@ -155,6 +156,36 @@ def test_contract(case, tmp_path):
     if "layer" not in arguments:  # all but wrappers take plain data
         arguments = {name: config[name] for name in arguments}
     check_layer(layer_class, arguments, shapes, trainable, frozen, tmp_path)
+
+
+@pytest.mark.parametrize("case", [name for name, (_, _, shapes, *_) in CASES.items() if len(shapes) == 1])
+def test_keras_check_of_layers(case):
+    """What Keras checks of its own layers: config, symbolic and eager calls, a training step, mixed precision."""
+    layer_class, arguments, (shape,), trainable, frozen = CASES[case]
+    testing.TestCase("run_layer_test").run_layer_test(
+        layer_class,
+        arguments,
+        input_shape=shape,
+        expected_num_trainable_weights=len(trainable),
+        expected_num_non_trainable_weights=len(frozen),
+        expected_num_seed_generators=0,
+        run_mixed_precision_check="layer" not in arguments,  # a wrapped layer has a precision of its own
+        run_training_check=bool(trainable) and isinstance(shape, tuple),  # it feeds no lists of tensors
+    )
+
+
+def test_one_integer_stands_for_two():
+    layer = BankConv2D(4, kernel_size=3, strides=2, padding="same", dilation_rate=1)
+    assert (layer.kernel_size, layer.strides, layer.dilation_rate) == ((3, 3), (2, 2), (1, 1))
+    x = np.random.default_rng(0).normal(size=(1, 8, 8, 2)).astype("float32")
+    plain = keras.layers.Conv2D(4, 3, 2, "same", use_bias=False)
+    plain.build(x.shape)
+    layer.build(x.shape)
+    layer.kernel.assign(plain.kernel)
+    np.testing.assert_allclose(np.array(layer(x)), np.array(plain(x)), rtol=1e-5, atol=1e-5)
+    for name, wrong in (("kernel_size", 0), ("kernel_size", (3, 3, 3)), ("strides", (1, 1.5)), ("dilation_rate", -1)):
+        with pytest.raises(ValueError, match=f"`{name}` must be a positive integer, or two. Received: {name}="):
+            BankConv2D(4, **{"kernel_size": 3, name: wrong})
 
 
 def test_bank_cannot_be_thawed():

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import (
     SIZE,
     TASKS,
@@ -211,7 +212,7 @@ def test_refused_donors(donor, images):
         FilterBank.from_task(donor, "semseg", images, method="rc")
 
 
-@pytest.mark.parametrize("energy", [None, 0.7])
+@pytest.mark.parametrize("energy", [slow(None), 0.7])
 def test_files(donor, images, energy, tmp_path):
     bank = FilterBank.from_task(donor, "semseg", images, energy)
     assert (bank.ranks is None) == (energy is None)
@@ -302,16 +303,15 @@ def test_folded(energy, deep_donor):
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options"),
     [
         ("model.tflite", {}),
-        pytest.param("model.tflite", {"quantize": "int8", "representative_data": True}, marks=pytest.mark.slow),
-        pytest.param("onnx", {"format": "onnx"}, marks=pytest.mark.slow),
-        pytest.param(
-            "onnx", {"format": "onnx", "quantize": "int8", "representative_data": True}, marks=pytest.mark.slow
-        ),
-        pytest.param("saved_model", {"format": "tf_saved_model"}, marks=pytest.mark.slow),
+        ("model.tflite", {"quantize": "int8", "representative_data": True}),
+        ("onnx", {"format": "onnx"}),
+        ("onnx", {"format": "onnx", "quantize": "int8", "representative_data": True}),
+        ("saved_model", {"format": "tf_saved_model"}),
     ],
 )
 def test_exports_of_a_convolution_of_several_maps(deep_donor, name, options, tmp_path):

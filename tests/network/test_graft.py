@@ -202,9 +202,15 @@ def test_subclasses_of_convolutions_stay_what_they_are():
 
 def test_nothing_to_share():
     image = keras.Input((SIZE, SIZE, 3))
-    inner = tiny_backbone()
+    pointwise = keras.layers.Conv2D(8, 1, name="pointwise")(image)
     with pytest.raises(ValueError, match="without any"):
-        FilterBank(keras.Model(image, inner(image)))
+        FilterBank(keras.Model(image, pointwise))
+
+
+def test_models_in_models_are_entered():
+    image = keras.Input((SIZE, SIZE, 3))
+    inner = tiny_backbone()
+    assert list(FilterBank(keras.Model(image, inner(image))).convolutions) == list(FilterBank(inner).convolutions)
 
 
 @pytest.mark.parametrize("name", ["output", "decoder_head"])

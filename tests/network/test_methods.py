@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import (
     TASKS,
     arrays,
@@ -18,8 +19,8 @@ from support.tiny import (
 import rc_keras
 from rc_keras.methods import METHODS, get_method
 
-SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ("batch_norm", "channel_modulation", "low_rank(2)")]
-FROZEN = ("series_adapter", "parallel_adapter", *SLOW)
+SLOW = [slow(name) for name in ("parallel_adapter", "batch_norm", "channel_modulation", "low_rank(2)")]
+FROZEN = ("series_adapter", *SLOW)
 SHARED = ("multi_task", "squeeze_excite", "fine_tune")
 ROUNDING = 1e-4  # of the largest value, after a few steps in float32
 
@@ -325,6 +326,7 @@ def _encoder_size(model):
 # Response initialization is a change of coordinates
 
 
+@pytest.mark.slow
 def test_response_initialization_changes_adam_but_not_sgd():
     """W_t and W_s rotate against each other: momentum and coupled L2 rotate with them, and Adam's scaling does not."""
     images = tiny_data()[0]

@@ -5,6 +5,7 @@ import json
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import (
     SIZE,
     TASKS,
@@ -118,9 +119,9 @@ def test_files_of_a_truncated_bank(images, tmp_path):
             other.load_task(tmp_path / "edge.rctask", overwrite=True)
 
 
-@pytest.mark.parametrize("energy", [None, ENERGY])
+@pytest.mark.parametrize("energy", [slow(None), ENERGY])
 @pytest.mark.parametrize("stages", [0, STEM, ENCODER])
-@pytest.mark.parametrize("before", [0, STEM])
+@pytest.mark.parametrize("before", [slow(0), STEM])
 def test_a_bank_of_a_whole_network(before, stages, energy, donors, images, tmp_path):
     bank = FilterBank.from_task(donors[before], "semseg", images, energy, shared_stages=stages)
     shared = {layer.name for layer in bank.frozen_layers}

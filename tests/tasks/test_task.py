@@ -12,6 +12,7 @@ import pytest
 from keras import ops
 from support.folders import ROOT, TESTS, environment
 from support.kind_check import valid_labels
+from support.slow import slow
 
 from rc_keras import losses, metrics
 from rc_keras.tasks import drawing
@@ -406,9 +407,8 @@ def test_drawn_shapes(task):
     ("backend", "names"),
     [
         ("torch", ("tasks/test_task", "losses/test_losses", "metrics/test_metrics")),
-        ("jax", ("losses/test_losses",)),
         # JAX compiles every small operation.
-        pytest.param("jax", ("tasks/test_task", "metrics/test_metrics"), marks=pytest.mark.slow),
+        slow("jax", ("tasks/test_task", "losses/test_losses", "metrics/test_metrics")),
     ],
 )
 def test_same_on_other_backends(backend, names):

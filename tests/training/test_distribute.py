@@ -74,7 +74,8 @@ def assert_saved_model_predicts(path, results):
     np.testing.assert_allclose(predicted, results["predictions"], rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("optimizer", [pytest.param("sgd", marks=pytest.mark.slow), "adamw"])
+@pytest.mark.slow
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
 def test_mirrored(one_device, tmp_path, optimizer):
     finish([start("mirrored", optimizer, str(tmp_path / "out.npz"))])
     results = dict(np.load(tmp_path / "out-0.npz"))
@@ -91,6 +92,7 @@ def test_mirrored_with_an_optimizer_for_each_task(tmp_path):
     assert_saved_model_predicts(tmp_path / "mirrored.keras", results)
 
 
+@pytest.mark.slow
 def test_two_workers(one_device, tmp_path):
     workers = [f"127.0.0.1:{port}" for port in free_ports(2)]
     clusters = [{"cluster": {"worker": workers}, "task": {"type": "worker", "index": i}} for i in (0, 1)]

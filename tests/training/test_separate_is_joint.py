@@ -14,9 +14,8 @@ NAMES = [task.name for task in TASKS[:3]]
 
 
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="bit for bit holds on TensorFlow's CPU kernels")
-@pytest.mark.parametrize(
-    "kind", ["whole", *(pytest.param(k, marks=pytest.mark.slow) for k in ("truncated", "decoder"))]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["whole", "truncated", "decoder"])
 def test_three_processes_and_one(kind, tmp_path):
     bank = tmp_path / "bank.safetensors"
     if kind == "decoder":

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import (
     SIZE,
     TASKS,
@@ -65,7 +66,7 @@ def test_losses_fall():
     assert losses[-1] < 0.7 * losses[0]
 
 
-@pytest.mark.parametrize("optimizer", ["AdamW", "SGD"])
+@pytest.mark.parametrize("optimizer", ["AdamW", slow("SGD")])
 def test_zero_interference(optimizer):
     """Training, adding, loading and removing one task moves no bit of another, nor of the bank."""
     model = tiny_model([TASKS[0], TASKS[3]])

@@ -21,6 +21,7 @@ COMMANDS = {
     "rc_keras.zoo.diagnose": "zoo/diagnose.py",
     "rc_keras.zoo.demo": "zoo/demo/__main__.py",
     "rc_keras.zoo.rooms": "zoo/rooms/__main__.py",
+    "rc_keras.view": "rc_keras/view/__main__.py",
 }
 FAST = ("rc_keras.zoo.train", "rc_keras.export")
 NOISY = ("TF_CPP_MIN_LOG_LEVEL", "KERAS_BACKEND")

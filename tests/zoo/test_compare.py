@@ -12,6 +12,7 @@ import time
 import keras
 import pytest
 from PIL import Image
+from support.slow import slow
 
 from rc_keras.files.whole_files import write_json, write_whole
 from rc_keras.zoo.compare import digest
@@ -379,6 +380,7 @@ def command(tmp_path, data, *flags):
     return subprocess.run(line, capture_output=True, text=True, timeout=900)
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path, data):
     """One cell in a process of its own, and one whose folder is taken."""
     taken = tmp_path / "cells/rcm/seed0"
@@ -483,6 +485,7 @@ def test_orders():
     assert order_tasks(tasks, "high_to_low") == ("semseg", "depth", "normals", "edge")
 
 
+@pytest.mark.slow
 def test_tasks_are_added_and_the_earlier_ones_answer_the_same_bits(tmp_path, in_process, monkeypatch):
     tasks = open_data("scenes/tiny").select(["normals", "depth"])
     steps = plan_chain(tmp_path / "incremental/rcm/low_to_high", RECIPE, ("normals", "depth"))
@@ -549,7 +552,7 @@ TENTH = {"resnet18": (111_765_120, 26_817_600), "resnet34": (212_846_720, 48_252
 DECODER = 5_426_272 + 257  # DeepLabv3+ of width 256 and a one-channel head
 
 
-@pytest.mark.parametrize("backbone", ENCODERS)
+@pytest.mark.parametrize("backbone", ["resnet18", slow("resnet34")])
 def test_parameters_grow_as_published(backbone, tmp_path):
     recipe = dataclasses.replace(RECIPE, backbone=backbone, decoder_width=256, low_level_width=48)
     growths = {method: measure_growth(dataclasses.replace(recipe, method=method)) for method in ENCODERS[backbone]}

@@ -277,6 +277,7 @@ def test_a_recipe_says_what_tasks_start_from(init_from, data, tmp_path, monkeypa
         dataclasses.replace(RECIPE, decoder_bank="model.keras", **added)
 
 
+@pytest.mark.slow
 def test_a_recipe_says_what_the_bank_is_made_of(data, tmp_path):
     recipe = dataclasses.replace(RECIPE, weights=None, response_images=2, decoder_width=8, low_level_width=8)
     donor = make_model(dataclasses.replace(recipe, tasks=("semseg",)), data)

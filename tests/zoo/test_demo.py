@@ -30,6 +30,7 @@ def page(demo):
     return (demo[0] / "index.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_page_refers_to_its_own_files_and_to_nothing_else(demo, page):
     references = re.findall(r'(?:src|href)="([^"]+)"', page)
     assert references
@@ -40,6 +41,7 @@ def test_page_refers_to_its_own_files_and_to_nothing_else(demo, page):
     assert not [path.name for path in demo[0].rglob(".*")], "a temporary file stayed"
 
 
+@pytest.mark.slow
 def test_page_shows_truth_and_prediction_of_every_task(page):
     for task in ("semseg", "depth", "saliency"):
         for i in (0, 1):
@@ -47,6 +49,7 @@ def test_page_shows_truth_and_prediction_of_every_task(page):
                 assert f"pictures/{i}-{task}-{kind}.png" in page
 
 
+@pytest.mark.slow
 def test_adding_a_task_changed_nothing(demo, page):
     _, results = demo
     assert results.compared == 4 * 32 * 32 * (14 + 1)  # semseg's and depth's channels
@@ -54,6 +57,7 @@ def test_adding_a_task_changed_nothing(demo, page):
     assert "Bit for bit the same." in page
 
 
+@pytest.mark.slow
 def test_files_hold_what_was_computed(demo):
     out, results = demo
     written = json.loads((out / "results.json").read_text())
@@ -64,6 +68,7 @@ def test_files_hold_what_was_computed(demo):
     assert results.parameters.total < results.single_parameters.total
 
 
+@pytest.mark.slow
 def test_programs_on_the_page_run(demo, page):
     programs = [html.unescape(program) for program in re.findall(r"<pre><code>(.*?)</code></pre>", page, re.DOTALL)]
     assert len(programs) == 2
@@ -73,6 +78,7 @@ def test_programs_on_the_page_run(demo, page):
     assert "saliency" in result.stdout.split("shared bank")[0].split("modulators")[1], "it was put back"
 
 
+@pytest.mark.slow
 def test_an_interrupted_demo_leaves_no_page(demo, tmp_path, monkeypatch):
     from rc_keras.zoo.demo import run as module
     from rc_keras.zoo.demo.config import DemoConfig

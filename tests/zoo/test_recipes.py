@@ -11,6 +11,7 @@ from rc_keras.methods import METHODS
 from rc_keras.zoo.datasets.data import DATASETS, open_data
 from rc_keras.zoo.recipes import RECIPES, Recipe, get_recipe
 from rc_keras.zoo.recipes.batches import response_images
+from rc_keras.zoo.recipes.network import build_network, make_decoder
 from rc_keras.zoo.recipes.recipe import FIELDS, describe_fields, parse_field
 
 TINY = {"dataset": "scenes/tiny", "tasks": ("depth",), "crop": (64, 64), "steps": 8, "checkpoint_every": 4}
@@ -65,6 +66,7 @@ def test_what_is_no_recipe_is_refused(tmp_path, text):
         ({"steps": 9}, "must divide `steps`"),
         ({"steps": 0}, "`steps` must be at least 1"),
         ({"validate_every": 6}, "multiple of `checkpoint_every`"),
+        ({"decoder": "lrasp"}, "`decoder` must be one of .* Did you mean 'lraspp'"),
         ({"tasks": ()}, "`tasks` must be"),
         ({"tasks": ("a", "a")}, "`tasks` must be"),
     ],
@@ -77,6 +79,24 @@ def test_numbers_that_do_not_fit(change, message):
 def test_every_field_is_described():
     assert list(describe_fields()) == [field.name for field in FIELDS]
     assert all(describe_fields().values())
+
+
+def test_a_recipe_names_its_decoder_and_its_widths():
+    decoder = make_decoder(Recipe(**TINY))
+    assert isinstance(decoder, rc_keras.decoders.DeepLabV3Plus)
+    assert (decoder.width, decoder.low_level_width, decoder.rates) == (256, 48, (6, 12, 18))
+    light = make_decoder(Recipe(**TINY, decoder="lraspp", decoder_width=24, low_level_width=7))
+    assert isinstance(light, rc_keras.decoders.LRASPP) and light.width == 24
+    recipe = Recipe(**TINY, decoder="lraspp", decoder_width=8, method="rc_identity")
+    model = build_network(recipe, [rc_keras.Task("depth", 1, "depth")])
+    assert isinstance(model.decoder("depth"), rc_keras.decoders.LRASPP)
+
+
+def test_a_recipe_of_an_older_version_has_its_decoder(tmp_path):
+    values = dataclasses.asdict(Recipe(**TINY))
+    del values["decoder"]
+    (tmp_path / "recipe.json").write_text(json.dumps(values))
+    assert Recipe.load(tmp_path / "recipe.json") == Recipe(**TINY)
 
 
 @pytest.mark.parametrize(

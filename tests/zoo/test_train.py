@@ -105,6 +105,7 @@ def test_measured_is_what_training_measured(finished):
     assert scores["edge"]["max_f"] == pytest.approx(last["val_edge_max_f"], rel=1e-5)
 
 
+@pytest.mark.slow
 def test_killed_and_resumed_is_the_same_run(data, tmp_path):
     RECIPE.save(tmp_path / "recipe.json")
 

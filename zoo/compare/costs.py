@@ -36,6 +36,7 @@ _PLAIN = (
     "checkpoint_every",
     "backbone",
     "output_stride",
+    "decoder",
     "decoder_width",
     "low_level_width",
     "seed",

@@ -74,11 +74,12 @@ def write_growth(out: str | os.PathLike, growths: Mapping[str, Mapping[str, Grow
 
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
+    decoder = "DeepLabv3+" if recipe.decoder == "deeplabv3plus" else recipe.decoder
     tables = (
         f"Parameters in millions, {recipe.backbone}, moving statistics not counted; the rank of `low_rank` is "
         f"{DEFAULT_RANK}.\n\n"
         f"Encoder:\n\n{format_growth(growths, 'encoder')}\n"
-        f"Whole network, DeepLabv3+ of width {recipe.decoder_width} with one-channel heads:\n\n"
+        f"Whole network, {decoder} of width {recipe.decoder_width} with one-channel heads:\n\n"
         f"{format_growth(growths, 'network')}\n"
         f"Multiply-accumulates in billions for one image of {recipe.crop}, output stride {recipe.output_stride}, "
         f"unfolded:\n\n"
@@ -91,7 +92,7 @@ def write_growth(out: str | os.PathLike, growths: Mapping[str, Mapping[str, Grow
         }
         for method, parts in growths.items()
     }
-    names = ("backbone", "output_stride", "crop", "decoder_width", "low_level_width")
+    names = ("backbone", "output_stride", "crop", "decoder", "decoder_width", "low_level_width")
     settings = {name: getattr(recipe, name) for name in names}
     write_json(out / "scaling.json", {**settings, "methods": content})
     write_whole(out / "scaling.md", tables.encode())

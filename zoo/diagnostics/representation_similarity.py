@@ -111,7 +111,9 @@ def _stage_layers(template: keras.Model, stages: Sequence[str] | None) -> dict[s
     """`{stage: name of its last layer}`."""
     outputs = _outputs(template, "")[1]
     if stages is None:
-        seen_by_decoders = {name: producer(template.output[name]) for name in ("low_level", "high_level")}
+        seen_by_decoders = {
+            name: producer(template.output[name]) for name in ("low_level", "high_level") if name in template.output
+        }
         return _resnet_stages(outputs) or {name: layer.name for name, layer in seen_by_decoders.items()}
     if isinstance(stages, str) or not stages:
         raise ValueError(f"`stages` must be names of layers, at least one. Received: stages={stages!r}")

@@ -1,5 +1,6 @@
 """The network that a recipe describes."""
 
+import inspect
 from collections.abc import Iterable
 
 import numpy as np
@@ -25,7 +26,7 @@ def build_network(
     return rc_keras.build(
         tasks,
         backbone=recipe.backbone,
-        decoder=rc_keras.decoders.DeepLabV3Plus(recipe.decoder_width, recipe.low_level_width),
+        decoder=make_decoder(recipe),
         output_stride=recipe.output_stride,
         image_shape=(*recipe.crop, 3),
         weights=weights,
@@ -35,3 +36,11 @@ def build_network(
         response_energy=recipe.response_energy,
         shared_stages=recipe.shared_stages,
     )
+
+
+def make_decoder(recipe: Recipe) -> rc_keras.decoders.Decoder:
+    """The decoder of a recipe, with those of the recipe's widths that it takes."""
+    decoder = rc_keras.decoders.DECODERS[recipe.decoder]
+    widths = {"width": recipe.decoder_width, "low_level_width": recipe.low_level_width}
+    taken = inspect.signature(decoder).parameters
+    return decoder(**{name: width for name, width in widths.items() if name in taken})

@@ -11,6 +11,7 @@ import typing
 from typing import Any
 
 from rc_keras.base.names import unknown_name
+from rc_keras.decoders import DECODERS
 from rc_keras.files.whole_files import write_json
 
 OPTIMIZERS = ("sgd", "adam")
@@ -32,8 +33,10 @@ class Recipe:
         backbone: key of `rc_keras.backbones.BACKBONES`.
         weights: `"imagenet"`, a file, or `None`: random.
         output_stride: of the backbone: 8, 16 or 32.
-        decoder_width: channels of the DeepLabv3+ decoder.
-        low_level_width: channels of its low-level skip.
+        decoder: key of `rc_keras.decoders.DECODERS`.
+        decoder_width: channels of the decoder, its argument `width`, if it has one.
+        low_level_width: channels of its low-level skip, its argument `low_level_width`, as DeepLabv3+ has; LR-ASPP has
+            none.
         response_images: how many training images response initialization looks at; 0: the data-free form.
         response_energy: the share of the responses' energy that the bank keeps; `None`: all responses.
         shared_stages: how many stages of the backbone stay frozen and common to all tasks, with the stem; 0: none.
@@ -72,6 +75,7 @@ class Recipe:
     backbone: str = "resnet18"
     weights: str | None = None
     output_stride: int = 16
+    decoder: str = "deeplabv3plus"
     decoder_width: int = 256
     low_level_width: int = 48
     response_images: int = 256
@@ -109,6 +113,8 @@ class Recipe:
             )
         if self.optimizer not in OPTIMIZERS:
             raise unknown_name("optimizer", self.optimizer, OPTIMIZERS)
+        if self.decoder not in DECODERS:
+            raise unknown_name("decoder", self.decoder, DECODERS)
         if self.init_from is not None and self.add_to is None:
             raise ValueError(
                 "`init_from` must be None without `add_to`, the model whose task others start from. "

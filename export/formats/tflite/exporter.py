@@ -17,7 +17,7 @@ from rc_keras.export.formats.metadata import NAME, to_json
 from rc_keras.export.formats.tflite import standard_metadata
 from rc_keras.export.formats.tflite.delegate import operators_outside
 from rc_keras.export.formats.tflite.file import TFLiteFile, signature_bytes
-from rc_keras.export.formats.tflite.normalization import with_l2_normalization
+from rc_keras.export.formats.tflite.integer_forms import with_integer_forms
 from rc_keras.export.formats.tflite.packing import repack
 from rc_keras.export.formats.tflite.runtime import LiteRTNetwork
 from rc_keras.export.report import ExportError
@@ -85,7 +85,7 @@ class LiteRT(Format):
     def convert(self, network: FoldedNetwork) -> bytes:
         """The content of the file."""
         if network.precision == "int8":
-            models = {name: with_l2_normalization(model) for name, model in network.models.items()}
+            models = {name: with_integer_forms(model) for name, model in network.models.items()}
             network = dataclasses.replace(network, models=models)
         about = network.self_description
         entries = {

@@ -10,14 +10,15 @@ import numpy as np
 from rc_keras.export.formats.tflite.signatures import arrange
 
 if TYPE_CHECKING:
-    from ai_edge_litert.schema_py_generated import ModelT
+    from ai_edge_litert.schema_py_generated import ModelT, OperatorT, SubGraphT
 
 
 def repack(content: bytes, entries: Mapping[str, bytes], signatures: Mapping[str, Sequence[str]]) -> bytes:
     """Writes a .tflite file anew, with the same network.
 
-    - Integer convolutions that share a kernel get a bias buffer each. XNNPACK knows packed weights by the addresses of
-      kernel and bias, and scales are packed with them: tasks that share both would answer with the first one's scales.
+    - Integer convolutions and products that share a kernel get a bias buffer each, of zeros where they had none.
+      XNNPACK knows packed weights by the addresses of kernel and bias; scales and the zero point of the input are
+      packed with them: those that share both would answer with the first one's.
     - Equal vectors of quantization parameters are written once: those of a shared kernel, and all zero points.
     - Signatures come in the order given, see `arrange`.
     - Metadata entries are added.
@@ -53,6 +54,8 @@ def _separate_biases(model: "ModelT", schema: ModuleType) -> None:
     taken = set()
     for subgraph in model.subgraphs:
         for operator in subgraph.operators:
+            if model.operatorCodes[operator.opcodeIndex].builtinCode == schema.BuiltinOperator.FULLY_CONNECTED:
+                _give_bias(model, subgraph, operator, schema)
             if len(operator.inputs) < 3:
                 continue
             kernel, bias = (subgraph.tensors[i] for i in operator.inputs[1:3])
@@ -62,6 +65,25 @@ def _separate_biases(model: "ModelT", schema: ModuleType) -> None:
                 model.buffers.append(schema.BufferT(data=model.buffers[bias.buffer].data))
                 bias.buffer = len(model.buffers) - 1
             taken.add(bias.buffer)
+
+
+def _give_bias(model: "ModelT", subgraph: "SubGraphT", operator: "OperatorT", schema: ModuleType) -> None:
+    """Gives an integer product of a constant matrix a bias of zeros, if it has none."""
+    x, kernel = (subgraph.tensors[i] for i in operator.inputs[:2])
+    constant = model.buffers[kernel.buffer].data is not None
+    if {x.type, kernel.type} != {schema.TensorType.INT8} or not constant or any(i >= 0 for i in operator.inputs[2:]):
+        return
+    scales = np.float32(x.quantization.scale) * np.float32(kernel.quantization.scale)
+    bias = schema.TensorT(
+        name=kernel.name + b"_bias",
+        type=schema.TensorType.INT32,
+        shape=[kernel.shape[0]],
+        buffer=len(model.buffers),
+        quantization=schema.QuantizationParametersT(scale=scales, zeroPoint=np.zeros(len(scales), "int64")),
+    )
+    model.buffers.append(schema.BufferT(data=np.zeros(4 * kernel.shape[0], "uint8")))
+    operator.inputs = [*operator.inputs[:2], len(subgraph.tensors)]
+    subgraph.tensors.append(bias)
 
 
 class _SharingBuilder(flatbuffers.Builder):

@@ -1,0 +1,70 @@
+"""Which of the maps of one stride is the output of a block."""
+
+import keras
+
+from rc_keras.network.norms import NORMS
+from rc_keras.network.probe import Call, Probe
+
+_MERGES = ("Add", "Concatenate")  # layers and operations
+_PADDINGS = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
+_ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "Relu", "Relu6", "Silu", "Gelu", "HardSilu", "Sigmoid")
+
+
+def last_block_output(seen: Probe, stride: int) -> int | None:
+    """The last output of a block among the maps of a stride, not the interior of the block that strides on.
+
+    Where maps of the stride are added or concatenated, as behind residual and dense blocks, it is the last such sum,
+    with the norm and activation behind it if nothing else uses it. In a chain it is the last map that is not a padded
+    or cropped one, and not one that a pointwise convolution widened for a depthwise one to stride, as inverted
+    residual blocks do.
+
+    Args:
+        seen: the `Probe` of a network.
+        stride: of the maps.
+
+    Returns:
+        The index of the call in `seen.calls`; `None`: there is no map of this stride.
+    """
+    makers = {id(tensor): at for at, call in enumerate(seen.calls) for tensor in call.outputs}
+    users: dict[int, list[int]] = {at: [] for at in range(len(seen.calls))}
+    for at, call in enumerate(seen.calls):
+        for tensor in {id(tensor) for tensor in call.inputs} & makers.keys():
+            users[makers[tensor]].append(at)
+    maps = [
+        at
+        for at, call in enumerate(seen.calls)
+        if len(call.outputs) == 1 and seen.stride(call.outputs[0]) == stride and not isinstance(call.layer, _PADDINGS)
+    ]
+    merges = [at for at in maps if _is_merge(seen.calls[at])]
+    if not merges:
+        return _before_widening(seen, maps[-1], makers, users) if maps else None
+    last = merges[-1]
+    while len(users[last]) == 1 and users[last][0] in maps and _is_pointwise(seen.calls[users[last][0]].layer):
+        (last,) = users[last]
+    return last
+
+
+def _is_merge(call: Call) -> bool:
+    maps = [tensor for tensor in call.inputs if tensor.shape[:-1] == call.outputs[0].shape[:-1]]
+    return type(call.layer).__name__ in _MERGES and len(maps) > 1
+
+
+def _is_pointwise(layer: keras.Operation) -> bool:
+    return isinstance(layer, NORMS) or type(layer).__name__ in _ACTIVATIONS
+
+
+def _before_widening(seen: Probe, last: int, makers: dict[int, int], users: dict[int, list[int]]) -> int:
+    """The call before a pointwise convolution that widens its map for a depthwise one; `last` if there is none."""
+    behind = users[last]
+    while len(behind) == 1 and isinstance(seen.calls[behind[0]].layer, _PADDINGS):
+        behind = users[behind[0]]
+    if not any(isinstance(seen.calls[at].layer, keras.layers.DepthwiseConv2D) for at in behind):
+        return last
+    at = last
+    while _is_pointwise(seen.calls[at].layer) and id(seen.calls[at].inputs[0]) in makers:
+        at = makers[id(seen.calls[at].inputs[0])]
+    layer = seen.calls[at].layer
+    if not isinstance(layer, keras.layers.Conv2D) or layer.kernel_size != (1, 1):
+        return last
+    (narrow,) = seen.calls[at].inputs
+    return makers[id(narrow)] if layer.filters > narrow.shape[-1] and id(narrow) in makers else last
