@@ -15,6 +15,11 @@ ROUNDING = 1e-5  # of the range: float32 in another order
 layers = keras.layers
 
 
+@pytest.fixture(autouse=True)
+def same_weights():
+    keras.utils.set_random_seed(0)
+
+
 def unlike(ours, expected, shape=(SIZE, SIZE, 3), **kwargs):
     """The largest difference of two networks' outputs, as a share of the range."""
     x = np.random.default_rng(0).normal(size=(2, *shape)).astype("float32")
