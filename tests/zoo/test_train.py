@@ -143,6 +143,7 @@ def test_another_recipe_is_refused(finished, data):
         run.train(dataclasses.replace(RECIPE, l2=0.5), data, finished, STRATEGY)
 
 
+@pytest.mark.slow
 def test_a_folder_in_which_nothing_was_trained_takes_another_recipe(data, tmp_path):
     recipe = dataclasses.replace(RECIPE, tasks=("depth",), steps=1, checkpoint_every=1, validate_every=0)
     with pytest.raises(FileNotFoundError, match="resnt18"):
@@ -227,6 +228,7 @@ def test_removed_data_are_named(data, tmp_path, monkeypatch):
         run.train(recipe, removed, tmp_path / "run", STRATEGY, verbose=0)
 
 
+@pytest.mark.slow
 def test_tasks_are_added_to_a_finished_run(finished, data, tmp_path):
     recipe = dataclasses.replace(
         RECIPE, tasks=("normals",), add_to=str(finished / "model.keras"), steps=2, checkpoint_every=2, validate_every=0
