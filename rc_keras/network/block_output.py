@@ -39,7 +39,7 @@ def last_block_output(seen: Probe, stride: int) -> int | None:
     if not merges:
         return _before_widening(seen, maps[-1], makers, users) if maps else None
     last = merges[-1]
-    while len(users[last]) == 1 and users[last][0] in maps and _is_pointwise(seen.calls[users[last][0]].layer):
+    while len(users[last]) == 1 and users[last][0] in maps and _is_norm_or_activation(seen.calls[users[last][0]].layer):
         (last,) = users[last]
     return last
 
@@ -49,7 +49,7 @@ def _is_merge(call: Call) -> bool:
     return type(call.layer).__name__ in _MERGES and len(maps) > 1
 
 
-def _is_pointwise(layer: keras.Operation) -> bool:
+def _is_norm_or_activation(layer: keras.Operation) -> bool:
     return isinstance(layer, NORMS) or type(layer).__name__ in _ACTIVATIONS
 
 
@@ -61,7 +61,7 @@ def _before_widening(seen: Probe, last: int, makers: dict[int, int], users: dict
     if not any(isinstance(seen.calls[at].layer, keras.layers.DepthwiseConv2D) for at in behind):
         return last
     at = last
-    while _is_pointwise(seen.calls[at].layer) and id(seen.calls[at].inputs[0]) in makers:
+    while _is_norm_or_activation(seen.calls[at].layer) and id(seen.calls[at].inputs[0]) in makers:
         at = makers[id(seen.calls[at].inputs[0])]
     layer = seen.calls[at].layer
     if not isinstance(layer, keras.layers.Conv2D) or layer.kernel_size != (1, 1):

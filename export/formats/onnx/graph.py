@@ -125,10 +125,8 @@ def _in_order() -> Iterator[None]:
     def extract_in_order(*args: Any, **options: Any) -> list[Any]:
         return sorted(extract(*args, **options), key=lambda node: node.name)
 
-    Graph.extract_sub_graph_nodes, utils.INTERNAL_NAME = (
-        extract_in_order,
-        10**9,
-    )  # names sort like numbers of equal length
+    Graph.extract_sub_graph_nodes = extract_in_order
+    utils.INTERNAL_NAME = 10**9  # numbers of one length: names sort as they do
     try:
         yield
     finally:
