@@ -6,10 +6,10 @@ import keras
 import numpy as np
 
 import rc_keras
-from rc_keras.zoo.datasets.scenes.classes import CLASSES
 from rc_keras.zoo.demo.config import DemoConfig
 from rc_keras.zoo.demo.data import training_batches
 from rc_keras.zoo.demo.training import make_optimizer
+from rc_keras.zoo.rendering.classes import CLASSES
 
 # Floor, wall and ceiling are in every room.
 OBJECTS = tuple(name for name in CLASSES if name not in ("floor", "wall", "ceiling"))

@@ -12,7 +12,6 @@ import keras
 
 from rc_keras.files.whole_files import write_json
 from rc_keras.network.response_init import ResponseReport
-from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
 from rc_keras.zoo.demo.baselines import measure_baseline
 from rc_keras.zoo.demo.config import DemoConfig
 from rc_keras.zoo.demo.data import Rooms
@@ -21,6 +20,7 @@ from rc_keras.zoo.demo.page import write_page
 from rc_keras.zoo.demo.pretraining import pretrain_backbone
 from rc_keras.zoo.demo.results import DemoResults, TaskResult
 from rc_keras.zoo.demo.training import add_task, fit, make_model, measure
+from rc_keras.zoo.rendering.tasks import scenes_tasks
 
 
 def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> DemoResults:

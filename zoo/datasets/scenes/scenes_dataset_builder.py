@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rc_keras.zoo.datasets.scenes.classes import CLASSES, PARTS
-from rc_keras.zoo.datasets.scenes.renderer import render_scene
+from rc_keras.zoo.rendering.classes import CLASSES, PARTS
+from rc_keras.zoo.rendering.renderer import render_scene
 
 
 @dataclasses.dataclass
