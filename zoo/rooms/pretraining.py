@@ -26,6 +26,7 @@ class Pretraining:
         output_stride: of the same.
         decoder_width, low_level_width, rates: of the DeepLabv3+ decoder.
         size: height and width of the images, pixels.
+        train: numbers of the rooms; the first thousand are left to those who want to train on the preset.
         batch_size: images in one step.
         steps: of the whole training; a multiple of `steps_per_epoch`.
         steps_per_epoch: steps between two lines of the log.
@@ -40,6 +41,7 @@ class Pretraining:
     low_level_width: int = 32
     rates: tuple[int, ...] = (2, 4, 6)
     size: int = 128
+    train: tuple[int, int] = (1000, 21000)
     batch_size: int = 32
     steps: int = 12000
     steps_per_epoch: int = 250

@@ -39,27 +39,20 @@ def fit_resumably(
     done = max(found, default=0)
     model = keras.saving.load_model(found[done]) if found else make()
     saved = time.monotonic()
-
-    def save(epoch: int, logs: object) -> None:
-        nonlocal saved
-        step = (epoch + 1) * steps_per_epoch
-        if step < steps and time.monotonic() - saved < _SECONDS:
-            return
-        with whole_file(folder / f"step-{step}.keras") as temporary:
-            model.save(temporary)
-        for older in folder.glob("step-*.keras"):
-            if older.stem != f"step-{step}":
-                older.unlink()
-        saved = time.monotonic()
-
-    if done < steps:
-        model.fit(
-            batches(range(done, steps)),
-            steps_per_epoch=steps_per_epoch,
-            epochs=steps // steps_per_epoch,
-            initial_epoch=done // steps_per_epoch,
-            callbacks=[keras.callbacks.LambdaCallback(on_epoch_end=save)],
-            shuffle=False,
-            verbose=2,
-        )
+    for start in range(done, steps, steps_per_epoch):  # a `fit` each: Keras begins its data again with every epoch
+        epoch, stop = start // steps_per_epoch, start + steps_per_epoch
+        model.fit(batches(range(start, stop)), epochs=epoch + 1, initial_epoch=epoch, shuffle=False, verbose=2)
+        if stop == steps or time.monotonic() - saved > _SECONDS:
+            _save(model, folder, stop)
+            saved = time.monotonic()
     return model
+
+
+def _save(model: keras.Model, folder: pathlib.Path, step: int) -> None:
+    """Writes the checkpoint of a step, and removes those before."""
+    path = folder / f"step-{step}.keras"
+    with whole_file(path) as temporary:
+        model.save(temporary)
+    for other in folder.glob("step-*.keras"):
+        if other.name != path.name:
+            other.unlink()

@@ -25,7 +25,7 @@ class Rooms:
 
     Attributes:
         pretraining: the `Pretraining`.
-        train: numbers of the training rooms; the first thousand are left to those who want to train on the preset.
+        train: numbers of the rooms that the tasks are trained on, which the pretraining has not seen.
         validation: number of rooms to measure on.
         tasks: names of the tasks.
         batch_size: images in one step of a task.
@@ -37,14 +37,14 @@ class Rooms:
     """
 
     pretraining: Pretraining = dataclasses.field(default_factory=Pretraining)
-    train: tuple[int, int] = (1000, 21000)
+    train: tuple[int, int] = (21000, 41000)
     validation: int = 500
     tasks: tuple[str, ...] = TASKS
     batch_size: int = 16
-    steps: int = 8000
+    steps: int = 5000
     steps_per_epoch: int = 250
     learning_rate: float = 2e-3
-    response_energy: float = 0.98
+    response_energy: float = 0.9
     response_images: int = 256
 
     @classmethod
@@ -59,8 +59,9 @@ class Rooms:
             batch_size=4,
             steps=2,
             steps_per_epoch=1,
+            train=(0, 8),
         )
-        return cls(pretraining, (0, 8), 4, ("semseg", "depth"), 4, steps=2, steps_per_epoch=1, response_images=4)
+        return cls(pretraining, (8, 16), 4, ("semseg", "depth"), 4, steps=2, steps_per_epoch=1, response_images=4)
 
 
 def make_rooms(settings: Rooms, out: str | os.PathLike, only: str | None = None) -> dict[str, float] | None:
@@ -84,31 +85,31 @@ def make_rooms(settings: Rooms, out: str | os.PathLike, only: str | None = None)
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     write_json(out / "settings.json", dataclasses.asdict(settings))
-    rooms = StoredRooms(out / "rooms", 0, range(*settings.train), settings.pretraining.size)
-    bank = _make_bank(settings, rooms.render(), out)
+    bank = out / "bank.keras"
+    if not bank.exists():
+        _make_bank(settings, out, bank)
     names = settings.tasks if only is None else [only] if only else []
-    packs = {name: _train_task(settings, rooms, bank, name, out / "tasks") for name in names}
+    packs = {name: _train_task(settings, bank, name, out) for name in names}
     return None if only is not None else _assemble(settings, bank, packs, out)
 
 
-def _make_bank(settings: Rooms, rooms: StoredRooms, out: pathlib.Path) -> pathlib.Path:
-    """The file of a model with the bank and no task."""
-    path = out / "bank.keras"
-    if not path.exists():
-        donor = pretrain(settings.pretraining, rooms, out / "pretraining")
-        images = np.stack([rooms[i]["image"] for i in range(settings.response_images)])
-        bank = rc_keras.FilterBank.from_task(donor, DONOR, images, settings.response_energy)
-        _save(rc_keras.MultiTaskModel(bank, seed=settings.pretraining.seed), path)
-    return path
+def _make_bank(settings: Rooms, out: pathlib.Path, path: pathlib.Path) -> None:
+    """Writes a model with the bank and no task."""
+    pretraining = settings.pretraining
+    rooms = StoredRooms(out / "rooms", 0, range(*pretraining.train), pretraining.size).render()
+    donor = pretrain(pretraining, rooms, out / "pretraining")
+    images = np.stack([rooms[i]["image"] for i in range(settings.response_images)])
+    bank = rc_keras.FilterBank.from_task(donor, DONOR, images, settings.response_energy)
+    with whole_file(path) as temporary:
+        rc_keras.MultiTaskModel(bank, seed=pretraining.seed).save(temporary)
 
 
-def _train_task(
-    settings: Rooms, rooms: StoredRooms, bank: pathlib.Path, name: str, folder: pathlib.Path
-) -> pathlib.Path:
+def _train_task(settings: Rooms, bank: pathlib.Path, name: str, out: pathlib.Path) -> pathlib.Path:
     """Trains a task on the bank; the path of its pack."""
-    pack = folder / f"{name}.rctask"
+    pack = out / "tasks" / f"{name}.rctask"
     if pack.exists():
         return pack
+    rooms = StoredRooms(out / "rooms", 0, range(*settings.train), settings.pretraining.size).render()
 
     def make() -> rc_keras.MultiTaskModel:
         model = keras.saving.load_model(bank)
@@ -122,7 +123,7 @@ def _train_task(
         lambda steps: RoomBatches(rooms, [name], settings.batch_size, settings.pretraining.seed, steps),
         settings.steps,
         settings.steps_per_epoch,
-        folder / name,
+        out / "tasks" / name,
     )
     model.save_task(name, pack)
     return pack
@@ -145,8 +146,3 @@ def _assemble(
     results = {name: float(value) for name, value in results.items()}
     write_json(out / "results.json", results)
     return results
-
-
-def _save(model: keras.Model, path: pathlib.Path) -> None:
-    with whole_file(path) as temporary:
-        model.save(temporary)
