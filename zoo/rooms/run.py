@@ -52,7 +52,7 @@ class Rooms:
         """A few tiny images and steps: shows that everything runs, learns nothing."""
         pretraining = Pretraining(
             depths=(1, 1, 1, 1),
-            widths=(8, 8, 8, 8),
+            widths=(8, 8, 16, 16),
             decoder_width=8,
             low_level_width=8,
             size=64,
