@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+from collections.abc import Sequence
 
 import keras
 
@@ -61,7 +62,8 @@ def pretrain(settings: Pretraining, rooms: StoredRooms, folder: str | os.PathLik
         A `MultiTaskModel` of the method `single_task` with one task, `DONOR`: encoder and decoder, and the four maps as
         channels of one prediction.
     """
-    donor = _make_donor(settings)
+    channels = sum(task.channels for task in scenes_tasks() if task.name in _WEIGHTS)
+    donor = plain_network([rc_keras.Task(DONOR, channels, "segmentation")], settings)
     branch = donor.branch(DONOR)
     network = fit_resumably(
         lambda: _with_maps(branch, settings),
@@ -75,11 +77,11 @@ def pretrain(settings: Pretraining, rooms: StoredRooms, folder: str | os.PathLik
     return donor
 
 
-def _make_donor(settings: Pretraining) -> rc_keras.MultiTaskModel:
+def plain_network(tasks: Sequence[rc_keras.Task], settings: Pretraining) -> rc_keras.MultiTaskModel:
+    """Such a network for each of some tasks, with new weights: a `MultiTaskModel` of the method `single_task`."""
     shape = (settings.size, settings.size, 3)
-    channels = sum(task.channels for task in scenes_tasks() if task.name in _WEIGHTS)
     return rc_keras.build(
-        [rc_keras.Task(DONOR, channels, "segmentation")],
+        tasks,
         backbone=rc_keras.backbones.resnet(
             settings.depths, settings.widths, shape, settings.output_stride, seed=settings.seed
         ),
