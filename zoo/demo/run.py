@@ -6,6 +6,7 @@ import os
 import pathlib
 import time
 from collections.abc import Iterable, Iterator, Mapping
+from typing import cast
 
 import keras
 import numpy as np
@@ -50,7 +51,7 @@ def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | os.PathLike 
     shipped = rc_keras.from_preset(config.preset)
     shipped.compile()
     with _stage("Rendering the rooms (kept for the next time)", "render", seconds):
-        rooms = Rooms(config, shipped.image_shape[0], data_dir)
+        rooms = Rooms(config, cast(int, shipped.image_shape[0]), data_dir)  # it takes one size
         training, validation = rooms.training(), rooms.validation()
         shown = {name: labels[: config.shown_images] for name, labels in validation.items()}
 
