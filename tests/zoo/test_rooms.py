@@ -114,6 +114,8 @@ def test_the_preset(tmp_path, monkeypatch):
     assert model.predict(image, verbose=0)["depth"].shape == (1, SIZE, SIZE, 1)
     monkeypatch.setattr("keras.Model.fit", lambda *args, **kwargs: pytest.fail("trained again"))
     assert make_rooms(settings, tmp_path) == results
+    with pytest.raises(ValueError, match=r"`out` must be a new folder, or one of the same settings. Received: .*json"):
+        make_rooms(Rooms(), tmp_path)
 
 
 def test_names_of_tasks_are_checked(tmp_path):

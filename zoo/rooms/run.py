@@ -1,6 +1,7 @@
 """The preset `rooms` from the first picture to the folder."""
 
 import dataclasses
+import json
 import os
 import pathlib
 
@@ -79,18 +80,30 @@ def make_rooms(settings: Rooms, out: str | os.PathLike, only: str | None = None)
 
     Returns:
         What the tasks measure on the validation rooms, `{metric: value}`; `None` with `only`.
+
+    Raises:
+        ValueError: if `only` is no task, or the folder holds a run of other settings.
     """
     if only and only not in settings.tasks:
         raise ValueError(f"`only` must be one of {settings.tasks}. Received: only={only!r}")
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    write_json(out / "settings.json", dataclasses.asdict(settings))
+    _check_settings(settings, out / "settings.json")
     bank = out / "bank.keras"
     if not bank.exists():
         _make_bank(settings, out, bank)
     names = settings.tasks if only is None else [only] if only else []
     packs = {name: _train_task(settings, bank, name, out) for name in names}
     return None if only is not None else _assemble(settings, bank, packs, out)
+
+
+def _check_settings(settings: Rooms, path: pathlib.Path) -> None:
+    """Writes them, the first time; later ones must be the same."""
+    own = json.loads(json.dumps(dataclasses.asdict(settings)))
+    if not path.exists():
+        write_json(path, own)
+    elif json.loads(path.read_text(encoding="utf-8")) != own:
+        raise ValueError(f"`out` must be a new folder, or one of the same settings. Received: another run's {path}")
 
 
 def _make_bank(settings: Rooms, out: pathlib.Path, path: pathlib.Path) -> None:
