@@ -6,9 +6,9 @@ from typing import Any
 
 import keras
 
+from rc_keras.backbones.probe import probe
 from rc_keras.base.names import unknown_name
 from rc_keras.network.block_output import last_block_output
-from rc_keras.network.probe import probe
 
 FEATURES = ("high_level", "low_level")
 _LOW_LEVEL_STRIDE = 4
