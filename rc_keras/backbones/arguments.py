@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Sequence
+from typing import Any
 
 
-def is_count(value: object) -> bool:
+def is_count(value: Any) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and value > 0
 
 
@@ -31,5 +32,5 @@ def layer_seed(seed: int, layer_name: str) -> int:
     return int.from_bytes(digest[:4], "big") >> 1
 
 
-def _is_size(value: object, smallest: int) -> bool:
+def _is_size(value: Any, smallest: int) -> bool:
     return is_count(value) and value >= smallest

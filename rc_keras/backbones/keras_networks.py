@@ -184,8 +184,9 @@ def convnext_tiny(
 
 
 def _centred_bgr(image: keras.KerasTensor) -> keras.KerasTensor:
-    """As `keras.applications.resnet.preprocess_input`; a slice, for LiteRT's quantizer does not know reversals."""
-    return keras.layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="preprocessing")(image[..., ::-1])
+    """As `keras.applications.resnet.preprocess_input`; with indices, which every backend and exporter knows."""
+    bgr = keras.ops.take(image, [2, 1, 0], axis=-1)
+    return keras.layers.Rescaling(1.0, offset=[-103.939, -116.779, -123.68], name="preprocessing")(bgr)
 
 
 def _from_minus_1_to_1(image: keras.KerasTensor) -> keras.KerasTensor:
