@@ -13,6 +13,7 @@ from rc_keras.methods import Method, get_method
 from rc_keras.model import MultiTaskModel
 from rc_keras.network import features
 from rc_keras.network.bank import FilterBank
+from rc_keras.network.bank_network import without_reserved_names
 from rc_keras.network.opened import opened
 from rc_keras.reports.graft_report import graft_report_of, tell
 from rc_keras.tasks.task import Task
@@ -107,8 +108,9 @@ def build(
         if weights is not None:
             backbone = keras.models.clone_model(backbone)  # the user's own keeps its weights
             pretrained.load_weights(backbone, weights)
-        backbone = opened(backbone, kept=() if bank is None else FilterBank.layers_in(bank))
-        backbone = features.with_named_features(backbone, low_level, high_level, dense)
+        kept = () if bank is None else FilterBank.layers_in(bank)
+        backbone = opened(backbone, output_stride is not None, kept)  # a block is dilated by its layers
+        backbone = without_reserved_names(features.with_named_features(backbone, low_level, high_level, dense))
         if output_stride is not None:
             backbone = with_output_stride(backbone, output_stride)
         backbone = features.on_image(backbone, image_shape, preprocess)

@@ -147,16 +147,15 @@ class _Plan:
 
 
 def _stride_of(call: Call) -> float:
-    """By what a layer strides; below 1 where it enlarges its map."""
+    """By what a layer strides, to the smallest of several maps; below 1 where it enlarges its map."""
     if isinstance(call.layer, (*_CONVOLUTIONS, *_POOLINGS)):
         return max(call.layer.strides)
     maps = [tensor.shape[1] for tensor in call.inputs if len(tensor.shape) == 4 and tensor.shape[1]]
     shapes = [tensor.shape for tensor in call.outputs]
     if isinstance(call.layer, (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)) or not maps:
         return 1
-    if len(shapes) != 1 or len(shapes[0]) != 4 or not shapes[0][1] or shapes[0][1:3] == (1, 1):
-        return 1
-    return 2.0 ** round(math.log2(max(maps) / shapes[0][1]))
+    sizes = [shape[1] for shape in shapes if len(shape) == 4 and shape[1] and shape[1:3] != (1, 1)]
+    return 2.0 ** round(math.log2(max(maps) / min(sizes))) if sizes else 1
 
 
 def _pads_for(padding: Any, layer: Any) -> bool:
