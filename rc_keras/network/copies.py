@@ -23,8 +23,8 @@ def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operati
     }
     try:
         config = layer.get_config()
-        if name is not None:
-            config["name"] = name
+        if isinstance(layer, keras.Layer) or name is not None:  # some configurations lack the name
+            config["name"] = name or layer.name
         return faster.get(type(layer), type(layer)).from_config(config)
     except Exception as error:  # of layers that anyone wrote
         reason = str(error).rpartition("Exception encountered: ")[2].strip().partition("\n")[0]
