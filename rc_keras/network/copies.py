@@ -27,10 +27,10 @@ def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operati
             config["name"] = name or layer.name
         return faster.get(type(layer), type(layer)).from_config(config)
     except Exception as error:  # of layers that anyone wrote
-        reason = str(error).rpartition("Exception encountered: ")[2].strip().partition("\n")[0]
+        reason = str(error).rpartition("Exception encountered: ")[2].strip().partition("\n\n")[0]
         raise ValueError(
-            "Layers of `backbone` must come back by `from_config` from what `get_config` answers. "
-            f"Received: layer {layer.name!r}, of {type(layer).__name__}: {reason}"
+            "Layers of a network must come back by `from_config` from what `get_config` answers. "
+            f"Received: layer {layer.name!r}, of {type(layer).__name__}: {' '.join(reason.split())}"
         ) from error
 
 

@@ -53,11 +53,11 @@ class Block(layers.Layer):
 
 
 class Scale(layers.Layer):
-    """Without `get_config`."""
+    """Without `get_config`, and with a setting that Keras does not know how to write."""
 
     def __init__(self, start, **kwargs):
         super().__init__(**kwargs)
-        self.start = np.float64(start)
+        self.start = start
 
     def build(self, input_shape):
         self.scale = self.add_weight(shape=(input_shape[-1],), initializer="ones")
@@ -264,6 +264,12 @@ def test_what_is_refused(row):
     make, message = REFUSED[row]
     with pytest.raises(ValueError, match=f"(?s){message}"):
         tiny_model(TASKS[:1], backbone=make())
+
+
+def test_a_layer_without_get_config_is_told_of():
+    with pytest.raises(ValueError, match=r"'odd', of Scale: .* must override `get_config\(\)`"):
+        tiny_model(TASKS[:1], backbone=network(Scale(object(), name="odd")))
+    assert tiny_model(TASKS[:1], backbone=network(Scale(1.0, name="even"))).branch("semseg").get_layer("semseg__even")
 
 
 def test_the_guide_has_these_rows():
