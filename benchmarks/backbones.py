@@ -3,9 +3,9 @@
     python benchmarks/backbones.py [--backbones resnet50,VGG16] [--again] [--size 224] [--json FILE] [--page FILE]
 
 Makes each backbone with random weights, builds three tasks with the LR-ASPP decoder on it, compares a grafted task with
-the plain network, and exports the three tasks to one LiteRT file, and one of them, merged, to a file of its own. Rows are kept in a JSON
-file as they are done; those that it has are not made again, so that a run goes on where one stopped. The table takes
-the place of what stands behind the mark in the page.
+the plain network, and exports the three tasks to one LiteRT file, and one of them, merged, to a file of its own. Rows
+are kept in a JSON file as they are done; those that it has are not made again, so that a run goes on where one stopped.
+The table takes the place of what stands behind the mark in the page.
 """
 
 import dataclasses
