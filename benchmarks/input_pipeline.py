@@ -51,7 +51,7 @@ def open_dataset() -> "tuple[tfds.core.DatasetBuilder, list[Task], Preprocessing
         return Builder(data_dir=_DATA_DIR.value), nyud(), Preprocessing(size, resize=size)
 
     from rc_keras.zoo.datasets.scenes.scenes_dataset_builder import Builder, ScenesConfig
-    from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
+    from rc_keras.zoo.rendering.tasks import scenes_tasks
 
     config = ScenesConfig(name=f"benchmark_{_SIZE.value}", size=_SIZE.value, train=64, validation=1)
     builder = Builder(config=config, data_dir=_DATA_DIR.value)

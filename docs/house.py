@@ -21,12 +21,12 @@ SOURCES = {"rc_keras": "rc_keras", "rc_keras.zoo": "zoo", "rc_keras.export": "ex
 
 # From the roof down: a room imports rooms of lower floors alone.
 FLOORS = (
-    ("zoo.train", "zoo.evaluate", "zoo.compare", "zoo.diagnose", "zoo.demo", "zoo.rooms"),
+    ("zoo.train", "zoo.evaluate", "zoo.compare", "zoo.diagnose", "zoo.demo"),
     ("zoo.training", "zoo.trained_model", "zoo.diagnostics"),
     ("zoo.evaluation", "zoo.command_line"),
     ("zoo.strategy", "zoo.recipes"),
-    ("zoo.preprocessing", "zoo.datasets", "zoo.evaluation_metrics", "zoo.delta_m"),
-    ("zoo.picture_grid", "zoo.measures", "zoo.chart_style", "zoo.progress"),
+    ("zoo.preprocessing", "zoo.datasets", "zoo.rooms", "zoo.evaluation_metrics", "zoo.delta_m"),
+    ("zoo.rendering", "zoo.picture_grid", "zoo.measures", "zoo.chart_style", "zoo.progress"),
     ("from_preset", "build", "view"),
     ("model", "published"),
     ("storage", "export"),

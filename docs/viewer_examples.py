@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from rc_keras.zoo.datasets.scenes.renderer import render_scene
+from rc_keras.zoo.rendering.renderer import render_scene
 
 FOLDER = Path(__file__).resolve().parent.parent / "rc_keras" / "view" / "static" / "examples"
 ROOMS = (9, 17, 2, 6, 13)  # of the validation split

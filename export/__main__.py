@@ -32,7 +32,12 @@ _MODEL = flags.DEFINE_string("model", None, "A saved model, `.keras`.")
 _PRESET = flags.DEFINE_string("preset", None, "Folder of a preset.")
 _BANK = flags.DEFINE_string("bank", None, "A saved bank, for --packs.")
 _PACKS = flags.DEFINE_list("packs", None, "Task packs on the bank of --bank.")
-_BACKBONE = flags.DEFINE_string("backbone", "resnet18", "Of the bank of --bank: resnet18 or resnet34.")
+_BACKBONE = flags.DEFINE_string(
+    "backbone",
+    "resnet18",
+    "Of the bank of --bank: resnet18, resnet34, resnet50, mobilenetv2, mobilenetv3_large, efficientnetv2_b0 or "
+    "convnext_tiny.",
+)
 _OUTPUT_STRIDE = flags.DEFINE_integer("output_stride", 16, "Of the bank of --bank: 8, 16 or 32.")
 
 _OUT = flags.DEFINE_string("out", None, "The file or folder to write.", required=True)

@@ -7,13 +7,14 @@ from typing import Any
 import keras
 
 from rc_keras import backbones, decoders, pretrained
+from rc_keras.backbones.output_stride import with_output_stride
 from rc_keras.base.seeds import fresh_seed
 from rc_keras.methods import Method, get_method
 from rc_keras.model import MultiTaskModel
 from rc_keras.network import features
 from rc_keras.network.bank import FilterBank
+from rc_keras.network.bank_network import without_reserved_names
 from rc_keras.network.opened import opened
-from rc_keras.network.output_stride import with_output_stride
 from rc_keras.reports.graft_report import graft_report_of, tell
 from rc_keras.tasks.task import Task
 
@@ -47,13 +48,13 @@ def build(
 
     Args:
         tasks: names in the catalogue (see `Task`) or `Task` objects.
-        backbone: a key of `rc_keras.backbones.BACKBONES`, such as `"resnet18"`, or a functional `keras.Model` with its
-            weights, which is copied. Its feature maps are found as `rc_keras.network.features` says, unless it answers
-            `{"low_level": map, "high_level": map}`.
+        backbone: a key of `rc_keras.backbones.BACKBONES`, such as `"resnet18"` or `"mobilenetv2"`, or a functional
+            `keras.Model` with its weights, which is copied. Its feature maps are found as `rc_keras.network.features`
+            says, unless it answers `{"low_level": map, "high_level": map}`.
         decoder: `"deeplabv3plus"`, an object like `rc_keras.decoders.DeepLabV3Plus(width=64)`, or one of your own, see
             `rc_keras.decoders.Decoder`. `None`: that of the bank, if it holds one, else `"deeplabv3plus"`.
         output_stride: 8, 16 or 32: image size over size of the high-level map. The last stages of a model given as
-            `backbone` are dilated for it, with the same weights, see `rc_keras.network.output_stride`; or it says why
+            `backbone` are dilated for it, with the same weights, see `rc_keras.backbones.output_stride`; or it says why
             that cannot be. `None`: 16 of a backbone given by name; a model keeps its own.
         image_shape: `(height, width, 3)`; height and width may be `None`.
         weights: `"imagenet"`, or a file, see `rc_keras.pretrained.load_weights`; `None`: random, or as the model has.
@@ -107,8 +108,9 @@ def build(
         if weights is not None:
             backbone = keras.models.clone_model(backbone)  # the user's own keeps its weights
             pretrained.load_weights(backbone, weights)
-        backbone = opened(backbone, kept=() if bank is None else FilterBank.layers_in(bank))
-        backbone = features.with_named_features(backbone, low_level, high_level, dense)
+        kept = () if bank is None else FilterBank.layers_in(bank)
+        backbone = opened(backbone, output_stride is not None, kept)  # a block is dilated by its layers
+        backbone = without_reserved_names(features.with_named_features(backbone, low_level, high_level, dense))
         if output_stride is not None:
             backbone = with_output_stride(backbone, output_stride)
         backbone = features.on_image(backbone, image_shape, preprocess)

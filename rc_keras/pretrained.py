@@ -11,8 +11,9 @@ import h5py
 import keras
 import numpy as np
 
-from rc_keras.backbones import BACKBONES
-from rc_keras.files.named_weights import array_for
+from rc_keras.backbones import BACKBONES, KerasWeights, PublishedWeights
+from rc_keras.backbones.keras_networks import own_names
+from rc_keras.files.named_weights import array_for, assign_named, named_variables
 from rc_keras.files.tensor_files import keras_datasets, read_tensors
 
 # What is published for the backbones that have a name.
@@ -52,11 +53,13 @@ def load_weights(backbone: keras.Model, source: str | os.PathLike[str]) -> None:
     Args:
         backbone: a functional `keras.Model`: one of `rc_keras.backbones`, or any other.
         source: `"imagenet"` for published ImageNet weights, which are downloaded once (backbones
-            with the name of one in `rc_keras.backbones.BACKBONES`), or the path of a file: `.pth`, `.pt`,
+            with the name of one in `rc_keras.backbones.BACKBONES`; `keras.applications` downloads its own), or the path
+            of a file: `.pth`, `.pt`,
             `.safetensors` or `.npz` with tensors named as in torchvision (`layer1.0.conv1.weight`)
             or in Keras (`layer1_0_conv1/kernel`, the name of the layer and of its variable), or
-            what `save_weights` of a model with layers of the same names wrote (`.weights.h5`). Floats
-            of any precision and byte order are brought to that of the backbone's variables.
+            what `save_weights` of a model with layers of the same names wrote (`.weights.h5`), in models
+            within it too. Floats of any precision and byte order are brought to that of the backbone's
+            variables.
 
             Torch's kernels are transposed: of `Conv` and `ConvTranspose` in 1 to 3 dimensions, with
             groups (torch's depthwise ones for a `DepthwiseConv2D`), and of `Linear`. A
@@ -76,7 +79,11 @@ def load_weights(backbone: keras.Model, source: str | os.PathLike[str]) -> None:
     """
     if not isinstance(backbone, keras.Model) or not backbone.built:
         raise ValueError(f"`backbone` must be a functional keras.Model. Received: backbone={backbone}")
-    path = _download(backbone.name) if source == "imagenet" else os.fspath(source)
+    published = _published(backbone.name) if source == "imagenet" else None
+    if isinstance(published, KerasWeights):
+        _load_from_keras(backbone, published, BACKBONES[backbone.name].image_size)
+        return
+    path = os.fspath(source) if published is None else _download(backbone.name, published)
     tensors = read_tensors(path)
     if path.endswith(".weights.h5"):
         _load_keras_weights(backbone, tensors, path)
@@ -92,13 +99,33 @@ def _load_named_weights(backbone: keras.Model, tensors: dict[str, np.ndarray], p
     names_in_file: dict[str, str] = {}
     for name_in_file, value in tensors.items():
         name, value = _keras_style(name_in_file, value, expected, depthwise)
-        if name in values:
-            raise ValueError(f"{path} has two tensors for '{name}': '{names_in_file[name]}' and '{name_in_file}'.")
-        values[name] = value
-        names_in_file[name] = name_in_file
+        _put(name, value, name_in_file, values, names_in_file, path)
     fitting = _fitting_values(expected, values, names_in_file, path)
     for name, (variable, _) in named.items():
         variable.assign(fitting[name])
+
+
+def _put(
+    name: str,
+    value: np.ndarray,
+    name_in_file: str,
+    values: dict[str, np.ndarray],
+    names_in_file: dict[str, str],
+    path: str,
+) -> None:
+    """Adds a tensor of a file to those that were found."""
+    if name in values:
+        raise ValueError(f"{path} has two tensors for '{name}': '{names_in_file[name]}' and '{name_in_file}'.")
+    values[name] = value
+    names_in_file[name] = name_in_file
+
+
+def _opened_name(name: str, expected: Container[str]) -> str:
+    """The name of a tensor of a model within a model, where the backbone has that model's layers as its own."""
+    opened = name
+    while opened not in expected and "/" in opened:
+        opened = opened.partition("/")[2]
+    return opened if opened in expected else name
 
 
 def _load_keras_weights(backbone: keras.Model, tensors: dict[str, np.ndarray], path: str) -> None:
@@ -109,7 +136,11 @@ def _load_keras_weights(backbone: keras.Model, tensors: dict[str, np.ndarray], p
         with h5py.File(own_path, "r+") as file:
             datasets = keras_datasets(file)
             expected = {name: (d.shape, d.dtype.name) for name, d in datasets.items()}
-            fitting = _fitting_values(expected, tensors, {name: name for name in tensors}, path)
+            values: dict[str, np.ndarray] = {}
+            names_in_file: dict[str, str] = {}
+            for name_in_file, value in tensors.items():
+                _put(_opened_name(name_in_file, expected), value, name_in_file, values, names_in_file, path)
+            fitting = _fitting_values(expected, values, names_in_file, path)
             for name, dataset in datasets.items():
                 dataset[...] = fitting[name]
         backbone.load_weights(own_path)
@@ -140,7 +171,7 @@ def _keras_style(
     `expected` holds the names of all weights, `depthwise` those of layers with depthwise kernels.
     """
     if "/" in name:
-        return name, value
+        return _opened_name(name, expected), value
     keras_name = next((candidate for candidate in _keras_names(name) if candidate in expected), name)
     if keras_name.endswith("kernel") and value.ndim > 1:
         # OI, OIW, OIHW or OIDHW; a transposed convolution has I and O exchanged in both.
@@ -216,14 +247,45 @@ def _fitting_values(
     return fitting
 
 
-def _download(name: str) -> str:
+def _published(name: str) -> PublishedWeights | KerasWeights:
     published = {key: backbone.weights for key, backbone in BACKBONES.items() if backbone.weights is not None}
     if name not in published:
         raise ValueError(
             f"There are ImageNet weights for backbones named {sorted(published)}; load "
             f"others from a file. Received: backbone.name={name!r}"
         )
-    weights = published[name]
+    return published[name]
+
+
+def _load_from_keras(backbone: keras.Model, weights: KerasWeights, size: int) -> None:
+    """Loads what `keras.applications` publishes for images of a size."""
+    called = f"keras.applications.{weights.network}"
+    try:
+        make = getattr(keras.applications, weights.network)
+        network = make(include_top=False, weights="imagenet", input_shape=(size, size, 3))
+    # Keras raises bare exceptions, with the address in them.
+    except Exception as error:
+        raise OSError(
+            f"The ImageNet weights of {called} could not be fetched ({error}). Download the file by other means into "
+            "the folder `models` of Keras's own, ~/.keras or KERAS_HOME, where Keras looks first; or pass the path of "
+            "what `save_weights` of the network wrote instead of 'imagenet'."
+        ) from error
+    tensors = {name: keras.ops.convert_to_numpy(variable) for name, variable in _own_weights(network).items()}
+    assign_named(_own_weights(backbone), tensors, called)
+
+
+def _own_weights(network: keras.Model) -> dict[str, keras.Variable]:
+    """Weights by names that do not depend on what else was made, of layers in models within too."""
+    layers = [inner for layer in network.layers for inner in (getattr(layer, "layers", None) or [layer])]
+    names, weights, named = own_names(network), {id(weight) for weight in network.weights}, {}
+    for name, variable in named_variables(layers).items():
+        layer, slash, rest = name.partition("/")
+        if id(variable) in weights:
+            named[names.get(layer, layer) + slash + rest] = variable
+    return named
+
+
+def _download(name: str, weights: PublishedWeights) -> str:
     try:
         path = keras.utils.get_file(origin=weights.url, cache_subdir="rc_keras")
     # `get_file` raises bare exceptions.

@@ -28,6 +28,21 @@ class PublishedWeights:
 
 
 @dataclasses.dataclass(frozen=True)
+class KerasWeights:
+    """ImageNet weights that `weights="imagenet"` gets from `keras.applications`, which downloads and checks them.
+
+    Attributes:
+        network: its name in `keras.applications`, for example `"ResNet50"`.
+        licence: SPDX identifier of what they come from.
+        top_1: published share of ImageNet's validation images that the network classifies, in 0..1.
+    """
+
+    network: str
+    licence: str
+    top_1: float
+
+
+@dataclasses.dataclass(frozen=True)
 class Backbone:
     """An entry of `rc_keras.backbones.BACKBONES`; called, it builds the network.
 
@@ -40,12 +55,19 @@ class Backbone:
         weights: the published weights, whose tensors have the names of its layers; `None`: there are none.
         image_size: height and width of the images that `weights` were published for.
         output_strides: those it can be built with.
+        source: the paper.
+        preprocessing: what the first layers do to the pixels x in 0..255.
+        bank_share: the share of its weights, in 0..1, that is at least in layers that tasks share, see
+            `rc_keras.graft_report`, with `pointwise_rank=8`; `None`: not told.
     """
 
     function: Callable[..., keras.Model]
-    weights: PublishedWeights | None = None
+    weights: PublishedWeights | KerasWeights | None = None
     image_size: int = 224
     output_strides: tuple[int, ...] = (8, 16, 32)
+    source: str = ""
+    preprocessing: str = ""
+    bank_share: float | None = None
 
     def __call__(self, *args: Any, **kwargs: Any) -> keras.Model:
         return self.function(*args, **kwargs)

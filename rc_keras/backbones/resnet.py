@@ -1,11 +1,11 @@
 """ResNets of basic blocks (He et al., CVPR 2016), dilated where a decoder wants finer features."""
 
-import hashlib
 import random
 from collections.abc import Sequence
 
 import keras
 
+from rc_keras.backbones.arguments import check_classes_and_seed, check_image_shape, is_count, layer_seed
 from rc_keras.layers import BatchNormalization, Conv2D
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -69,13 +69,10 @@ def resnet(
     """
     _check_four_counts("depths", depths)
     _check_four_counts("widths", widths)
-    _check_image_shape(image_shape)
+    check_image_shape(image_shape)
     if output_stride not in _STAGES:
         raise ValueError(f"`output_stride` must be one of {sorted(_STAGES)}. Received: output_stride={output_stride}")
-    if classes is not None and not _is_count(classes):
-        raise ValueError(f"`classes` must be None or a positive int. Received: classes={classes}")
-    if seed is not None and (not isinstance(seed, int) or isinstance(seed, bool)):
-        raise ValueError(f"`seed` must be None or an int. Received: seed={seed}")
+    check_classes_and_seed(classes, seed)
     if seed is None:
         seed = random.randrange(2**31)
 
@@ -150,7 +147,7 @@ def resnet(
         x = keras.layers.GlobalAveragePooling2D(name="avgpool")(x)
         outputs = keras.layers.Dense(
             classes,
-            kernel_initializer=keras.initializers.GlorotUniform(seed=_layer_seed(seed, "fc")),
+            kernel_initializer=keras.initializers.GlorotUniform(seed=layer_seed(seed, "fc")),
             name="fc",
         )(x)
 
@@ -194,34 +191,16 @@ def resnet34(
     )
 
 
-def _layer_seed(seed: int, layer_name: str) -> int:
-    digest = hashlib.sha256(f"{seed}/{layer_name}".encode()).digest()
-    return int.from_bytes(digest[:4], "big") >> 1
-
-
 def _he_normal(seed: int, layer_name: str) -> keras.initializers.Initializer:
     """He et al.'s normal initialization (ICCV 2015), backward form: variance 2 / (k^2 c_out)."""
     return keras.initializers.VarianceScaling(
         scale=2.0,
         mode="fan_out",
         distribution="untruncated_normal",
-        seed=_layer_seed(seed, layer_name),
+        seed=layer_seed(seed, layer_name),
     )
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-
 def _check_four_counts(argument: str, values: Sequence[int]) -> None:
-    if not isinstance(values, (list, tuple)) or len(values) != 4 or not all(map(_is_count, values)):
+    if not isinstance(values, (list, tuple)) or len(values) != 4 or not all(map(is_count, values)):
         raise ValueError(f"`{argument}` must be four positive ints, one for each stage. Received: {argument}={values}")
-
-
-def _check_image_shape(image_shape: Sequence[int | None]) -> None:
-    is_shape = isinstance(image_shape, (list, tuple)) and len(image_shape) == 3
-    if not is_shape or image_shape[2] != 3 or not all(n is None or _is_count(n) for n in image_shape[:2]):
-        raise ValueError(
-            "`image_shape` must be (height, width, 3), where height and width are positive ints or "
-            f"None. Received: image_shape={image_shape}"
-        )

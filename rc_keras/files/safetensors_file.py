@@ -20,7 +20,7 @@ def digest(tensors: Mapping[str, np.ndarray]) -> str:
     """sha256 over the sorted names, shapes, dtypes and bytes of arrays, as 64 hexadecimal digits."""
     sha256 = hashlib.sha256()
     for name in sorted(tensors):
-        tensor = np.ascontiguousarray(tensors[name])
+        tensor = np.asarray(tensors[name], order="C")
         sha256.update(f"{name}{tensor.shape}{tensor.dtype}".encode())
         sha256.update(tensor.tobytes())
     return sha256.hexdigest()
@@ -40,7 +40,7 @@ def to_bytes(
     if dtype is not None:
         metadata["precision"] = dtype
     metadata["content"] = _content(tensors, metadata)
-    return _in_order(safetensors.numpy.save({k: np.ascontiguousarray(v) for k, v in tensors.items()}, metadata))
+    return _in_order(safetensors.numpy.save({k: np.asarray(v, order="C") for k, v in tensors.items()}, metadata))
 
 
 def write(path: str | os.PathLike, suffix: str, data: bytes) -> None:

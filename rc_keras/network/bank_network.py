@@ -5,6 +5,7 @@ from collections.abc import Collection
 import keras
 
 from rc_keras.methods import Method, get_method
+from rc_keras.network.copies import copy_layer, copy_weights
 from rc_keras.network.donor import HEAD, PREFIX
 from rc_keras.network.features import check_functional
 from rc_keras.network.opened import opened
@@ -22,12 +23,31 @@ def opened_backbone(backbone: keras.Model, method: Method, kept: Collection[str]
     check_functional(backbone)
     backbone = opened(backbone, method.pointwise is not None, kept)
     for layer in backbone.layers:
-        if layer.name == "output" or layer.name.startswith(PREFIX):
+        if _is_reserved(layer):
             raise ValueError(
                 "`backbone` must not have a layer named 'output' or 'decoder_…', names that each task's branch uses. "
                 f"Received: layer {layer.name!r}"
             )
     return backbone
+
+
+def without_reserved_names(network: keras.Model) -> keras.Model:
+    """The network with `backbone_` before the names that each task's branch uses; itself if it has none of them."""
+    if not any(map(_is_reserved, network.layers)):
+        return network
+
+    def clone(layer: keras.Operation) -> keras.Operation:
+        return copy_layer(layer, name=f"backbone_{layer.name}") if _is_reserved(layer) else layer
+
+    renamed = keras.models.clone_model(network, clone_function=clone)
+    for layer in filter(_is_reserved, network.layers):
+        if getattr(layer, "weights", None):
+            copy_weights(layer, renamed.get_layer(f"backbone_{layer.name}"))
+    return renamed
+
+
+def _is_reserved(layer: keras.Operation) -> bool:
+    return layer.name == "output" or layer.name.startswith(PREFIX)
 
 
 def in_convolutions(network: keras.Model, method: Method) -> keras.Model:

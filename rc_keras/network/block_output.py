@@ -2,8 +2,8 @@
 
 import keras
 
+from rc_keras.backbones.probe import Call, Probe
 from rc_keras.network.norms import NORMS
-from rc_keras.network.probe import Call, Probe
 
 _MERGES = ("Add", "Concatenate")  # layers and operations
 _PADDINGS = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)

@@ -13,15 +13,25 @@ def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operati
     """A fresh layer with the configuration of `layer`, in the class of this package where there is one.
 
     It computes the same; but see `rc_keras.layers.BatchNormalization` for the moving variance.
+
+    Raises:
+        ValueError: if it is a layer that does not come back from its configuration.
     """
     faster: dict[type[keras.Operation], type[keras.Operation]] = {
         keras.layers.Conv2D: Conv2D,
         keras.layers.BatchNormalization: BatchNormalization,
     }
-    config = layer.get_config()
-    if name is not None:
-        config["name"] = name
-    return faster.get(type(layer), type(layer)).from_config(config)
+    try:
+        config = layer.get_config()
+        if isinstance(layer, keras.Layer) or name is not None:  # some configurations lack the name
+            config["name"] = name or layer.name
+        return faster.get(type(layer), type(layer)).from_config(config)
+    except Exception as error:  # of layers that anyone wrote
+        reason = str(error).rpartition("Exception encountered: ")[2].strip().partition("\n\n")[0]
+        raise ValueError(
+            "Layers of a network must come back by `from_config` from what `get_config` answers. "
+            f"Received: layer {layer.name!r}, of {type(layer).__name__}: {' '.join(reason.split())}"
+        ) from error
 
 
 def geometry(convolution: keras.layers.Layer) -> dict[str, Any]:

@@ -6,12 +6,13 @@ from typing import Any
 
 import keras
 
+from rc_keras.backbones.probe import probe
 from rc_keras.base.names import unknown_name
 from rc_keras.network.block_output import last_block_output
-from rc_keras.network.probe import probe
 
 FEATURES = ("high_level", "low_level")
 _LOW_LEVEL_STRIDE = 4
+_CHANNELS = (1, 3, 4)  # of images, not their height
 _MOST_LEADING_TOKENS = 5  # a class token, one of distillation, registers
 
 
@@ -24,6 +25,13 @@ def check_functional(backbone: Any) -> None:
         shapes = [tensor.shape for tensor in backbone.inputs]
         raise ValueError(
             f"`backbone` must have one image input (batch, height, width, channels). Received: input shapes {shapes}"
+        )
+    shape = tuple(backbone.inputs[0].shape)
+    first = [layer.name for layer in backbone.layers if getattr(layer, "data_format", None) == "channels_first"]
+    if first and shape[1] in _CHANNELS:
+        raise ValueError(
+            "`backbone` must take images (batch, height, width, channels) and have data_format='channels_last'. "
+            f"Received: input shape {shape}, and layer {first[0]!r} with data_format='channels_first'"
         )
 
 

@@ -14,8 +14,8 @@ def opened(network: keras.Model, composite_layers: bool = False, kept: Collectio
     """The same network with the layers of its nested models as its own.
 
     A layer keeps its name; where that is taken, it is called `<model>_<layer>`. Of a composite layer, such as
-    `MultiHeadAttention`, the layers and operations are called `<composite layer>_<layer>`, numbered where Keras has
-    made up the name.
+    `MultiHeadAttention`, the layers and operations are called `<composite layer>_<layer>`, if they are not yet, and
+    numbered where Keras has made up the name.
 
     A model or layer is opened by its public `call`, on symbolic tensors. It stays closed where that does not tell all
     that it does: where it has weights that belong to no layer that it calls, computes something else in training, or
@@ -81,9 +81,11 @@ class _Opener:
             return None
 
     def _part(self, outer: keras.Layer, part: keras.Operation) -> keras.Operation:
+        if type(part) is keras.layers.Identity:  # which is not called either
+            return part
         if id(part) not in self._made:
             keeps_name = _is_functional(outer) and part.name not in self._names
-            name = part.name if keeps_name else f"{outer.name}_{_stem(part)}"
+            name = part.name if keeps_name else f"{outer.name}_{_stem(part).removeprefix(f'{outer.name}_')}"
             stem, repetition = name, 1
             while name in self._names:
                 name, repetition = f"{stem}_{repetition}", repetition + 1
@@ -107,7 +109,7 @@ def _convert_no_more(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
 
 
 def _with_numbers(part: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-    """Calls it with numbers in the place of constants, which exporters would take for inputs."""
+    """Calls it with numbers in the place of constants, which exporters would take for inputs; an identity is not."""
 
     def number(value: Any) -> Any:
         if isinstance(value, (keras.KerasTensor, keras.Variable)) or not keras.ops.is_tensor(value):
@@ -115,6 +117,8 @@ def _with_numbers(part: keras.Operation, *args: Any, **kwargs: Any) -> Any:
         array = keras.ops.convert_to_numpy(value)
         return array if array.ndim else array.item()
 
+    if type(part) is keras.layers.Identity:
+        return args[0]
     args, kwargs = keras.tree.map_structure(number, (args, kwargs))
     return part(*args, **kwargs)
 

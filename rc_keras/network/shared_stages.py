@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
+from rc_keras.backbones.probe import probe
 from rc_keras.layers import Frozen
-from rc_keras.network.probe import probe
 
 
 def shared_layers(backbone: keras.Model, shared_stages: int | str) -> set[str]:

@@ -27,7 +27,9 @@ class PublishedPreset:
     url: str | None = None
 
 
-PRESETS: dict[str, PublishedPreset] = {}
+PRESETS: dict[str, PublishedPreset] = {
+    "rooms": PublishedPreset("A small ResNet and DeepLabv3+ on rendered rooms of 128x128 pixels.", "Apache-2.0"),
+}
 
 PACKAGED = os.path.join(os.path.dirname(os.path.abspath(__file__)), "packaged")
 

@@ -12,7 +12,13 @@ from rc_keras import backbones
 from rc_keras.layers import Adapter, BankConv2D, Frozen
 from rc_keras.methods import Method
 from rc_keras.network.adapters import adapter_size
-from rc_keras.network.bank_network import in_convolutions, method_with, opened_backbone, stage_layers
+from rc_keras.network.bank_network import (
+    in_convolutions,
+    method_with,
+    opened_backbone,
+    stage_layers,
+    without_reserved_names,
+)
 from rc_keras.network.branch import count_parameters
 from rc_keras.network.donor import HEAD
 from rc_keras.network.opened import is_composite
@@ -137,7 +143,7 @@ def graft_report(
         raise ValueError(f"`method` must be one with a frozen bank. Received: method={method.name!r}")
     if not isinstance(backbone, keras.Model):
         backbone = backbones.get(backbone)()
-    network = opened_backbone(backbone, method)
+    network = opened_backbone(without_reserved_names(backbone), method)
     stages = stage_layers(network, method, shared_stages)
     return graft_report_of(make_template(in_convolutions(network, method), method, frozen=stages), method)
 

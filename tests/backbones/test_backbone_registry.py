@@ -11,12 +11,15 @@ from support.tiny import TASKS, MicroDecoder
 
 import rc_keras
 from rc_keras.backbones import BACKBONES, Backbone, PublishedWeights
+from rc_keras.zoo.recipes.recipe import describe_fields
 
 ROUNDING = 1e-6
 SIZE = 64
+QUICK = ("resnet18", "resnet34", "mobilenetv2")  # to make
+NAMES = [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in BACKBONES]
 
 
-@pytest.mark.parametrize("name", BACKBONES)
+@pytest.mark.parametrize("name", NAMES)
 def test_features_by_name_and_stride(name):
     for output_stride in BACKBONES[name].output_strides:
         model = rc_keras.backbones.get(name)(image_shape=(SIZE, 2 * SIZE, 3), output_stride=output_stride, seed=0)
@@ -32,11 +35,13 @@ def test_features_by_name_and_stride(name):
 def test_published_weights_have_a_source_and_a_licence(name):
     weights = BACKBONES[name].weights
     assert BACKBONES[name].image_size % 32 == 0
+    assert BACKBONES[name].source and BACKBONES[name].preprocessing
     if weights is not None:
-        assert re.fullmatch(r"https://\S+\.(pth|safetensors|npz|weights\.h5)", weights.url)
-        assert re.fullmatch("[0-9a-f]{8,64}", weights.sha256_prefix)
         assert weights.licence in ("Apache-2.0", "BSD-3-Clause", "MIT")
         assert 0.5 < weights.top_1 < 1
+    if isinstance(weights, PublishedWeights):
+        assert re.fullmatch(r"https://\S+\.(pth|safetensors|npz|weights\.h5)", weights.url)
+        assert re.fullmatch("[0-9a-f]{8,64}", weights.sha256_prefix)
         first = BACKBONES[name](image_shape=(1, 1, 3)).layers[1]
         for deviations in (0.0, 1.0):
             pixel = 255 * (np.array(weights.mean) + deviations * np.array(weights.std))
@@ -44,10 +49,23 @@ def test_published_weights_have_a_source_and_a_licence(name):
             np.testing.assert_allclose(first(pixels), np.full((1, 1, 1, 3), deviations), atol=ROUNDING)
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_most_of_it_is_shared(name):
+    report = rc_keras.graft_report(name, pointwise_rank=8)
+    told = BACKBONES[name].bank_share
+    assert told <= report.shared < told + 0.01
+
+
 @pytest.mark.parametrize("name", BACKBONES)
 def test_the_readme_names_it(name):
     (paragraph,) = re.findall(r"\*\*Backbones\.\*\*.*?\n\n", (ROOT / "README.md").read_text(), re.DOTALL)
     assert f"`{name}`" in paragraph
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_commands_name_it(name):
+    assert re.search(rf"\b{name}\b", describe_fields()["backbone"])
+    assert re.search(rf"\b{name}\b", (ROOT / "export" / "__main__.py").read_text())
 
 
 def striding(image_shape=(None, None, 3), output_stride=16, classes=None, seed=None, name="striding"):

@@ -122,6 +122,7 @@ def test_free_size_merged_and_class_ids(model, tmp_path):
         np.testing.assert_array_equal(network.run(images(), "semseg"), expected(model, "semseg", images()).argmax(-1))
 
 
+@pytest.mark.slow
 def test_overwriting(model, tmp_path, monkeypatch):
     path = tmp_path / "m"
     path.mkdir()

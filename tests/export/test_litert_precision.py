@@ -77,6 +77,7 @@ def read(path):
     return schema.ModelT.InitFromPackedBuf(path.read_bytes())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [task.name for task in ALL_KINDS])
 @pytest.mark.parametrize("precision", PRECISIONS)
 def test_answers_stay_near_the_models(exported, model, precision, task):

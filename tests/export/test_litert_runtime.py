@@ -125,6 +125,7 @@ def test_damaged_packed_weights_are_made_anew(path, tmp_path, damage):
     assert cached.read_bytes() == whole
 
 
+@pytest.mark.slow
 def test_a_new_file_under_the_same_name_does_not_get_old_weights(tmp_path):
     path, cache = tmp_path / "m.tflite", tmp_path / "cache"
     received = []

@@ -656,7 +656,9 @@ def test_a_forged_download_is_deleted(monkeypatch, tmp_path):
 
 
 def test_backbones_without_imagenet_weights_are_named():
-    with pytest.raises(ValueError, match=r"\['resnet18', 'resnet34'\].*Received: .*'tiny'"):
+    with pytest.raises(
+        ValueError, match=r"\['convnext_tiny', .*'resnet18', 'resnet34', 'resnet50'\].*Received: .*'tiny'"
+    ):
         load_weights(resnet(**TINY, name="tiny"), "imagenet")
 
 

@@ -95,6 +95,14 @@ for method in ("multi_task", "series_adapter"):
 assert "tensorflow" not in sys.modules
 print("all well")
 """
+ROOMS = """
+if __name__ == "__main__":  # which rendering processes import
+    from rc_keras.zoo.rooms.run import Rooms, make_rooms
+
+    assert "depth_rmse" in make_rooms(Rooms.quick(), sys.argv[2] + "/rooms")
+    assert "tensorflow" not in sys.modules and "tensorflow_datasets" not in sys.modules
+    print("all well")
+"""
 
 
 @pytest.mark.parametrize("backend", [slow("jax"), "torch"], indirect=True)
@@ -106,6 +114,14 @@ def test_life_of_a_model_without_tensorflow(backend, tmp_path):
 @pytest.mark.slow
 def test_methods_without_tensorflow(backend, tmp_path):
     result = run(["-c", WITHOUT_TENSORFLOW + SHARED_ENCODER, backend, str(tmp_path)], backend)
+    assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
+
+
+@pytest.mark.slow
+def test_the_preset_rooms_is_made_without_tensorflow(backend, tmp_path):
+    program = tmp_path / "program.py"
+    program.write_text(WITHOUT_TENSORFLOW + ROOMS, encoding="utf-8")
+    result = run([str(program), backend, str(tmp_path)], backend)
     assert result.stdout.strip().endswith("all well"), result.stderr[-4000:]
 
 

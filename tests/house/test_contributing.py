@@ -25,6 +25,7 @@ PRINTED = (
 )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="examples export and read with TFDS")
 def test_examples_run_and_print(tmp_path):
     """All in one process, each with names of its own."""

@@ -31,6 +31,14 @@ def test_program_prints_what_the_readme_shows(tmp_path):
     assert "semseg_mean_iou" in result.stdout and "depth_rmse" in result.stdout
 
 
+def test_the_shipped_model_draws_a_picture(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    program = blocks("python")[1]
+    assert 'from_preset("rooms")' in program
+    subprocess.run([sys.executable, "-c", program], cwd=tmp_path, capture_output=True, check=True)
+    assert image.open(tmp_path / "semseg.png").size == (128, 128)
+
+
 COMMANDS = [line for block in blocks("sh") for line in block.splitlines()]
 
 

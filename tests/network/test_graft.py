@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 from support.photos import load_photos
-from support.tiny import SIZE, assert_same_bits, differs, state, tiny_backbone, tiny_data
+from support.tiny import SIZE, TASKS, assert_same_bits, differs, state, tiny_backbone, tiny_data, tiny_model
 
 import rc_keras
 from rc_keras import FilterBank, graft
@@ -218,3 +218,16 @@ def test_reserved_layer_names(name):
     image = keras.Input((SIZE, SIZE, 3))
     with pytest.raises(ValueError, match=f"Received: layer '{name}'"):
         FilterBank(keras.Model(image, keras.layers.Conv2D(4, 3, name=name)(image)))
+
+
+@pytest.mark.parametrize("name", ["output", "decoder_head"])
+def test_reserved_layer_names_are_changed_by_build(name):
+    image = keras.Input((SIZE, SIZE, 3))
+    low = keras.layers.Conv2D(4, 4, strides=4, name="low")(image)
+    backbone = keras.Model(image, {"low_level": low, "high_level": keras.layers.Conv2D(4, 3, name=name)(low)})
+    assert rc_keras.graft_report(backbone).layers[-1].name == f"backbone_{name}"
+    model = tiny_model(TASKS[:1], backbone=backbone, method="rc_identity")
+    assert list(model.bank.convolutions) == ["low", f"backbone_{name}"]
+    images = tiny_data(2)[0]
+    difference = relative_difference(outputs_of(model.bank.template, images), outputs_of(backbone, images))
+    assert difference <= OUTPUT_RANGE

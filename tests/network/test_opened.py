@@ -7,6 +7,7 @@ from support.tiny import SIZE, TASKS, micro_backbone, state, tiny_data, tiny_mod
 
 import rc_keras
 from rc_keras import FilterBank, graft
+from rc_keras.backbones.output_stride import with_output_stride
 from rc_keras.layers import BankConv2D
 from rc_keras.network.opened import opened
 
@@ -228,3 +229,49 @@ def test_a_model_of_composite_layers(tmp_path):
     assert macs.convolutions == stem + tokens * 8 * width**2
     opened_only = tiny_model(TASKS[:1], backbone=transformer(Block), pointwise_rank=100)  # none shared: copies
     assert opened_only.mac_report().tasks["semseg"].convolutions == macs.convolutions
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Stage(layers.Layer):
+    """As keras-hub's: layers are named for the block around them, and one that does nothing has a policy of dtypes."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = layers.Conv2D(8, 3, strides=2, padding="same", name=f"{self.name}_conv")
+        self.nothing = layers.Identity(dtype=self.dtype_policy, name=f"{self.name}_nothing")
+
+    def build(self, input_shape):
+        self.conv.build(input_shape)
+
+    def call(self, inputs, training=None):
+        return [inputs, self.nothing(self.conv(inputs), training=training)]
+
+    def compute_output_shape(self, input_shape):
+        return [input_shape, self.conv.compute_output_shape(input_shape)]
+
+
+def staged(size=4 * SIZE):
+    image = keras.Input((size, size, 3))
+    low = layers.Conv2D(8, 4, strides=4, name="stem")(image)
+    x = low
+    for at in (1, 2, 3):
+        _, x = Stage(name=f"stage_{at}")(x)
+    return keras.Model(image, {"low_level": low, "high_level": x}, name="staged")
+
+
+def test_layers_that_are_named_for_the_block_keep_their_names():
+    backbone = staged()
+    network = opened(backbone, True)
+    assert [layer.name for layer in network.layers if layer.weights] == [
+        "stem",
+        *(f"stage_{n}_conv" for n in (1, 2, 3)),
+    ]
+    assert unlike(network, backbone, (4 * SIZE, 4 * SIZE, 3)) < ROUNDING
+
+
+def test_blocks_are_opened_to_be_dilated():
+    with pytest.raises(ValueError, match="layer 'stage_3': it goes from stride 16 to 32 on its own"):
+        with_output_stride(staged(), 16)
+    shape = (4 * SIZE, 4 * SIZE, 3)
+    model = tiny_model(TASKS[:1], backbone=staged(), image_shape=shape, output_stride=16, method="rc_identity")
+    assert model.bank.template.output["high_level"].shape[1:3] == (8, 8)

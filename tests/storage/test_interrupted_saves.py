@@ -206,6 +206,7 @@ def test_litert(old, new, box, tmp_path):
     assert reports.index(reports[-1]) > found.index(found[-1])  # it describes the file that is there
 
 
+@pytest.mark.slow
 @on_tensorflow
 def test_onnx_folder(old, new, box, tmp_path):
     pytest.importorskip("tf2onnx")

@@ -515,3 +515,23 @@ def test_preset_on_another_backend(backend, predictions, saved, folder, tmp_path
         assert set(found) == set(predictions)
         for name, expected in predictions.items():
             np.testing.assert_allclose(found[name], expected, atol=BACKENDS_DIFFER * np.ptp(expected))
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class ScalarScale(keras.layers.Layer):
+    """As the learnable affine blocks of keras-hub's HGNetV2."""
+
+    def build(self, input_shape):
+        self.scale = self.add_weight(name="scale", shape=(), initializer="ones")
+
+    def call(self, inputs):
+        return inputs * self.scale
+
+
+def test_a_weight_that_is_one_number(tmp_path):
+    plain = micro_backbone()
+    output = {name: ScalarScale(name=f"{name}_scale")(feature) for name, feature in plain.output.items()}
+    model = tiny_model(TASKS[:1], backbone=keras.Model(plain.inputs[0], output))
+    model.branch("semseg").get_layer("semseg__high_level_scale").scale.assign(0.5)
+    model.save_to_preset(tmp_path)
+    assert_same_bits(predict(rc_keras.from_preset(tmp_path)), predict(model))

@@ -113,6 +113,7 @@ def test_pack_with_another_decoder(tmp_path):
     assert isinstance(target.decoder("semseg"), MicroDecoder)
 
 
+@pytest.mark.slow
 def test_replacing_a_task(tmp_path):
     source = scramble(tiny_model(TASKS[:2]))
     source.save_task("edge", tmp_path / "edge.rctask")

@@ -134,6 +134,7 @@ def test_joint_training_equals_separate_training():
         assert_same_bits(state(joint.branch(task.name)), state(alone.branch(task.name)))
 
 
+@pytest.mark.slow
 def test_same_optimizer_object_across_added_tasks(tmp_path):
     optimizer = keras.optimizers.Adam(1e-3)
     checkpoint = keras.callbacks.ModelCheckpoint(tmp_path / "best.keras", monitor="loss", save_best_only=False)

@@ -418,6 +418,7 @@ def test_the_command_adds_tasks(tmp_path, data):
         assert moved["rcm", order] == {first: True} and moved["multi_task", order] == {first: False}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
@@ -552,6 +553,7 @@ TENTH = {"resnet18": (111_765_120, 26_817_600), "resnet34": (212_846_720, 48_252
 DECODER = 5_426_272 + 257  # DeepLabv3+ of width 256 and a one-channel head
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", ["resnet18", slow("resnet34")])
 def test_parameters_grow_as_published(backbone, tmp_path):
     recipe = dataclasses.replace(RECIPE, backbone=backbone, decoder_width=256, low_level_width=48)

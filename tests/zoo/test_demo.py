@@ -43,16 +43,18 @@ def test_page_refers_to_its_own_files_and_to_nothing_else(demo, page):
 
 @pytest.mark.slow
 def test_page_shows_truth_and_prediction_of_every_task(page):
-    for task in ("semseg", "depth", "saliency"):
+    for task in ("semseg", "parts", "edge", "saliency", "normals", "depth"):
+        kinds = ("truth", "shipped", "file") if task in ("semseg", "depth", "saliency") else ("truth", "shipped")
         for i in (0, 1):
-            for kind in ("truth", "answer"):
+            for kind in kinds:
                 assert f"pictures/{i}-{task}-{kind}.png" in page
+    assert page.index("0-semseg-shipped.png") < page.index("0-semseg-file.png"), "what is shipped comes first"
 
 
 @pytest.mark.slow
 def test_adding_a_task_changed_nothing(demo, page):
     _, results = demo
-    assert results.compared == 4 * 32 * 32 * (14 + 1)  # semseg's and depth's channels
+    assert results.compared == 4 * 128 * 128 * (14 + 1)  # semseg's and depth's channels
     assert results.differing == 0
     assert "Bit for bit the same." in page
 
@@ -63,9 +65,11 @@ def test_files_hold_what_was_computed(demo):
     written = json.loads((out / "results.json").read_text())
     assert [task["name"] for task in written["tasks"]] == ["semseg", "depth", "saliency"]
     assert written["export"]["passed"]
-    assert written["tasks"][1]["multi"] == results.tasks[1].multi
-    assert json.loads((out / "config.json").read_text())["size"] == 32
-    assert results.parameters.total < results.single_parameters.total
+    assert written["tasks"][1]["trained"] == results.tasks[1].trained
+    assert json.loads((out / "config.json").read_text())["preset"] == "rooms"
+    assert results.parameters.total < results.separate_parameters
+    for task in results.tasks:  # a step of training is nothing beside what is shipped
+        assert (task.shipped < task.trained) == task.measure.lower_is_better, task.name
 
 
 @pytest.mark.slow
@@ -74,7 +78,7 @@ def test_programs_on_the_page_run(demo, page):
     assert len(programs) == 2
     result = subprocess.run([sys.executable, "-c", "\n".join(programs)], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-2000:]
-    assert "semseg (1, 32, 32, 14)" in result.stdout
+    assert "semseg (1, 128, 128, 14)" in result.stdout
     assert "saliency" in result.stdout.split("shared bank")[0].split("modulators")[1], "it was put back"
 
 
@@ -93,15 +97,12 @@ def test_an_interrupted_demo_leaves_no_page(demo, tmp_path, monkeypatch):
     assert not (tmp_path / "index.html").exists()
 
 
-def test_pretraining_and_tasks_share_no_image(tmp_path):
+def test_the_preset_was_not_trained_on_the_rooms_of_the_demo():
     from rc_keras.zoo.demo.config import DemoConfig
-    from rc_keras.zoo.demo.data import Rooms
+    from rc_keras.zoo.rooms.pretraining import Pretraining
+    from rc_keras.zoo.rooms.run import Rooms
 
-    rooms = Rooms(DemoConfig.quick(), tmp_path)
-    images = [{image.tobytes() for image in part()["image"]} for part in (rooms.pretraining, rooms.training)]
-    images.append({image.tobytes() for image in rooms.validation()["image"]})
-    assert list(map(len, images)) == [8, 8, 4]
-    assert len(set.union(*images)) == 20
+    assert DemoConfig().task_images <= min(Pretraining().train[0], Rooms().train[0])
 
 
 def test_mirrored_normals_point_the_other_way():
@@ -139,10 +140,3 @@ def test_guesses_without_an_image_have_the_metrics_they_should():
     salient = np.zeros((1, 4, 4, 1), "uint8")
     salient[:, :2] = 1
     assert measure_baseline(Task("saliency", 1, "saliency"), salient, salient)[1] == pytest.approx(0.5, abs=1e-6)
-
-
-def test_differences_count_up_when_better():
-    from rc_keras.zoo.demo.results import TaskResult
-
-    assert TaskResult("depth", "depth", "", 1.0, single=0.5, multi=0.4).difference == pytest.approx(20.0)
-    assert TaskResult("semseg", "segmentation", "", 0.0, single=0.5, multi=0.4).difference == pytest.approx(-20.0)

@@ -144,6 +144,7 @@ def test_another_recipe_is_refused(finished, data):
 
 
 @pytest.mark.slow
+@pytest.mark.slow
 def test_a_folder_in_which_nothing_was_trained_takes_another_recipe(data, tmp_path):
     recipe = dataclasses.replace(RECIPE, tasks=("depth",), steps=1, checkpoint_every=1, validate_every=0)
     with pytest.raises(FileNotFoundError, match="resnt18"):
@@ -163,6 +164,7 @@ def test_images_larger_than_the_crop_are_found_before_training(data, tmp_path, m
         run.train(dataclasses.replace(RECIPE, crop=(32, 64)), data, tmp_path, STRATEGY)
 
 
+@pytest.mark.slow
 def test_the_folder_of_a_run_keeps_what_the_run_measured(finished):
     before = (finished / "results.json").read_bytes()
     for module in ("evaluate", "diagnose"):
@@ -190,6 +192,7 @@ def test_a_foreign_or_damaged_checkpoint_is_refused(finished, data, tmp_path):
         run.train(RECIPE, data, tmp_path, STRATEGY)
 
 
+@pytest.mark.slow
 def test_a_full_disk_keeps_the_last_checkpoint(finished, data, tmp_path, monkeypatch):
     shutil.copytree(finished / "checkpoints", tmp_path / "checkpoints")
     (tmp_path / "checkpoints" / "step_00000009.keras").unlink()
@@ -210,6 +213,7 @@ def test_a_second_run_in_the_folder_is_told_to_wait(data, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_a_loss_that_is_no_number_names_task_step_and_images(data, tmp_path):
     recipe = dataclasses.replace(RECIPE, learning_rate=1e20, validate_every=0)
     with pytest.raises(NonFiniteLossError, match=r"task '\w+' became (nan|inf) at step \d, on the images \S+, \S+, "):
@@ -228,6 +232,7 @@ def test_removed_data_are_named(data, tmp_path, monkeypatch):
         run.train(recipe, removed, tmp_path / "run", STRATEGY, verbose=0)
 
 
+@pytest.mark.slow
 @pytest.mark.slow
 def test_tasks_are_added_to_a_finished_run(finished, data, tmp_path):
     recipe = dataclasses.replace(

@@ -17,29 +17,24 @@ class Rooms:
 
     Args:
         config: the `DemoConfig`.
+        size: height and width of the images, pixels.
         data_dir: where TFDS keeps data sets; `None`: its default.
     """
 
-    def __init__(self, config: DemoConfig, data_dir: str | os.PathLike | None = None) -> None:
-        self._config = config
-        train = config.pretraining_images + config.task_images
+    def __init__(self, config: DemoConfig, size: int, data_dir: str | os.PathLike | None = None) -> None:
         scenes = ScenesConfig(
-            name=f"{config.size}x{config.size}_{train}_{config.validation_images}",
+            name=f"{size}x{size}_{config.task_images}_{config.validation_images}",
             description="The rooms of the demo.",
-            size=config.size,
-            train=train,
+            size=size,
+            train=config.task_images,
             validation=config.validation_images,
         )
         self._builder = Builder(config=scenes, data_dir=data_dir)
         prepare_quietly(self._builder)
 
-    def pretraining(self) -> dict[str, np.ndarray]:
-        """`{feature: array}` of the images the backbone is pretrained on."""
-        return self._arrays(f"train[:{self._config.pretraining_images}]")
-
     def training(self) -> dict[str, np.ndarray]:
-        """`{feature: array}` of the images the tasks are trained on: none of the pretraining's."""
-        return self._arrays(f"train[{self._config.pretraining_images}:]")
+        """`{feature: array}` of the images the tasks are trained on."""
+        return self._arrays("train")
 
     def validation(self) -> dict[str, np.ndarray]:
         """`{feature: array}` of the images that nothing is trained on."""

@@ -11,15 +11,18 @@ from rc_keras.tasks.task import Task
 
 
 def write_pictures(
-    folder: pathlib.Path, tasks: Iterable[Task], shown: Mapping[str, np.ndarray], answers: Mapping[str, np.ndarray]
+    folder: pathlib.Path,
+    tasks: Iterable[Task],
+    shown: Mapping[str, np.ndarray],
+    answers: Mapping[str, Mapping[str, np.ndarray]],
 ) -> tuple[float, float]:
-    """Writes `<i>-image.png`, and `<i>-<task>-truth.png` and `<i>-<task>-answer.png` for each task.
+    """Writes `<i>-image.png`, and `<i>-<task>-truth.png` and `<i>-<task>-<model>.png` for each task.
 
     Args:
         folder: where.
         tasks: the `Task`s.
         shown: `{feature: array}` of the images and their labels.
-        answers: `{task: activated predictions}`.
+        answers: `{model: {task: activated predictions}}`; not each model needs to have each task.
 
     Returns:
         The range of the depth colours in metres, `(near, far)`; of the truth of all images.
@@ -33,8 +36,10 @@ def write_pictures(
             write_picture(
                 folder / f"{i}-{task.name}-truth.png", task.draw_label(shown[task.name][i], depth_range=scale)
             )
-            answer = task.draw(answers[task.name][i], activated=True, depth_range=scale)
-            write_picture(folder / f"{i}-{task.name}-answer.png", answer)
+            for model, predictions in answers.items():
+                if task.name in predictions:
+                    drawn = task.draw(predictions[task.name][i], activated=True, depth_range=scale)
+                    write_picture(folder / f"{i}-{task.name}-{model}.png", drawn)
     return depth_range
 
 

@@ -4,7 +4,6 @@ import dataclasses
 from typing import Any
 
 from rc_keras.export.report import ExportReport
-from rc_keras.network.response_init import ResponseReport
 from rc_keras.reports.parameter_report import ParameterReport
 from rc_keras.zoo.measures import Measure, measures_of_kind
 
@@ -17,29 +16,21 @@ class TaskResult:
         name, kind: see `Task`.
         guess: the name of the predictor that looks at no image.
         baseline: its metric.
-        single: the metric of a network of the task's own.
-        multi: the metric of the multi-task model.
+        trained: the metric of the task that the demo trained.
+        shipped: the metric of the preset's task of this name; `None`: it has none.
     """
 
     name: str
     kind: str
     guess: str
     baseline: float
-    single: float
-    multi: float
+    trained: float
+    shipped: float | None
 
     @property
     def measure(self) -> Measure:
         """The `Measure` that training watches."""
         return measures_of_kind(self.kind)[0]
-
-    @property
-    def difference(self) -> float:
-        """How much better the multi-task model is than the network of the task's own, %; negative: worse."""
-        if self.single == 0.0:
-            return 0.0
-        sign = -1.0 if self.measure.lower_is_better else 1.0
-        return sign * 100.0 * (self.multi - self.single) / self.single
 
     def show(self, value: float) -> str:
         """A value of the metric with its unit, and one decimal less than tables of whole trainings."""
@@ -52,29 +43,21 @@ class DemoResults:
 
     Attributes:
         tasks: a `TaskResult` for each task, the added one last.
-        auc: of the pretraining, see `pretrain_backbone`.
-        histories: `{"multi": …, "single": …}`, each `{log entry: [value of each epoch]}` over all tasks.
+        histories: `{log entry: [value of each epoch]}` over all tasks.
         comparison: see `add_task`.
-        parameters, single_parameters: the `ParameterReport` of the multi-task model and of separate networks.
-        responses: the `ResponseReport` of the bank.
+        parameters: the `ParameterReport` of the model.
+        separate_parameters: how many a plain network for each task would have.
         export: the `ExportReport`.
         seconds: `{stage: duration}`.
     """
 
     tasks: list[TaskResult]
-    auc: float
-    histories: dict[str, dict[str, list[float]]]
+    histories: dict[str, list[float]]
     comparison: dict[str, dict[str, int]]
     parameters: ParameterReport
-    single_parameters: ParameterReport
-    responses: ResponseReport
+    separate_parameters: int
     export: ExportReport
     seconds: dict[str, float]
-
-    @property
-    def mean_difference(self) -> float:
-        """Mean of the tasks' differences, %."""
-        return sum(task.difference for task in self.tasks) / len(self.tasks)
 
     @property
     def compared(self) -> int:
@@ -89,29 +72,20 @@ class DemoResults:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         return {
-            "tasks": [
-                {**dataclasses.asdict(task), "metric": task.measure.name, "difference_percent": task.difference}
-                for task in self.tasks
-            ],
-            "mean_difference_percent": self.mean_difference,
-            "pretraining_auc": self.auc,
+            "tasks": [{**dataclasses.asdict(task), "metric": task.measure.name} for task in self.tasks],
             "comparison": self.comparison,
-            "parameters": {"multi_task": self.parameters.total, "single_task": self.single_parameters.total},
+            "parameters": {"shared": self.parameters.total, "separate": self.separate_parameters},
             "histories": self.histories,
             "export": self.export.to_dict(),
             "seconds": self.seconds,
         }
 
     def __str__(self) -> str:
-        lines = [f"{'':<10}{'metric':<14}{'no image':>12}{'single-task':>14}{'multi-task':>14}{'difference':>13}"]
+        lines = [f"{'':<10}{'metric':<14}{'no image':>12}{'trained here':>14}{'shipped':>12}"]
         for task in self.tasks:
             metric = f"{task.measure.name} {task.measure.arrow}"
-            values = task.show(task.baseline), task.show(task.single), task.show(task.multi)
+            shipped = "" if task.shipped is None else task.show(task.shipped)
             lines.append(
-                f"{task.name:<10}{metric:<14}{values[0]:>12}{values[1]:>14}{values[2]:>14}{task.difference:>+11.1f} %"
+                f"{task.name:<10}{metric:<14}{task.show(task.baseline):>12}{task.show(task.trained):>14}{shipped:>12}"
             )
-        totals = self.single_parameters.total, self.parameters.total
-        saved = 100.0 * (totals[1] - totals[0]) / totals[0]
-        lines.append(f"{'mean':<10}{'+ is better':<54}{self.mean_difference:>+11.1f} %")
-        lines.append(f"{'parameters':<36}{totals[0]:>14,}{totals[1]:>14,}{saved:>+11.1f} %")
         return "\n".join(lines)

@@ -9,18 +9,19 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import cast
 
 import keras
+import numpy as np
 
+import rc_keras
 from rc_keras.files.whole_files import write_json
-from rc_keras.network.response_init import ResponseReport
-from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
 from rc_keras.zoo.demo.baselines import measure_baseline
 from rc_keras.zoo.demo.config import DemoConfig
 from rc_keras.zoo.demo.data import Rooms
 from rc_keras.zoo.demo.exported import run_exported
 from rc_keras.zoo.demo.page import write_page
-from rc_keras.zoo.demo.pretraining import pretrain_backbone
 from rc_keras.zoo.demo.results import DemoResults, TaskResult
 from rc_keras.zoo.demo.training import add_task, fit, make_model, measure
+from rc_keras.zoo.rendering.tasks import scenes_tasks
+from rc_keras.zoo.rooms.pretraining import Pretraining, plain_network
 
 
 def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | os.PathLike | None = None) -> DemoResults:
@@ -47,51 +48,50 @@ def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | os.PathLike 
     tasks, added = [catalogue[name] for name in config.tasks], catalogue[config.added_task]
     seconds: dict[str, float] = {}
 
+    shipped = rc_keras.from_preset(config.preset)
+    shipped.compile()
     with _stage("Rendering the rooms (kept for the next time)", "render", seconds):
-        rooms = Rooms(config, data_dir)
-        pretraining, training, validation = rooms.pretraining(), rooms.training(), rooms.validation()
+        rooms = Rooms(config, cast(int, shipped.image_shape[0]), data_dir)  # it takes one size
+        training, validation = rooms.training(), rooms.validation()
+        shown = {name: labels[: config.shown_images] for name, labels in validation.items()}
 
-    with _stage("Pretraining a plain ResNet: which objects are in the picture?", "pretrain", seconds):
-        backbone, auc = pretrain_backbone(config, pretraining, validation)
-        print(f"Area under the ROC curve on validation images: {auc:.3f} (chance: 0.5)")
+    with _stage(f"Running the shipped tasks: {', '.join(shipped.tasks)}", "shipped tasks", seconds):
+        raw = shipped.predict(shown["image"], verbose=0)
+        answers = {"shipped": {name: np.asarray(shipped.task(name).activate(raw[name])) for name in shipped.tasks}}
+        reference = measure(
+            shipped, [name for name in (*config.tasks, added.name) if name in shipped.tasks], validation
+        )
 
     names = list(config.tasks)
-    with _stage(f"Training {', '.join(names)} on one filter bank", "multi-task", seconds):
-        model = make_model(config, backbone, tasks, "rcm", pretraining["image"])
-        responses = cast(ResponseReport, model.bank.response_report)  # as every bank made for "rcm" has it
-        multi_history = fit(config, model, names, training, validation)
+    with _stage(f"Training {', '.join(names)} on the same filter bank", "train", seconds):
+        model = make_model(config, shipped.bank, tasks)
+        history = fit(config, model, names, training, validation)
 
     with _stage(f"Adding {added.name}", "add a task", seconds):
-        history, comparison = add_task(config, model, added, training, validation)
-        multi_history |= history
+        added_history, comparison = add_task(config, model, added, training, validation)
         names.append(added.name)
-        multi = measure(model, names, validation)
-
-    with _stage("Training a network for each task, to compare with", "single-task", seconds):
-        separate = make_model(config, backbone, [*tasks, added], "single_task")
-        single_history = fit(config, separate, names, training, validation)
-        single = measure(separate, names, validation)
+        measured = measure(model, names, validation)
 
     with _stage("Exporting", "export", seconds):
         model.save(out / "model.keras")
-        shown = {name: labels[: config.shown_images] for name, labels in validation.items()}
         export = model.export(out / "model.tflite", overwrite=True, images=shown["image"])
-        answers = run_exported(out / "model.tflite", names, shown["image"])
+        answers["file"] = run_exported(out / "model.tflite", names, shown["image"])
 
     baselines = {name: measure_baseline(model.task(name), training[name], validation[name]) for name in names}
     results = DemoResults(
-        tasks=[TaskResult(name, model.task(name).kind, *baselines[name], single[name], multi[name]) for name in names],
-        auc=float(auc),
-        histories={"multi": _plain(multi_history), "single": _plain(single_history)},
+        tasks=[
+            TaskResult(name, model.task(name).kind, *baselines[name], measured[name], reference.get(name))
+            for name in names
+        ],
+        histories=_plain(history | added_history),
         comparison=comparison,
         parameters=model.parameter_report(),
-        single_parameters=separate.parameter_report(),
-        responses=responses,
+        separate_parameters=plain_network([*tasks, added], Pretraining()).parameter_report().total,
         export=export,
         seconds=seconds,
     )
     write_json(out / "results.json", results.to_dict())
-    write_page(out, config, [model.task(name) for name in names], results, shown, answers)
+    write_page(out, config, shipped, [model.task(name) for name in names], results, shown, answers)
     print(f"\nOn {config.validation_images} validation images\n{results}")
     print(
         f"\nAdding {added.name} changed {results.differing:,} of {results.compared:,} predicted numbers of "

@@ -1,4 +1,4 @@
-"""Training: the multi-task model, one network for each task, and a task that comes later."""
+"""Training: the tasks that come first, and one that comes later."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -10,12 +10,12 @@ from rc_keras.zoo.demo.config import DemoConfig
 from rc_keras.zoo.demo.data import training_batches, validation_batches
 
 
-def make_optimizer(config: DemoConfig, images: int, epochs: int) -> keras.optimizers.Optimizer:
+def make_optimizer(config: DemoConfig) -> keras.optimizers.Optimizer:
     """Adam; the learning rate rises for the first epoch and then falls along a cosine."""
-    steps = images // config.batch_size
+    steps = config.task_images // config.batch_size
     schedule = keras.optimizers.schedules.CosineDecay(
         config.learning_rate / 10,
-        decay_steps=max(steps * (epochs - 1), 1),
+        decay_steps=max(steps * (config.epochs - 1), 1),
         alpha=0.01,
         warmup_target=config.learning_rate,
         warmup_steps=steps,
@@ -24,23 +24,14 @@ def make_optimizer(config: DemoConfig, images: int, epochs: int) -> keras.optimi
 
 
 def make_model(
-    config: DemoConfig,
-    backbone: keras.Model,
-    tasks: Sequence[rc_keras.Task],
-    method: str,
-    response_images: np.ndarray | None = None,
+    config: DemoConfig, bank: rc_keras.FilterBank, tasks: Sequence[rc_keras.Task]
 ) -> rc_keras.MultiTaskModel:
-    """A compiled `MultiTaskModel` on the pretrained backbone."""
-    model = rc_keras.build(
-        tasks=tasks,
-        backbone=backbone,
-        decoder=rc_keras.decoders.DeepLabV3Plus(config.decoder_width, config.decoder_width // 2, rates=(2, 4, 6)),
-        image_shape=(config.size, config.size, 3),
-        method=method,
-        response_images=response_images,
-        seed=config.seed,
-    )
-    model.compile(optimizer=make_optimizer(config, config.task_images, config.epochs))
+    """A compiled `MultiTaskModel` of new tasks on a bank."""
+    model = rc_keras.MultiTaskModel(bank, seed=config.seed)
+    for task in tasks:
+        model.add_task(task)
+    model.trainable_tasks = model.tasks
+    model.compile(optimizer=make_optimizer(config))
     return model
 
 

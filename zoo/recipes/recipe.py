@@ -30,7 +30,8 @@ class Recipe:
         validate_every: steps between evaluations with the training metrics; a multiple of `checkpoint_every`, or 0:
             only at the end.
         method: key of `rc_keras.methods.METHODS`, or `"low_rank(4)"` and the like.
-        backbone: key of `rc_keras.backbones.BACKBONES`.
+        backbone: key of `rc_keras.backbones.BACKBONES`: resnet18, resnet34, resnet50, mobilenetv2, mobilenetv3_large,
+            efficientnetv2_b0 or convnext_tiny.
         weights: `"imagenet"`, a file, or `None`: random.
         output_stride: of the backbone: 8, 16 or 32.
         decoder: key of `rc_keras.decoders.DECODERS`.

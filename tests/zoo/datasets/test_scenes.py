@@ -5,7 +5,7 @@ import pytest
 import tensorflow_datasets as tfds
 
 import rc_keras.zoo.datasets.scenes  # noqa: F401  (registers the builder)
-from rc_keras.zoo.datasets.scenes.renderer import render_scene
+from rc_keras.zoo.rendering.renderer import render_scene
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from rc_keras.zoo.datasets.scenes import CLASSES, PARTS
-from rc_keras.zoo.datasets.scenes.labels import object_edges, saliency
-from rc_keras.zoo.datasets.scenes.renderer import render_scene
-from rc_keras.zoo.datasets.scenes.solids import BOX, ELLIPSOID, FRUSTUM, intersect
+from rc_keras.zoo.rendering.labels import object_edges, saliency
+from rc_keras.zoo.rendering.renderer import render_scene
+from rc_keras.zoo.rendering.solids import BOX, ELLIPSOID, FRUSTUM, intersect
 
 UNIT_TOLERANCE = 1e-5
 PLANE_TOLERANCE = 1e-4  # metres

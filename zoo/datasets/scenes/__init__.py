@@ -3,9 +3,9 @@
 import os
 
 from rc_keras.zoo.datasets.data import Data
-from rc_keras.zoo.datasets.scenes.classes import CLASSES, PARTS
 from rc_keras.zoo.datasets.scenes.scenes_dataset_builder import Builder
-from rc_keras.zoo.datasets.scenes.tasks import scenes_tasks
+from rc_keras.zoo.rendering.classes import CLASSES, PARTS
+from rc_keras.zoo.rendering.tasks import scenes_tasks
 
 
 def open_data(config: str, manual_dir: str | os.PathLike | None, data_dir: str | os.PathLike | None) -> Data:

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 import tensorflow_datasets as tfds
 
-from rc_keras.zoo.datasets.scenes.classes import CLASSES, PARTS
-from rc_keras.zoo.datasets.scenes.renderer import render_scene
+from rc_keras.zoo.rendering.classes import CLASSES, PARTS
+from rc_keras.zoo.rendering.renderer import render_scene
 
 
 @dataclasses.dataclass
@@ -42,9 +42,6 @@ class Builder(tfds.core.GeneratorBasedBuilder):
     BUILDER_CONFIGS = [
         ScenesConfig(name="128x128", description="The default: 1,000 + 200 images."),
         ScenesConfig(name="64x64", description="The same rooms, smaller.", size=64),
-        ScenesConfig(
-            name="rooms_128", description="For long trainings: 20,000 + 500 images.", train=20000, validation=500
-        ),
         ScenesConfig(name="tiny", description="For tests.", size=64, train=16, validation=8),
     ]
 

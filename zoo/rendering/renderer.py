@@ -6,11 +6,11 @@ from typing import TypeVar
 
 import numpy as np
 
-from rc_keras.zoo.datasets.scenes import labels
-from rc_keras.zoo.datasets.scenes.classes import CLASSES, ROOM_CLASSES
-from rc_keras.zoo.datasets.scenes.layout import ROOM_INSTANCES, Scene, sample_scene
-from rc_keras.zoo.datasets.scenes.solids import BOX, exit_box, intersect, normals
-from rc_keras.zoo.datasets.scenes.texture import Surfaces, albedo
+from rc_keras.zoo.rendering import labels
+from rc_keras.zoo.rendering.classes import CLASSES, ROOM_CLASSES
+from rc_keras.zoo.rendering.layout import ROOM_INSTANCES, Scene, sample_scene
+from rc_keras.zoo.rendering.solids import BOX, exit_box, intersect, normals
+from rc_keras.zoo.rendering.texture import Surfaces, albedo
 
 _Table = TypeVar("_Table", np.ndarray, Surfaces)
 

@@ -6,11 +6,11 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rc_keras.zoo.datasets.scenes import furniture, living_things
-from rc_keras.zoo.datasets.scenes.classes import CLASSES
-from rc_keras.zoo.datasets.scenes.shapes import turn
-from rc_keras.zoo.datasets.scenes.solids import Solid
-from rc_keras.zoo.datasets.scenes.texture import Surfaces, sample_surfaces
+from rc_keras.zoo.rendering import furniture, living_things
+from rc_keras.zoo.rendering.classes import CLASSES
+from rc_keras.zoo.rendering.shapes import turn
+from rc_keras.zoo.rendering.solids import Solid
+from rc_keras.zoo.rendering.texture import Surfaces, sample_surfaces
 
 # Instances 0, 1 and 2; objects follow.
 ROOM_INSTANCES = ("floor", "wall", "ceiling")

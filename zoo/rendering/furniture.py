@@ -7,9 +7,9 @@ without knowing its class.
 
 import numpy as np
 
-from rc_keras.zoo.datasets.scenes.classes import PARTS
-from rc_keras.zoo.datasets.scenes.shapes import ball, box, limb
-from rc_keras.zoo.datasets.scenes.solids import Solid
+from rc_keras.zoo.rendering.classes import PARTS
+from rc_keras.zoo.rendering.shapes import ball, box, limb
+from rc_keras.zoo.rendering.solids import Solid
 
 _BODY, _HEAD, _ARM, _LEG, _SURFACE, _BACK = (
     PARTS.index(name) for name in ("body", "head", "arm", "leg", "surface", "back")

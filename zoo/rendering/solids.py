@@ -28,7 +28,7 @@ class Solid:
         axes: (3, 3), rows are the solid's unit axes.
         half: (3,) half sizes along the axes, metres.
         taper: top radius over bottom radius of a frustum.
-        part: part label, see `rc_keras.zoo.datasets.scenes.classes.PARTS`.
+        part: part label, see `rc_keras.zoo.rendering.classes.PARTS`.
         coat: which of its object's surfaces covers it.
     """
 

@@ -6,8 +6,8 @@ import pytest
 from support.tiny import SIZE, TASKS, micro_backbone, randomize_norms, tiny_backbone, tiny_data, tiny_model
 
 import rc_keras
+from rc_keras.backbones.output_stride import with_output_stride
 from rc_keras.network.features import with_named_features
-from rc_keras.network.output_stride import with_output_stride
 
 ROUNDING = 1e-5  # of the range: the same products, perhaps in another order
 

@@ -5,8 +5,7 @@ from typing import Any
 
 import keras
 
-from rc_keras.network.copies import copy_weights
-from rc_keras.network.probe import Call, Probe, probe
+from rc_keras.backbones.probe import Call, Probe, probe
 
 OUTPUT_STRIDES = (8, 16, 32)
 _CONVOLUTIONS = (keras.layers.Conv2D, keras.layers.DepthwiseConv2D, keras.layers.SeparableConv2D)
@@ -23,7 +22,7 @@ def with_output_stride(network: keras.Model, output_stride: int) -> keras.Model:
     "same" padding. Weights are the same.
 
     Args:
-        network: a functional `keras.Model` that answers the features, see `features.with_named_features`. It stays as
+        network: a functional `keras.Model` that answers the features, see `rc_keras.network.features`. It stays as
             it is.
         output_stride: image size over size of the high-level map: 8, 16 or 32.
 
@@ -61,7 +60,7 @@ def with_output_stride(network: keras.Model, output_stride: int) -> keras.Model:
     dilated = keras.models.clone_model(network, input_tensors=image, clone_function=clone, call_function=call)
     for layer in network.layers:
         if plan.changes.get(layer.name) and layer.weights:
-            copy_weights(layer, dilated.get_layer(layer.name))
+            dilated.get_layer(layer.name).set_weights(layer.get_weights())
     return dilated
 
 
@@ -148,16 +147,15 @@ class _Plan:
 
 
 def _stride_of(call: Call) -> float:
-    """By what a layer strides; below 1 where it enlarges its map."""
+    """By what a layer strides, to the smallest of several maps; below 1 where it enlarges its map."""
     if isinstance(call.layer, (*_CONVOLUTIONS, *_POOLINGS)):
         return max(call.layer.strides)
     maps = [tensor.shape[1] for tensor in call.inputs if len(tensor.shape) == 4 and tensor.shape[1]]
     shapes = [tensor.shape for tensor in call.outputs]
     if isinstance(call.layer, (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)) or not maps:
         return 1
-    if len(shapes) != 1 or len(shapes[0]) != 4 or not shapes[0][1] or shapes[0][1:3] == (1, 1):
-        return 1
-    return 2.0 ** round(math.log2(max(maps) / shapes[0][1]))
+    sizes = [shape[1] for shape in shapes if len(shape) == 4 and shape[1] and shape[1:3] != (1, 1)]
+    return 2.0 ** round(math.log2(max(maps) / min(sizes))) if sizes else 1
 
 
 def _pads_for(padding: Any, layer: Any) -> bool:

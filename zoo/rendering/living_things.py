@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from rc_keras.zoo.datasets.scenes.classes import PARTS
-from rc_keras.zoo.datasets.scenes.shapes import ball, limb
-from rc_keras.zoo.datasets.scenes.solids import Solid
+from rc_keras.zoo.rendering.classes import PARTS
+from rc_keras.zoo.rendering.shapes import ball, limb
+from rc_keras.zoo.rendering.solids import Solid
 
 _BODY, _HEAD, _ARM, _LEG = (PARTS.index(name) for name in ("body", "head", "arm", "leg"))
 

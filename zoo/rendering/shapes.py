@@ -6,7 +6,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from rc_keras.zoo.datasets.scenes.solids import BOX, ELLIPSOID, FRUSTUM, Solid
+from rc_keras.zoo.rendering.solids import BOX, ELLIPSOID, FRUSTUM, Solid
 
 Vector: TypeAlias = Sequence[float] | np.ndarray
 
