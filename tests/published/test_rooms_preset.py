@@ -21,7 +21,7 @@ FIVE_LINES = """
 import numpy as np, PIL.Image, rc_keras
 model = rc_keras.from_preset("rooms")
 image = np.asarray(PIL.Image.open({image!r}))
-prediction = model.predict(image[None], verbose=0)["semseg"][0]
+prediction = model.predict(image[None], tasks=["semseg"], verbose=0)["semseg"][0]
 PIL.Image.fromarray(model.task("semseg").draw(prediction)).save({out!r})
 """
 
