@@ -98,7 +98,7 @@ file.</p>
 def _shipped(config: DemoConfig, legends: Mapping[str, Legend], count: int) -> str:
     keys = "".join(f"<div><h3>{escape(name)}</h3>{_key(name, legend)}</div>" for name, legend in legends.items())
     return f"""<h2>What the shipped tasks answer</h2>
-<p>Rooms that nothing was trained on, rendered here. Above the truth, below the prediction of
+<p>Rooms that nothing was trained on, rendered here: the truth, and the prediction of
 <code>rc_keras.from_preset({escape(repr(config.preset), quote=False)})</code>.</p>
 {_rooms(list(legends), count, "shipped")}
 <div class="keys">{keys}</div>
@@ -119,7 +119,7 @@ def _rooms(names: Sequence[str], count: int, model: str) -> str:
         cells = [
             f"<figure><figcaption>room {i + 1}</figcaption>"
             f'<img class="photo" src="pictures/{i}-image.png" alt="room {i + 1}" loading="lazy"></figure>',
-            '<p class="note soft">Above the truth, below the prediction.</p>',
+            '<p class="note soft">Of each task the truth, and the prediction.</p>',
         ]
         for name in names:
             for kind, text in (("truth", "truth"), (model, "prediction")):
