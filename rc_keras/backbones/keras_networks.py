@@ -110,7 +110,7 @@ def _seeded(config: Mapping[str, Any], seed: int, name: str) -> dict[str, Any]:
         if not isinstance(value, dict):
             return value
         settings = value.get("config")
-        if key.endswith("_initializer") and isinstance(settings, dict) and "seed" in settings:
+        if key.endswith("initializer") and isinstance(settings, dict) and "seed" in settings:
             return {**value, "config": {**settings, "seed": layer_seed(seed, f"{name}/{key}")}}
         inner = settings.get("name") if isinstance(settings, dict) else None
         return _seeded(value, seed, f"{name}/{inner}" if inner else name)

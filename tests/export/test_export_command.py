@@ -97,6 +97,7 @@ def test_packs_on_a_bank(tmp_path):
         np.testing.assert_allclose(network.run(image, "edge"), expected[0], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_failures_are_one_line_and_leave_nothing(saved, tmp_path):
     done = run("--model", saved, "--out", tmp_path / "m.tflite", "--quantize", "int4")
     assert done.returncode == 1

@@ -137,6 +137,7 @@ def test_onnx_graph_of_other_weights_is_not_used(tmp_path):
     assert_all_is_each(path)
 
 
+@pytest.mark.slow
 def test_onnx_graph_that_is_damaged(tmp_path):
     _, path = export(model_of(0), tmp_path, "onnx", joint=True)
     content = bytearray((path / "all.onnx").read_bytes())

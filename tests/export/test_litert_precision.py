@@ -16,7 +16,10 @@ from rc_keras.export.formats.tflite import exporter
 from rc_keras.export.formats.tflite.file import TFLiteFile
 from rc_keras.export.stages import fold_tasks
 
-pytestmark = pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow")
+pytestmark = [
+    pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="exporters need Keras on TensorFlow"),
+    pytest.mark.slow,
+]
 pytest.importorskip("ai_edge_litert")
 
 ALL_KINDS = (*TASKS, rc_keras.Task("scene", 4, "classification"))

@@ -40,6 +40,8 @@ def packaged(saved, tmp_path, monkeypatch):
     monkeypatch.setattr(registry, "PACKAGED", str(tmp_path / "packaged"))
     (tmp_path / "here").mkdir()
     monkeypatch.chdir(tmp_path / "here")
+    for name in list(PRESETS):
+        monkeypatch.delitem(PRESETS, name)
     monkeypatch.setitem(PRESETS, "attic", PublishedPreset("Rooms under a roof.", "CC0-1.0"))
     return Path(shutil.copytree(saved, tmp_path / "packaged" / "attic"))
 

@@ -215,6 +215,7 @@ def test_precision_of_a_saved_model_is_its_own(tmp_path):
     assert keras.config.dtype_policy().name == "float32"
 
 
+@pytest.mark.slow
 def test_frozen_layers_and_training_state_come_back(tmp_path):
     model = tiny_model(TASKS[:2])
     model.branch("edge").get_layer("edge__low_norm").trainable = False

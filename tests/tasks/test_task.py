@@ -402,6 +402,7 @@ def test_drawn_shapes(task):
 # Other backends
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(keras.backend.backend() != "tensorflow", reason="run once, by the default")
 @pytest.mark.parametrize(
     ("backend", "names"),

@@ -45,6 +45,7 @@ def trained():
     return model, history.history
 
 
+@pytest.mark.slow
 def test_logs_read_like_keras(trained):
     _, history = trained
     names = ["loss", "semseg_loss", "semseg_mean_iou", "edge_loss", "edge_max_f", "normals_loss", "normals_mean_angle"]
@@ -305,6 +306,7 @@ def test_only_asked_branches_run():
         model(tiny_data(2)[0], tasks=["edges"])
 
 
+@pytest.mark.slow
 def test_normals_have_unit_length(trained):
     normals = predict(trained[0])["normals"]
     np.testing.assert_allclose(np.linalg.norm(normals, axis=-1), 1.0, atol=LOSS)
