@@ -5,7 +5,6 @@ import errno
 import keras
 import numpy as np
 import pytest
-from support.slow import slow
 from support.tiny import TASKS, micro_backbone, tiny_backbone, tiny_decoder
 from support.trained import pretend_training
 
@@ -267,7 +266,7 @@ def test_a_dataset_is_representative_data(small, tmp_path):
 # What must work in any precision
 
 
-@pytest.mark.parametrize("method", ["rc", *map(slow, ("rc_nff", "rc_ri", "rc_identity", "single_task"))])
+@pytest.mark.parametrize("method", ["rc", "rc_nff", "rc_ri", "rc_identity", "single_task"])
 def test_other_methods(method, tmp_path):
     backbone = micro_backbone()
     model = pretend_training(
@@ -290,7 +289,7 @@ def test_answers_of_different_sizes_as_class_ids(small, tmp_path):
     assert report.tasks["semseg"].agreement > 0.9
 
 
-@pytest.mark.parametrize("precision", [slow("float16"), "int8"])
+@pytest.mark.parametrize("precision", ["float16", "int8"])
 def test_free_and_odd_sizes(precision, tmp_path):
     model = pretend_training(
         rc_keras.build(list(TASKS[2:]), tiny_backbone(), tiny_decoder(), image_shape=(None, None, 3), seed=0)

@@ -12,7 +12,6 @@ import pytest
 from keras import ops
 from support.folders import ROOT, TESTS, environment
 from support.kind_check import valid_labels
-from support.slow import slow
 
 from rc_keras import losses, metrics
 from rc_keras.tasks import drawing
@@ -408,8 +407,7 @@ def test_drawn_shapes(task):
     ("backend", "names"),
     [
         ("torch", ("tasks/test_task", "losses/test_losses", "metrics/test_metrics")),
-        # JAX compiles every small operation.
-        slow("jax", ("tasks/test_task", "losses/test_losses", "metrics/test_metrics")),
+        ("jax", ("tasks/test_task", "losses/test_losses", "metrics/test_metrics")),
     ],
 )
 def test_same_on_other_backends(backend, names):

@@ -12,7 +12,6 @@ import time
 import keras
 import pytest
 from PIL import Image
-from support.slow import slow
 
 from rc_keras.files.whole_files import write_json, write_whole
 from rc_keras.zoo.compare import digest
@@ -554,7 +553,7 @@ DECODER = 5_426_272 + 257  # DeepLabv3+ of width 256 and a one-channel head
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("backbone", ["resnet18", slow("resnet34")])
+@pytest.mark.parametrize("backbone", ["resnet18", "resnet34"])
 def test_parameters_grow_as_published(backbone, tmp_path):
     recipe = dataclasses.replace(RECIPE, backbone=backbone, decoder_width=256, low_level_width=48)
     growths = {method: measure_growth(dataclasses.replace(recipe, method=method)) for method in ENCODERS[backbone]}

@@ -30,10 +30,12 @@ def test_stored_rooms_are_the_rendered_ones(rooms):
     assert len(rooms) == 8
     for index in (0, 7):
         scene = render_scene((0, 8 + index), SIZE)
+        room = _room(rooms, index)
         for name in ("image", "semseg", "parts", "edge", "saliency"):
-            np.testing.assert_array_equal(rooms[index][name], scene[name], strict=True)
+            np.testing.assert_array_equal(room[name], scene[name], strict=True)
         for name in ("normals", "depth"):
-            np.testing.assert_allclose(rooms[index][name].astype("float32"), scene[name], HALF_PRECISION, 1e-7)
+            np.testing.assert_allclose(room[name], scene[name], HALF_PRECISION, 1e-7)
+            assert room[name].dtype == scene[name].dtype
 
 
 def test_every_room_comes_once_in_an_epoch_and_in_another_order_in_the_next(rooms):
@@ -44,9 +46,13 @@ def test_every_room_comes_once_in_an_epoch_and_in_another_order_in_the_next(room
     assert list(epochs[0]) != list(epochs[1])
 
 
+def _room(rooms, index):
+    return {name: maps[0] for name, maps in rooms.read([index], ("image", *LABELS)).items()}
+
+
 def _number(depth, rooms):
     """Which room a map of depth is of, mirrored or not."""
-    stored = [room["depth"].astype("float32") for room in (rooms[i] for i in range(len(rooms)))]
+    stored = rooms.read(range(len(rooms)), ["depth"])["depth"]
     (found,) = [i for i, own in enumerate(stored) if any(np.array_equal(depth, m) for m in (own, own[:, ::-1]))]
     return found
 
@@ -56,15 +62,15 @@ def test_labels_are_mirrored_with_the_image(rooms):
     for step in range(2):
         images, labels = batches[step]
         for i, image in enumerate(images):
-            room = rooms[_number(labels["depth"][i], rooms)]
-            is_mirrored = not np.array_equal(labels["depth"][i], room["depth"].astype("float32"))
+            room = _room(rooms, _number(labels["depth"][i], rooms))
+            is_mirrored = not np.array_equal(labels["depth"][i], room["depth"])
             mirrored.add(is_mirrored)
             along = slice(None, None, -1 if is_mirrored else 1)
             for name in LABELS:
-                expected = room[name][:, along].astype(labels[name].dtype)
+                expected = room[name][:, along]
                 if name == "normals" and is_mirrored:
                     expected[..., 0] *= -1
-                np.testing.assert_array_equal(labels[name][i], expected)
+                np.testing.assert_array_equal(labels[name][i], expected, strict=True)
             own = room["image"][:, along].astype("float64")
             for channel in range(3):  # in another light, which makes parts of it white
                 seen = (image[..., channel] < 255) & (own[..., channel] > 0)
@@ -119,6 +125,6 @@ def test_the_preset(tmp_path, monkeypatch):
 
 
 def test_names_of_tasks_are_checked(tmp_path):
-    with pytest.raises(ValueError, match=r"`only` must be one of .*'semseg'"):
-        make_rooms(Rooms.quick(), tmp_path, only="segsem")
+    with pytest.raises(ValueError, match=r"`only` must be one of .*'semseg'.* Did you mean 'semseg'"):
+        make_rooms(Rooms.quick(), tmp_path, only="semsge")
     assert not list(tmp_path.iterdir())

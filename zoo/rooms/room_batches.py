@@ -38,15 +38,13 @@ class RoomBatches(keras.utils.PyDataset):
         epoch, position = divmod(step, len(self._rooms) // size)
         order = np.random.default_rng((self._seed, epoch)).permutation(len(self._rooms))
         chosen = order[position * size : (position + 1) * size]
-        records = np.stack([self._rooms[i] for i in chosen])
+        maps = self._rooms.read(chosen, ("image", *self._tasks))
 
         random = np.random.default_rng((self._seed, epoch, position))
         mirrored = random.random(size) < 0.5
         factors = random.uniform(*_LIGHT, (size, 1, 1, 1)) * random.uniform(*_COLOUR, (size, 1, 1, 3))
-        maps = {}
-        for name in ("image", *self._tasks):
-            maps[name] = records[name].astype("float32" if records[name].dtype != "u1" or name == "image" else "u1")
-            maps[name][mirrored] = maps[name][mirrored, :, ::-1]
+        for pixels in maps.values():
+            pixels[mirrored] = pixels[mirrored, :, ::-1]
         if "normals" in maps:  # x points to the right of the image
             maps["normals"][mirrored, ..., 0] *= -1
         image = np.clip(maps.pop("image") * factors.astype("float32"), 0, 255)

@@ -6,9 +6,9 @@ import os
 import pathlib
 
 import keras
-import numpy as np
 
 import rc_keras
+from rc_keras.base.names import unknown_name
 from rc_keras.files.whole_files import whole_file, write_json
 from rc_keras.zoo.rendering.tasks import scenes_tasks
 from rc_keras.zoo.rooms.optimizer import make_optimizer
@@ -16,8 +16,6 @@ from rc_keras.zoo.rooms.pretraining import DONOR, Pretraining, pretrain
 from rc_keras.zoo.rooms.resumable_fit import fit_resumably
 from rc_keras.zoo.rooms.room_batches import RoomBatches
 from rc_keras.zoo.rooms.stored_rooms import StoredRooms
-
-TASKS = ("semseg", "parts", "edge", "saliency", "normals", "depth")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -40,7 +38,7 @@ class Rooms:
     pretraining: Pretraining = dataclasses.field(default_factory=Pretraining)
     train: tuple[int, int] = (21000, 41000)
     validation: int = 500
-    tasks: tuple[str, ...] = TASKS
+    tasks: tuple[str, ...] = ("semseg", "parts", "edge", "saliency", "normals", "depth")
     batch_size: int = 16
     steps: int = 5000
     steps_per_epoch: int = 250
@@ -85,7 +83,7 @@ def make_rooms(settings: Rooms, out: str | os.PathLike, only: str | None = None)
         ValueError: if `only` is no task, or the folder holds a run of other settings.
     """
     if only and only not in settings.tasks:
-        raise ValueError(f"`only` must be one of {settings.tasks}. Received: only={only!r}")
+        raise unknown_name("only", only, settings.tasks)
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     _check_settings(settings, out / "settings.json")
@@ -111,7 +109,7 @@ def _make_bank(settings: Rooms, out: pathlib.Path, path: pathlib.Path) -> None:
     pretraining = settings.pretraining
     rooms = StoredRooms(out / "rooms", 0, range(*pretraining.train), pretraining.size).render()
     donor = pretrain(pretraining, rooms, out / "pretraining")
-    images = np.stack([rooms[i]["image"] for i in range(settings.response_images)])
+    images = rooms.read(range(settings.response_images), ["image"])["image"]
     bank = rc_keras.FilterBank.from_task(donor, DONOR, images, settings.response_energy)
     with whole_file(path) as temporary:
         rc_keras.MultiTaskModel(bank, seed=pretraining.seed).save(temporary)
@@ -153,9 +151,9 @@ def _assemble(
     shipped = rc_keras.from_preset(out / "preset")
     shipped.compile()
     rooms = StoredRooms(out / "rooms", 1, range(settings.validation), settings.pretraining.size).render()
-    validation = np.stack([rooms[i] for i in range(len(rooms))])
-    labels = {name: validation[name].astype("float32" if name in ("normals", "depth") else "uint8") for name in packs}
-    results = shipped.evaluate(validation["image"], labels, batch_size=4, verbose=0, return_dict=True)
+    labels = rooms.read(range(len(rooms)), ("image", *packs))
+    images = labels.pop("image")
+    results = shipped.evaluate(images, labels, batch_size=4, verbose=0, return_dict=True)
     results = {name: float(value) for name, value in results.items()}
     write_json(out / "results.json", results)
     return results
