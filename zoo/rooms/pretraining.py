@@ -44,7 +44,7 @@ class Pretraining:
     size: int = 128
     train: tuple[int, int] = (1000, 21000)
     batch_size: int = 32
-    steps: int = 12000
+    steps: int = 15000
     steps_per_epoch: int = 250
     learning_rate: float = 2e-3
     seed: int = 0

@@ -36,14 +36,14 @@ class Rooms:
     """
 
     pretraining: Pretraining = dataclasses.field(default_factory=Pretraining)
-    train: tuple[int, int] = (21000, 41000)
+    train: tuple[int, int] = (21000, 51000)
     validation: int = 500
     tasks: tuple[str, ...] = ("semseg", "parts", "edge", "saliency", "normals", "depth")
     batch_size: int = 16
-    steps: int = 5000
+    steps: int = 10000
     steps_per_epoch: int = 250
     learning_rate: float = 2e-3
-    response_energy: float = 0.9
+    response_energy: float = 0.91
     response_images: int = 256
 
     @classmethod
