@@ -27,7 +27,7 @@ class DemoConfig:
     tasks: tuple[str, ...] = ("semseg", "normals", "depth")
     added_task: str = "saliency"
     batch_size: int = 8
-    epochs: int = 6
+    epochs: int = 5
     learning_rate: float = 2e-3
     seed: int = 0
 
