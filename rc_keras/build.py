@@ -1,6 +1,7 @@
 """`build`: turns names into parts and parts into a model."""
 
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from rc_keras.network.bank_network import without_reserved_names
 from rc_keras.network.opened import opened
 from rc_keras.reports.graft_report import graft_report_of, tell
 from rc_keras.tasks.task import Task
+
+_TOLD = 5  # layers named in a warning
 
 
 def build(
@@ -139,6 +142,7 @@ def build(
         )
     if bank.method.shares_kernels:
         tell(graft_report_of(bank.template, bank.method))
+        _warn_of_frozen_layers(bank)
     model = MultiTaskModel(bank, seed=seed)
     for task in tasks:
         model.add_task(task, decoder)
@@ -154,6 +158,21 @@ def _check_tasks(tasks: Iterable[str | Task]) -> list[Task]:
     if len(set(names)) < len(names):
         raise ValueError(f"Task names must be unique. Received: {names}")
     return found
+
+
+def _warn_of_frozen_layers(bank: FilterBank) -> None:
+    """Warns where `backbone.trainable = False`, a habit of transfer learning, freezes more than the bank."""
+    shared = {*bank.convolutions, *(layer.name for layer in bank.frozen_layers)}
+    frozen = [layer.name for layer in bank.template.layers if layer.weights and not layer.trainable]
+    frozen = [name for name in frozen if name not in shared]
+    if frozen:
+        warnings.warn(
+            f"{len(frozen)} layers of {bank.template.name!r} have `trainable=False`, and so have the copies that each "
+            f"task gets of them: {', '.join(frozen[:_TOLD])}{' …' * (len(frozen) > _TOLD)}. The filter bank is frozen "
+            "without that. For tasks that train norms and other copies, set `backbone.trainable = True` before "
+            "`build`.",
+            stacklevel=3,
+        )
 
 
 def _check_image_shape(image_shape: Sequence[int | None]) -> None:

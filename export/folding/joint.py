@@ -1,5 +1,7 @@
 """All folded tasks as one network, in which what they have in common is computed once."""
 
+from collections.abc import Mapping, Sequence
+
 import keras
 
 from rc_keras.export.folding.folded_network import FoldedNetwork
@@ -13,19 +15,22 @@ def joint_model(network: FoldedNetwork) -> keras.Model:
     Returns:
         From an image to `{task: answer}`.
     """
-    splits = {
-        name: Split(
-            model,
+
+    def split(name: str, calls: Mapping[str, Sequence[str]] | None = None) -> Split:
+        return Split(
+            network.models[name],
             lambda layer: layer.name in network.bank or is_alike(layer),
             prefix=name + SEPARATOR,
             names=network.template[name],
+            calls=calls,
         )
-        for name, model in network.models.items()
-    }
-    largest = max(splits.values(), key=lambda split: len(split.common))  # a classifier's lacks what decoders share
-    needed = {name for split in splits.values() for name in split.inputs}
+
+    # A classifier's lacks what decoders share.
+    largest = max(map(split, network.models), key=lambda each: len(each.common))
+    splits = {name: split(name, largest.calls) for name in network.models}
+    needed = {name for each in splits.values() for name in each.inputs}
     image = keras.Input(largest.common[IMAGE].shape[1:], name=IMAGE)
     features = {IMAGE: image}
     if needed - {IMAGE}:
         features |= largest.common_model(sorted(needed))(image)
-    return keras.Model(image, {name: call_rest(split.rest, features, False) for name, split in splits.items()})
+    return keras.Model(image, {name: call_rest(each.rest, features, False) for name, each in splits.items()})

@@ -1,6 +1,7 @@
 """Encoders of `keras.applications`, on pixels and with named feature maps."""
 
 import functools
+import inspect
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ import keras
 
 from rc_keras.backbones.arguments import check_classes_and_seed, check_image_shape, layer_seed
 from rc_keras.backbones.output_stride import OUTPUT_STRIDES, with_output_stride
+from rc_keras.base.names import unknown_name
 
 _SMALLEST = 32  # that keras.applications takes
 
@@ -57,6 +59,9 @@ def keras_network(
         raise ValueError(
             f"`output_stride` must be one of {list(OUTPUT_STRIDES)}. Received: output_stride={output_stride}"
         )
+    networks = [name for name, value in vars(keras.applications).items() if inspect.isfunction(value)]
+    if network not in networks:
+        raise unknown_name("network", network, networks)
     base = random.randrange(2**31) if seed is None else seed
     plain = getattr(keras.applications, network)(include_top=False, weights=None, input_shape=tuple(image_shape))
     image = keras.Input(tuple(image_shape), name="image")
@@ -78,6 +83,8 @@ def keras_network(
         return layer(*args, **kwargs)
 
     encoder = keras.models.clone_model(plain, input_tensors=image, clone_function=clone, call_function=call)
+    if next_stage not in inputs:
+        raise unknown_name("next_stage", next_stage, inputs)
     features = {"low_level": inputs[next_stage], "high_level": encoder.output}
     encoder = with_output_stride(keras.Model(image, features, name=name or network.lower()), output_stride)
     if classes is None:

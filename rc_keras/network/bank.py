@@ -17,7 +17,7 @@ from rc_keras.methods import Method, get_method
 from rc_keras.network import response_init, truncation
 from rc_keras.network.adapters import adapter_of, own_convolutions
 from rc_keras.network.bank_network import in_convolutions, method_with, opened_backbone, stage_layers
-from rc_keras.network.common_part import common_part
+from rc_keras.network.common_part import Split, split_template
 from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.donor import Donor, with_features
 from rc_keras.network.features import FEATURES
@@ -231,9 +231,18 @@ class FilterBank:
         return [layer for layer in self.template.layers if isinstance(layer, Frozen)]
 
     @functools.cached_property
+    def split(self) -> Split | None:
+        """See `common_part.split_template`; `None` also where tasks train an encoder in common."""
+        return None if self.method.shared_encoder is not None else split_template(self.template)
+
+    @functools.cached_property
     def common_part(self) -> keras.Model | None:
-        """See `common_part.common_part`; `None` also where tasks train an encoder in common."""
-        return None if self.method.shared_encoder is not None else common_part(self.template)
+        """What the branches of all tasks compute alike.
+
+        A functional `keras.Model` on the template's layers, from the image to `{name: what the rest takes}`, without
+        the image itself; `None` where the part holds nothing of the bank, or tasks train an encoder in common.
+        """
+        return None if self.split is None else self.split.common_model(self.split.inputs)
 
     @property
     def ranks(self) -> dict[str, int] | None:

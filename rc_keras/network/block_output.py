@@ -13,8 +13,9 @@ _ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "Relu", "Relu6", "Silu", "Gel
 def last_block_output(seen: Probe, stride: int) -> int | None:
     """The last output of a block among the maps of a stride, not the interior of the block that strides on.
 
-    Where maps of the stride are added or concatenated, as behind residual and dense blocks, it is the last such sum,
-    with the norm and activation behind it if nothing else uses it. In a chain it is the last map that is not a padded
+    Where maps of the stride are added or concatenated, as behind residual and dense blocks, it is the last such sum of
+    the most channels (fewer has what NASNet puts together for its next cell), with the norm and activation behind it if
+    nothing else uses it. In a chain it is the last map that is not a padded
     or cropped one, and not one that a pointwise convolution widened for a depthwise one to stride, as inverted
     residual blocks do.
 
@@ -38,7 +39,8 @@ def last_block_output(seen: Probe, stride: int) -> int | None:
     merges = [at for at in maps if _is_merge(seen.calls[at])]
     if not merges:
         return _before_widening(seen, maps[-1], makers, users) if maps else None
-    last = merges[-1]
+    widest = max(seen.calls[at].outputs[0].shape[-1] for at in merges)
+    last = [at for at in merges if seen.calls[at].outputs[0].shape[-1] == widest][-1]
     while len(users[last]) == 1 and users[last][0] in maps and _is_norm_or_activation(seen.calls[users[last][0]].layer):
         (last,) = users[last]
     return last

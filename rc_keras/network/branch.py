@@ -69,15 +69,17 @@ def own_part(bank: FilterBank, branch: keras.Model, task: Task) -> keras.Model:
         A functional `keras.Model` from `{name: tensor}` of `bank.common_part` and the image to the output of the
         branch; the branch itself where there is no such part.
     """
-    if bank.common_part is None:
+    if bank.split is None:
         return branch
-    return Split(branch, is_alike, branch.name + SEPARATOR, template_layers(bank, task)).rest
+    dense = task.definition.dense  # else it has a decoder of its own instead of the bank's
+    calls = {call: names for call, names in bank.split.calls.items() if dense or not call.startswith(PREFIX)}
+    return Split(branch, is_alike, branch.name + SEPARATOR, calls=calls).rest
 
 
 def template_layers(bank: FilterBank, task: Task) -> frozenset[str]:
-    """Names of the layers of the bank's template that a task has: all, or those of the encoder if it is not dense."""
+    """Names of the bank's layers and operations that a task has: all, or those of the encoder if it is not dense."""
     dense = task.definition.dense
-    return frozenset(layer.name for layer in bank.template.layers if dense or not layer.name.startswith(PREFIX))
+    return frozenset(each.name for each in bank.template.operations if dense or not each.name.startswith(PREFIX))
 
 
 def frozen_layers(branch: keras.Model) -> list[str]:

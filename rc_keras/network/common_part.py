@@ -1,7 +1,8 @@
 """What the branches of all tasks compute alike, split off so that it is computed once."""
 
 import inspect
-from collections.abc import Callable, Collection, Iterable
+import itertools
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,20 +15,23 @@ IMAGE = "image"
 class Split:
     """A network in two: what other networks compute as well, and the rest.
 
-    Common is every call of a layer that computes the same in all networks, on nothing but what is common itself. It
-    begins with the image.
+    Common is a layer that computes the same in all networks and is called on nothing but what is common itself, each
+    time it is called. It begins with the image.
 
     Args:
         network: a functional `keras.Model` with one input.
         is_alike: function of a layer: whether it computes the same in all networks.
         prefix: what its layers' names begin with and those of other networks do not, e.g. `"depth__"`.
         names: of the layers, without the prefix, that may be common; `None`: all that are alike.
+        calls: the `calls` of another network's split, which alone may be common and give the names; `None`: all may.
 
     Attributes:
         common: `{name: KerasTensor}` of the common part, on an image of its own. The name is that of the layer
             without the prefix, with a number where it has several outputs or is called again; of the image `IMAGE`.
+        calls: `{what is called on what: names of its outputs}` of the common part. The order in which Keras walks
+            through a network depends on all of it; with this, several networks have the same name for the same.
         inputs: `{name: KerasTensor}`, what the rest takes of it.
-        layers: names of the layers whose calls are common.
+        layers: names of the layers that are common.
     """
 
     def __init__(
@@ -36,11 +40,34 @@ class Split:
         is_alike: Callable[[keras.Operation], bool],
         prefix: str = "",
         names: Collection[str] | None = None,
+        calls: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
+        self._name = network.name
+        self._apart: set[str] = set()  # names of the layers that are called on something else too
+
+        def may_be_common(layer: keras.Operation, name: str) -> bool:
+            return name not in self._apart and (names is None or name in names) and is_alike(layer)
+
+        while True:
+            self._walk(network, may_be_common, prefix, calls)
+            torn = self.layers & self._others
+            if not torn:
+                break
+            self._apart |= {name.removeprefix(prefix) for name in torn}
+
+    def _walk(
+        self,
+        network: keras.Model,
+        may_be_common: Callable[[keras.Operation, str], bool],
+        prefix: str,
+        calls: Mapping[str, Sequence[str]] | None,
     ) -> None:
         image = keras.Input(batch_shape=network.inputs[0].shape, dtype=network.inputs[0].dtype, name=IMAGE)
         self.common: dict[str, keras.KerasTensor] = {IMAGE: image}
+        self.calls: dict[str, list[str]] = {}
         self.inputs: dict[str, keras.KerasTensor] = {}
         self.layers: set[str] = set()
+        self._others: set[str] = set()
         known = {id(image): IMAGE}  # of the tensors in `common`
 
         def take(tensors: Any) -> None:
@@ -49,19 +76,24 @@ class Split:
                     self.inputs[known[id(tensor)]] = tensor
 
         def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-            tensors = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
             name = layer.name.removeprefix(prefix)
-            listed = names is None or name in names
-            if not (listed and is_alike(layer) and all(id(t) in known for t in tensors)):
-                take((args, kwargs))
-                return layer(*args, **kwargs)
-            self.layers.add(layer.name)
+            tensors = [t for t in keras.tree.flatten((args, kwargs)) if isinstance(t, keras.KerasTensor)]
+            common = may_be_common(layer, name) and all(id(t) in known for t in tensors)
+            key = ""
+            if common:
+                on = keras.tree.map_structure(lambda t: f"<{known[id(t)]}>" if id(t) in known else t, (args, kwargs))
+                key = f"{name}{on}"
+                common = calls is None or key in calls
             outputs = layer(*args, **kwargs)
-            for tensor in keras.tree.flatten(outputs):
-                key, count = name, 1
-                while key in self.common:
-                    key, count = f"{name}_{count}", count + 1
-                self.common[key], known[id(tensor)] = tensor, key
+            if not common:
+                self._others.add(layer.name)
+                take((args, kwargs))
+                return outputs
+            self.layers.add(layer.name)
+            flat = keras.tree.flatten(outputs)
+            self.calls[key] = self._new_names(name, len(flat)) if calls is None else list(calls[key])
+            for output, tensor in zip(self.calls[key], flat, strict=True):
+                self.common[output], known[id(tensor)] = tensor, output
             return outputs
 
         walked = keras.models.clone_model(
@@ -69,7 +101,11 @@ class Split:
         )
         self._output = walked.output
         take(self._output)
-        self._name = network.name
+
+    def _new_names(self, name: str, count: int) -> list[str]:
+        """The name, or with the lowest numbers that are free."""
+        numbered = itertools.chain([name], (f"{name}_{number}" for number in itertools.count(1)))
+        return list(itertools.islice((new for new in numbered if new not in self.common), count))
 
     def common_model(self, names: Iterable[str]) -> keras.Model:
         """A functional `keras.Model` on the same layers, from the image to `{name: tensor}`, without the image."""
@@ -98,21 +134,18 @@ def is_alike(layer: keras.Operation) -> bool:
     return not getattr(layer, "variables", ()) and "training" not in inspect.signature(layer.call).parameters
 
 
-def common_part(template: keras.Model) -> keras.Model | None:
-    """The part of a bank's template that the branches of all tasks compute alike.
+def split_template(template: keras.Model) -> Split | None:
+    """What the branches of all tasks on a bank compute alike, and the rest, in the bank's template.
 
     Args:
         template: a `FilterBank.template`.
 
     Returns:
-        A functional `keras.Model` on the same layers, from the image to `{name: what the rest takes}`, without the
-        image itself; `None` where the part holds nothing of the bank.
+        The `Split`; `None` where the common part holds nothing of the bank.
     """
     split = Split(template, is_alike)
     shared = {layer.name for layer in template.layers if isinstance(layer, (BankConv2D, Frozen))}
-    if shared.isdisjoint(split.layers):
-        return None
-    return split.common_model(split.inputs)
+    return None if shared.isdisjoint(split.layers) else split
 
 
 def call_rest(rest: keras.Model, features: Any, training: bool) -> Any:

@@ -202,7 +202,7 @@ class MultiTaskNetwork(HookedModel):
         if isinstance(tasks, str):
             raise ValueError(f"`tasks` must be a list of task names, or None. Received: tasks={tasks!r}")
         names = self.tasks if tasks is None else [self._known(name) for name in tasks]
-        moving = [name for name in names if training and name in self._held.trainable]
+        moving = [name for name in names if training and self.trainable and name in self._held.trainable]
         if self.bank.method.shared_encoder is None:
             if len(names) == 1:
                 return {name: self.branch(name)(images, training=name in moving) for name in names}

@@ -1,7 +1,7 @@
 """Response initialization (RI): rotates a bank into the eigenbasis of its responses."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -237,6 +237,11 @@ def _batches(images: Any, batch_size: int = 16) -> tuple[Iterator[np.ndarray], i
 
 def _as_batch(item: Any) -> np.ndarray:
     image = np.asarray(item[0] if isinstance(item, (tuple, list)) else item)
+    if isinstance(item, Mapping):
+        raise ValueError(
+            "`response_images` must yield images, or tuples with an image first. "
+            f"Received: a dictionary with keys {list(item)}"
+        )
     if image.ndim == 3:
         image = image[None]
     if image.ndim != 4:

@@ -7,7 +7,7 @@ from support.tiny import TASKS, MicroDecoder, randomize_norms
 
 import rc_keras
 from rc_keras.backbones import BACKBONES, KerasWeights
-from rc_keras.backbones.keras_networks import own_names
+from rc_keras.backbones.keras_networks import keras_network, own_names
 from rc_keras.pretrained import load_weights
 
 OUTPUT_RANGE = 1e-5  # of the range of the output: float32 in another order
@@ -138,6 +138,13 @@ def test_convnext_says_why_it_is_not_dilated_further():
         rc_keras.backbones.convnext_tiny((SIZE, SIZE, 3), output_stride=8)
     with pytest.raises(ValueError, match=r"`output_stride` must be one of \[8, 16, 32\]"):
         rc_keras.backbones.convnext_tiny((SIZE, SIZE, 3), output_stride=4)
+
+
+def test_unknown_names_are_listed():
+    with pytest.raises(ValueError, match="`network` must be one of .*'ResNet50'.*Received: network='resnet50'"):
+        keras_network("resnet50", "conv3_block1_1_conv")
+    with pytest.raises(ValueError, match="`next_stage` must be one of .*Received: next_stage='no_such_layer'"):
+        keras_network("MobileNetV2", "no_such_layer", image_shape=(SIZE, SIZE, 3))
 
 
 def test_layers_that_keras_numbers_on_through_all_models_have_names_of_their_own():

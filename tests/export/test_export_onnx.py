@@ -220,6 +220,10 @@ def test_float16(model, tmp_path):
     bank = (tmp_path / "m" / "bank.bin").read_bytes()
     kernel = keras.ops.convert_to_numpy(model.bank.convolutions["high_conv"].kernel).transpose(3, 2, 0, 1)
     assert bank.count(kernel.astype("float16").tobytes()) == 1
+    graph = onnx_package.load(tmp_path / "m" / "normals.onnx", load_external_data=False).graph
+    wide = {t.name for t in graph.initializer if t.data_type == onnx_package.TensorProto.FLOAT and len(t.dims) > 1}
+    products = [node for node in graph.node if node.op_type in ("Conv", "MatMul", "Gemm")]
+    assert products and not wide.intersection(node.input[1] for node in products)  # parts of kernels neither
 
 
 def test_eight_bits(model, tmp_path):

@@ -179,3 +179,15 @@ def test_convolutions_of_several_maps(format, tmp_path):
         for name in network.tasks:
             alone = network.run(images, name)
             np.testing.assert_allclose(together[name], alone, rtol=0, atol=SAME * np.ptp(alone))
+
+
+def test_a_layer_that_is_called_twice(tmp_path):
+    image = keras.Input((64, 64, 3))
+    stem = keras.layers.Conv2D(16, 3, strides=4, padding="same", name="stem")
+    low, high = stem(image), stem(255.0 - image)
+    for _ in range(4):  # so that Keras comes to the second call first
+        low = keras.layers.ReLU()(low)
+    high = keras.layers.Conv2D(16, 3, strides=4, padding="same", name="last")(high)
+    network = keras.Model(image, {"low_level": low, "high_level": high})
+    model = rc_keras.build(["edge", "depth"], network, decoder=tiny_decoder(), image_shape=(64, 64, 3))
+    model.export(tmp_path / "model", format="tf_saved_model", joint=True, verbose=False)  # which compares

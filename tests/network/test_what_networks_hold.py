@@ -266,6 +266,13 @@ def test_what_is_refused(row):
         tiny_model(TASKS[:1], backbone=make())
 
 
+def test_a_frozen_backbone_is_told_of():
+    frozen = network(layers.BatchNormalization(name="norm"))
+    frozen.trainable = False
+    with pytest.warns(UserWarning, match="1 layers of .* have `trainable=False`.*: norm. The filter bank is frozen"):
+        tiny_model(TASKS[:1], backbone=frozen)
+
+
 def test_a_layer_without_get_config_is_told_of():
     with pytest.raises(ValueError, match=r"'odd', of Scale: .* must override `get_config\(\)`"):
         tiny_model(TASKS[:1], backbone=network(Scale(object(), name="odd")))

@@ -3,8 +3,9 @@
 import keras
 import numpy as np
 import pytest
-from support.tiny import TASKS, assert_same_bits, differs, state, tiny_data, tiny_model
+from support.tiny import TASKS, assert_same_bits, differs, state, tiny_data, tiny_decoder, tiny_model
 
+import rc_keras
 from rc_keras.layers import BankConv2D, Frozen
 
 STEM = "stem_relu"
@@ -86,3 +87,51 @@ def test_a_step_is_that_of_the_whole_branch(stages):
         expected = state(branch)
         for key, value in state(model.branch(name)).items():
             np.testing.assert_allclose(value, expected[key], rtol=1e-5, atol=SAME_STEP, err_msg=key)
+
+
+class Flip(keras.layers.Layer):
+    def call(self, x):
+        return keras.ops.flip(x, axis=2)
+
+
+SECOND = {  # what the stem is called on again
+    "flip": (Flip, ["stem", "stem_1"]),
+    "operation": (lambda: lambda x: 255.0 - x, ["stem", "stem_1"]),
+    "norm": (keras.layers.BatchNormalization, []),  # of each task's own, so that the stem is too
+}
+
+
+def stem_twice(kind, depth):
+    """A network whose stem is called on the image and on another; `depth` makes Keras walk through it otherwise."""
+    layers = keras.layers
+    image = keras.Input((64, 64, 3))
+    stem = layers.Conv2D(16, 3, strides=4, padding="same", name="stem")
+    low, high = stem(image), stem(SECOND[kind][0]()(image))
+    for _ in range(depth):
+        low = layers.ReLU()(low)
+    high = layers.Conv2D(16, 3, strides=4, padding="same", name="last")(high)
+    return keras.Model(image, {"low_level": low, "high_level": high})
+
+
+@pytest.mark.parametrize("depth", [1, 4])
+@pytest.mark.parametrize("kind", SECOND)
+def test_a_layer_that_is_called_twice(kind, depth):
+    model = rc_keras.build(["edge", "depth"], stem_twice(kind, depth), decoder=tiny_decoder(), image_shape=(64, 64, 3))
+    images = np.random.default_rng(0).uniform(0, 255, (2, 64, 64, 3)).astype("float32")
+    together = model.predict(images, verbose=0)
+    for task in model.tasks:
+        alone = model.predict(images, tasks=[task], verbose=0)[task]
+        np.testing.assert_allclose(together[task], alone, rtol=0, atol=SAME_STEP * np.ptp(alone))
+    common = model.bank.common_part
+    assert sorted(common.output if common else []) == SECOND[kind][1]
+    model.compile("sgd")
+    model.train_on_batch(images, {name: np.ones((2, 64, 64, 1), "float32") for name in model.tasks})
+
+
+def test_operations_before_a_shared_stage_are_common_too():
+    image = keras.Input((64, 64, 3))
+    low = keras.layers.Conv2D(16, 3, strides=4, padding="same", name="stem")(image[..., ::-1] / 255.0)
+    high = keras.layers.Conv2D(16, 3, strides=4, padding="same", name="last")(keras.layers.ReLU()(low))
+    network = keras.Model(image, {"low_level": low, "high_level": high})
+    model = rc_keras.build(["edge", "depth"], network, decoder=tiny_decoder(), image_shape=(64, 64, 3))
+    assert "stem" in model.own_part("depth").input

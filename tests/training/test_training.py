@@ -209,6 +209,16 @@ def test_trainable_flags():
     assert not {id(v) for v in head.weights} & {id(v) for v in model.trainable_variables}
 
 
+def test_a_frozen_model_is_not_in_training_mode():
+    model = tiny_model([TASKS[0], TASKS[3]])
+    model.trainable = False
+    before, images = state(model), tiny_data(4)[0]
+    answers, expected = model(images, training=True), model(images, training=False)
+    for name in model.tasks:
+        np.testing.assert_array_equal(answers[name], expected[name])
+    assert_same_bits(before, state(model))
+
+
 def test_frozen_task_is_not_in_training_mode():
     model = tiny_model([TASKS[0], TASKS[3]])
     model.trainable_tasks = ["depth"]

@@ -38,6 +38,12 @@ def test_stored_rooms_are_the_rendered_ones(rooms):
             assert room[name].dtype == scene[name].dtype
 
 
+def test_a_file_of_fewer_rooms_is_not_taken_for_one_of_more(tmp_path):
+    StoredRooms(tmp_path, 0, range(2), SIZE).render()
+    more = StoredRooms(tmp_path, 0, range(3), SIZE).render()
+    np.testing.assert_array_equal(_room(more, 2)["image"], render_scene((0, 2), SIZE)["image"])
+
+
 def test_every_room_comes_once_in_an_epoch_and_in_another_order_in_the_next(rooms):
     batches = RoomBatches(rooms, LABELS, 2, 0, range(8))
     drawn = [[_number(depth, rooms) for depth in batches[step][1]["depth"]] for step in range(8)]

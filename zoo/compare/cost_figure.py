@@ -41,8 +41,8 @@ def draw_costs(path: str | os.PathLike, summary: Summary, costs: Costs) -> None:
             bar = axes.errorbar(x, y, yerr=spread, fmt="o", ms=6, color=_colour(name), lw=1.3, capsize=3)
             if borrowed:
                 bar.lines[2][0].set_linestyle("--")
-        axes.set_xlim(left=0)
         axes.margins(x=0.08, y=0.08)
+        axes.set_xlim(left=0)
         _name_points(axes, points)
     figure.axes[0].set_ylabel("Δm [%], lower is better", fontsize=9)
     save(figure, path)

@@ -18,6 +18,9 @@ _QUICK = flags.DEFINE_bool("quick", False, "A few tiny images and steps: shows t
 def main(argv: list[str]) -> None:
     if len(argv) > 1:
         raise app.UsageError(f"Arguments must be flags. Received: {argv[1:]}")
+    from rc_keras.zoo.demo.requirements import check_requirements
+
+    check_requirements()
     from rc_keras.zoo.datasets.preparation import hide_bars_in_files
     from rc_keras.zoo.demo.config import DemoConfig
     from rc_keras.zoo.demo.run import run

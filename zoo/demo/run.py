@@ -38,7 +38,6 @@ def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | os.PathLike 
     Returns:
         The `DemoResults`.
     """
-    _check_environment()
     out = pathlib.Path(out)
     out.mkdir(parents=True, exist_ok=True)
     (out / "index.html").unlink(missing_ok=True)
@@ -99,21 +98,6 @@ def run(config: DemoConfig, out: str | os.PathLike, data_dir: str | os.PathLike 
     )
     print(f"\nOpen {out / 'index.html'}")
     return results
-
-
-def _check_environment() -> None:
-    """Raises before the minutes of training what would otherwise be raised after them."""
-    if keras.backend.backend() != "tensorflow":
-        raise RuntimeError(
-            "The demo exports to LiteRT, which needs Keras on TensorFlow: set KERAS_BACKEND=tensorflow. "
-            f"Received: backend {keras.backend.backend()!r}"
-        )
-    try:
-        import ai_edge_litert.interpreter  # noqa: F401
-        import matplotlib  # noqa: F401
-        import PIL  # noqa: F401
-    except ImportError as error:
-        raise ImportError(f"The demo needs {error.name}: pip install rc_keras[litert,viz]") from error
 
 
 @contextlib.contextmanager

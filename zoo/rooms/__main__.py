@@ -3,7 +3,7 @@
 Usage:
     python -m rc_keras.zoo.rooms --out OUT [--only TASK] [--quick]
 
-Renders 40,500 rooms (10 GB in `OUT/rooms`), pretrains an encoder and decoder, makes a bank of them and trains six tasks
+Renders 50,500 rooms (12 GB in `OUT/rooms`), pretrains an encoder and decoder, makes a bank of them and trains six tasks
 on it, on the backend that Keras has: minutes on a GPU, many hours on a CPU. Leaves the preset in `OUT/preset`, and what
 it measures on rooms that nothing was trained on in `OUT/results.json`.
 """

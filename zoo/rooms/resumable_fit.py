@@ -35,7 +35,7 @@ def fit_resumably(
     """
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    found = {int(path.stem.removeprefix("step-")): path for path in folder.glob("step-*.keras")}
+    found = {_step(path): path for path in folder.glob("step-*.keras")}
     done = max(found, default=0)
     model = keras.saving.load_model(found[done]) if found else make()
     saved = time.monotonic()
@@ -49,10 +49,14 @@ def fit_resumably(
 
 
 def _save(model: keras.Model, folder: pathlib.Path, step: int) -> None:
-    """Writes the checkpoint of a step, and removes those before."""
+    """Writes the checkpoint of a step, and removes those before it."""
     path = folder / f"step-{step}.keras"
     with whole_file(path) as temporary:
         model.save(temporary)
     for other in folder.glob("step-*.keras"):
-        if other.name != path.name:
-            other.unlink()
+        if _step(other) < step:
+            other.unlink(missing_ok=True)
+
+
+def _step(path: pathlib.Path) -> int:
+    return int(path.stem.removeprefix("step-"))

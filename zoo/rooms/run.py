@@ -10,6 +10,7 @@ import keras
 import rc_keras
 from rc_keras.base.names import unknown_name
 from rc_keras.files.whole_files import whole_file, write_json
+from rc_keras.files.writer_lock import waiting_lock
 from rc_keras.zoo.rendering.tasks import scenes_tasks
 from rc_keras.zoo.rooms.optimizer import make_optimizer
 from rc_keras.zoo.rooms.pretraining import DONOR, Pretraining, pretrain
@@ -88,8 +89,9 @@ def make_rooms(settings: Rooms, out: str | os.PathLike, only: str | None = None)
     out.mkdir(parents=True, exist_ok=True)
     _check_settings(settings, out / "settings.json")
     bank = out / "bank.keras"
-    if not bank.exists():
-        _make_bank(settings, out, bank)
+    with waiting_lock(os.fspath(out / ".bank.lock")):  # of processes with a task each, the first one makes it
+        if not bank.exists():
+            _make_bank(settings, out, bank)
     names = settings.tasks if only is None else [only] if only else []
     packs = {name: _train_task(settings, bank, name, out) for name in names}
     return None if only is not None else _assemble(settings, bank, packs, out)

@@ -30,10 +30,9 @@ class StoredRooms:
 
     def __init__(self, folder: str | os.PathLike, split: int, numbers: range, size: int) -> None:
         self._split, self._size, self._numbers = split, size, numbers
-        firsts = range(numbers.start, numbers.stop, _SHARD)
+        parts = [numbers[i : i + _SHARD] for i in range(0, len(numbers), _SHARD)]
         self._shards = {
-            pathlib.Path(folder) / f"{size}x{size}-{split}-{first}.npy": range(first, min(first + _SHARD, numbers.stop))
-            for first in firsts
+            pathlib.Path(folder) / f"{size}x{size}-{split}-{part.start}-{part.stop}.npy": part for part in parts
         }
         self._open: list[np.ndarray] = []
 
@@ -83,7 +82,9 @@ def _numpy_backend() -> Iterator[None]:
 
 
 def _render(path: pathlib.Path, split: int, numbers: range, size: int) -> int:
-    """Writes the file of some rooms; returns how many those are."""
+    """Writes the file of some rooms, unless another process has; returns how many those are."""
+    if path.exists():
+        return len(numbers)
     rooms = np.empty(len(numbers), _record(size))
     for room, number in zip(rooms, numbers, strict=True):
         scene = render_scene((split, number), size)

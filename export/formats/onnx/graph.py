@@ -97,6 +97,19 @@ def attribute(node: "onnx.NodeProto", name: str, default: Any = None) -> Any:
     return values[0] if values else default
 
 
+def weights_of_products(graph: "onnx.GraphProto") -> dict[str, tuple[str, int]]:
+    """The weights of convolutions and matrix products: `{name of the node: (name, axis of the output channels)}`."""
+    from onnx import TensorProto
+
+    stored = {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) > 1}
+    weights = {}
+    for node in graph.node:
+        if node.op_type in ("Conv", "MatMul", "Gemm") and node.input[1] in stored:
+            last = node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB", 0))
+            weights[node.name] = (node.input[1], 1 if last else 0)
+    return weights
+
+
 def replace_uses(graph: "onnx.GraphProto", name: str, replacement: str) -> None:
     """Lets all nodes take another tensor instead of one."""
     for node in graph.node:

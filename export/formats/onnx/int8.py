@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from rc_keras.export.formats.onnx.graph import attribute, prepend_nodes, replace_uses
+from rc_keras.export.formats.onnx.graph import prepend_nodes, replace_uses, weights_of_products
 from rc_keras.export.formats.onnx.precision import SMALLEST_SCALE, WEIGHT_ZERO, channel_scales, round_to_uint8
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def quantize(model: "onnx.ModelProto", images: Iterable[np.ndarray]) -> None:
         images: arrays `(1, height, width, channels)` in 0..255.
     """
     graph = model.graph
-    weights = _quantizable_weights(graph)
+    weights = weights_of_products(graph)
     ranges = _measure(model, _activations(graph, weights), images)
     restored: list[onnx.NodeProto] = []
     users: dict[tuple[str, int], list[onnx.NodeProto]] = {}
@@ -42,19 +42,6 @@ def quantize(model: "onnx.ModelProto", images: Iterable[np.ndarray]) -> None:
     for name, (scale, zero) in ranges.items():
         _quantize_activation(graph, name, scale, zero)
     _drop_unused(graph)
-
-
-def _quantizable_weights(graph: "onnx.GraphProto") -> dict[str, tuple[str, int]]:
-    """`{name of a node: (name of its weight, axis of the output channels)}`."""
-    from onnx import TensorProto
-
-    stored = {t.name for t in graph.initializer if t.data_type == TensorProto.FLOAT and len(t.dims) > 1}
-    weights = {}
-    for node in graph.node:
-        if node.op_type in ("Conv", "MatMul", "Gemm") and node.input[1] in stored:
-            last = node.op_type == "MatMul" or (node.op_type == "Gemm" and not attribute(node, "transB", 0))
-            weights[node.name] = (node.input[1], 1 if last else 0)
-    return weights
 
 
 def _activations(graph: "onnx.GraphProto", weights: Mapping[str, tuple[str, int]]) -> list[str]:

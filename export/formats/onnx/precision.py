@@ -4,7 +4,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from rc_keras.export.formats.onnx.graph import is_weight, onnx_kernel, prepend_nodes, replace_uses
+from rc_keras.export.formats.onnx.graph import (
+    is_weight,
+    onnx_kernel,
+    prepend_nodes,
+    replace_uses,
+    weights_of_products,
+)
 
 if TYPE_CHECKING:
     import onnx
@@ -50,8 +56,11 @@ def halve_weights(model: "onnx.ModelProto") -> None:
     from onnx import TensorProto, helper, numpy_helper
 
     casts = []
+    in_products = {name for name, _ in weights_of_products(model.graph).values()}  # parts of kernels among them
     for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT and len(tensor.dims) > 1 and is_weight(tensor.name):
+        if tensor.data_type != TensorProto.FLOAT or len(tensor.dims) < 2:
+            continue
+        if tensor.name in in_products or is_weight(tensor.name):
             name, wide = tensor.name, f"{tensor.name}_float32"
             replace_uses(model.graph, name, wide)
             tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor).astype("float16"), name))
