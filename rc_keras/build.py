@@ -15,6 +15,7 @@ from rc_keras.model import MultiTaskModel
 from rc_keras.network import features
 from rc_keras.network.bank import FilterBank
 from rc_keras.network.bank_network import without_reserved_names
+from rc_keras.network.branch import frozen_layers
 from rc_keras.network.opened import opened
 from rc_keras.reports.graft_report import graft_report_of, tell
 from rc_keras.tasks.task import Task
@@ -162,9 +163,7 @@ def _check_tasks(tasks: Iterable[str | Task]) -> list[Task]:
 
 def _warn_of_frozen_layers(bank: FilterBank) -> None:
     """Warns where `backbone.trainable = False`, a habit of transfer learning, freezes more than the bank."""
-    shared = {*bank.convolutions, *(layer.name for layer in bank.frozen_layers)}
-    frozen = [layer.name for layer in bank.template.layers if layer.weights and not layer.trainable]
-    frozen = [name for name in frozen if name not in shared]
+    frozen = [name for name in frozen_layers(bank.template) if name not in bank.convolutions]
     if frozen:
         warnings.warn(
             f"{len(frozen)} layers of {bank.template.name!r} have `trainable=False`, and so have the copies that each "

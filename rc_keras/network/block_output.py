@@ -15,9 +15,8 @@ def last_block_output(seen: Probe, stride: int) -> int | None:
 
     Where maps of the stride are added or concatenated, as behind residual and dense blocks, it is the last such sum of
     the most channels (fewer has what NASNet puts together for its next cell), with the norm and activation behind it if
-    nothing else uses it. In a chain it is the last map that is not a padded
-    or cropped one, and not one that a pointwise convolution widened for a depthwise one to stride, as inverted
-    residual blocks do.
+    nothing else uses it. In a chain it is the last map that is not a padded or cropped one, and not one that a
+    pointwise convolution widened for a depthwise one to stride, as inverted residual blocks do.
 
     Args:
         seen: the `Probe` of a network.
@@ -39,8 +38,7 @@ def last_block_output(seen: Probe, stride: int) -> int | None:
     merges = [at for at in maps if _is_merge(seen.calls[at])]
     if not merges:
         return _before_widening(seen, maps[-1], makers, users) if maps else None
-    widest = max(seen.calls[at].outputs[0].shape[-1] for at in merges)
-    last = [at for at in merges if seen.calls[at].outputs[0].shape[-1] == widest][-1]
+    last = max(merges, key=lambda at: (seen.calls[at].outputs[0].shape[-1], at))
     while len(users[last]) == 1 and users[last][0] in maps and _is_norm_or_activation(seen.calls[users[last][0]].layer):
         (last,) = users[last]
     return last

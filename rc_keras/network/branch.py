@@ -83,7 +83,7 @@ def template_layers(bank: FilterBank, task: Task) -> frozenset[str]:
 
 
 def frozen_layers(branch: keras.Model) -> list[str]:
-    """Names of the layers a user froze with `layer.trainable = False`."""
+    """Names of the layers of a branch, or of a bank's template, that a user froze with `layer.trainable = False`."""
     layers = [layer for layer in branch.layers if not isinstance(layer, Frozen)]
     return [layer.name for layer in layers if layer.weights and not layer.trainable]
 
