@@ -54,6 +54,7 @@ def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None
         ValueError: if a task is unknown, or if a file is damaged, is not the one that was saved, belongs to another
             bank, or holds another task than its folder says.
     """
+    _check_tasks(tasks)
     directory = _folder(directory, tasks)
     while True:
         before = folder_update.state(directory)
@@ -65,6 +66,16 @@ def from_preset(directory: str | os.PathLike, tasks: Sequence[str] | None = None
         else:
             if folder_update.state(directory)[0] == before[0]:
                 return model
+
+
+def _check_tasks(tasks: Sequence[str] | None) -> None:
+    """Checks what can be checked before anything is downloaded."""
+    if tasks is None:
+        return
+    if not isinstance(tasks, (list, tuple)) or not tasks or not all(isinstance(name, str) for name in tasks):
+        raise ValueError(f"`tasks` must be a list of task names, at least one, or None. Received: tasks={tasks!r}")
+    if len(set(tasks)) < len(tasks):
+        raise ValueError(f"`tasks` must be different names. Received: tasks={tasks}")
 
 
 def _folder(directory: str | os.PathLike, tasks: Sequence[str] | None) -> str:
@@ -142,16 +153,12 @@ def _listed_tasks(content: dict[str, Any], path: str) -> list[str]:
 
 def _chosen_tasks(tasks: Sequence[str], listed: list[str], directory: str) -> Sequence[str]:
     """Checks names against those of the config and of the folders, so that no path comes from outside."""
-    if not isinstance(tasks, (list, tuple)) or not tasks:
-        raise ValueError(f"`tasks` must be a list of task names, at least one, or None. Received: tasks={tasks!r}")
     folder = os.path.join(directory, "tasks")
     there = os.listdir(folder) if os.path.isdir(folder) else []
     known = {*listed, *(name for name in there if os.path.isfile(os.path.join(directory, preset.pack_name(name))))}
     for name in tasks:
-        if not isinstance(name, str) or name not in known:
+        if name not in known:
             raise unknown_name("tasks", name, known)
-    if len(set(tasks)) < len(tasks):
-        raise ValueError(f"`tasks` must be different names. Received: tasks={tasks}")
     return tasks
 
 

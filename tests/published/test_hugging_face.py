@@ -74,8 +74,12 @@ def test_a_preset_of_the_hub(hub, model, content):
 def test_some_tasks_of_the_hub(hub):
     assert rc_keras.from_preset("hf://owner/rooms", tasks=["edge"]).tasks == ["edge"]
     assert "tasks/edge/task.rctask" in fetched(hub) and "tasks/semseg/task.rctask" not in fetched(hub)
+
+
+def test_a_task_that_the_hub_lacks_is_refused_before_a_download(hub):
     with pytest.raises(ValueError, match=r"`tasks` must be one of .*'edge'.*Did you mean 'edge'"):
         rc_keras.from_preset("hf://owner/rooms", tasks=["egde"])
+    assert fetched(hub) == ["manifest.json"]
 
 
 def test_a_revision(hub, model, tmp_path):

@@ -175,6 +175,22 @@ def test_other_tasks_are_not_downloaded(server):
     assert asked(server)[2:] == WEIGHTS[2:]
 
 
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        (["egde"], r"`tasks` must be one of \['edge', 'semseg'\].*Did you mean 'edge'"),
+        (["../edge"], r"`tasks` must be one of \['edge', 'semseg'\]"),
+        ("edge", "`tasks` must be a list of task names"),
+        ([0], "`tasks` must be a list of task names"),
+        (["edge", "edge"], "`tasks` must be different names"),
+    ],
+)
+def test_wrong_tasks_are_refused_before_a_download(tasks, message, server):
+    with pytest.raises(ValueError, match=message):
+        rc_keras.from_preset("attic", tasks=tasks)
+    assert asked(server) == []
+
+
 def test_a_damaged_download_is_replaced(server, expected):
     rc_keras.from_preset("attic")
     (Path(cache_folder("attic")) / WEIGHTS[0]).write_bytes(b"damaged")

@@ -469,7 +469,7 @@ def test_a_missing_manifest_is_told(folder):
         ([], "at least one"),
         ("edge", "must be a list"),
         (["edge", "edge"], "different names"),
-        ([["edge"]], "must be one of"),
+        ([["edge"]], "must be a list of task names"),
     ],
 )
 def test_tasks_that_cannot_be_loaded(tasks, message, saved):
