@@ -16,10 +16,11 @@ _OF_ONE_PIXEL = (*_CONVOLUTIONS, keras.layers.Dense, keras.layers.EinsumDense)
 def with_output_stride(network: keras.Model, output_stride: int) -> keras.Model:
     """The network with the strides behind `output_stride` left out and the kernels behind them dilated.
 
-    As in `rc_keras.backbones.resnet` (Chen et al., 2017): a layer that would stride on does not, and all odd kernels
-    from there on, its own included, are dilated by what was left out. An even kernel that strides, as patches are
-    merged with, stays as it is and answers what it answered, at every pixel. A convolution behind explicit padding gets
-    "same" padding. Weights are the same.
+    A layer that would stride on does not, and all kernels behind it are dilated by what was left out (Chen et al.,
+    2017), so that the network answers what it answered, at more pixels: where it pads as "same" does, every `n`-th row
+    and column is that of the network as it was (global averages, as in squeeze-and-excite blocks, are taken over more
+    pixels). `rc_keras.backbones.resnet` dilates the striding kernels too, as the paper's code does. A convolution
+    behind explicit padding gets "same" padding. Weights are the same.
 
     Args:
         network: a functional `keras.Model` that answers the features, see `rc_keras.network.features`. It stays as
@@ -137,7 +138,7 @@ class _Plan:
                 raise self._refusal(layer, "it must pad its map to be dilated")
             self.paddings.add(padding.name)
             change["padding"] = "same"
-        return {**change, "dilation_rate": tuple(rate * after for rate in layer.dilation_rate)}
+        return {**change, "dilation_rate": tuple(rate * before for rate in layer.dilation_rate)}
 
     def _refusal(self, layer: keras.Operation, reason: str) -> ValueError:
         return ValueError(
