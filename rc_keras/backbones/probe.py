@@ -49,6 +49,14 @@ class Probe:
         rows, columns = (round(math.log2(own / size)) for own, size in zip(self.size, shape[1:3], strict=True))
         return 2**rows if rows == columns else None
 
+    def maps(self, stride: int) -> list[int]:
+        """Indices of the calls that answer one map, of this stride."""
+        return [
+            at
+            for at, call in enumerate(self.calls)
+            if len(call.outputs) == 1 and self.stride(call.outputs[0]) == stride
+        ]
+
 
 def probe(network: keras.Model) -> Probe:
     """Calls a network's layers, the same objects, on a symbolic image of 256x256.

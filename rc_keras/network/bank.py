@@ -210,7 +210,9 @@ class FilterBank:
         """The same bank in new layers, for a network of the same weights but another input size or output stride."""
         tensors = named_arrays(self.template.layers)
         made = (self.method, self.ranks, self.donor, self.shared_stages)
-        return self._with_weights(backbone, *made, tensors, "the bank")
+        bank = self._with_weights(backbone, *made, tensors, "the bank")
+        bank.response_report = self.response_report
+        return bank
 
     @classmethod
     def layers_in(cls, bank: "str | os.PathLike | FilterBank") -> set[str]:

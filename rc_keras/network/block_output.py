@@ -1,4 +1,6 @@
-"""Which of the maps of one stride is the output of a block."""
+"""Which of the maps of a stage is the output of a block."""
+
+from collections.abc import Iterable
 
 import keras
 
@@ -10,37 +12,36 @@ _PADDINGS = (keras.layers.ZeroPadding2D, keras.layers.Cropping2D)
 _ACTIVATIONS = ("Activation", "ReLU", "LeakyReLU", "Relu", "Relu6", "Silu", "Gelu", "HardSilu", "Sigmoid")
 
 
-def last_block_output(seen: Probe, stride: int) -> int | None:
-    """The last output of a block among the maps of a stride, not the interior of the block that strides on.
+def last_block_output(seen: Probe, stage: Iterable[int]) -> int | None:
+    """The last output of a block among the maps of a stage, not the interior of the block that strides on.
 
-    Where maps of the stride are added or concatenated, as behind residual and dense blocks, it is the last such sum of
+    Where maps of the stage are added or concatenated, as behind residual and dense blocks, it is the last such sum of
     the most channels (fewer has what NASNet puts together for its next cell), with the norm and activation behind it if
-    nothing else uses it. In a chain it is the last map that is not a padded or cropped one, and not one that a
-    pointwise convolution widened for a depthwise one to stride, as inverted residual blocks do.
+    nothing else uses it; not with a norm alone, which is the beginning of what follows, as in ConvNeXt. In a chain it
+    is the last map that is not a padded or cropped one, and not one that a pointwise convolution widened for a
+    depthwise one to stride, as inverted residual blocks do.
 
     Args:
         seen: the `Probe` of a network.
-        stride: of the maps.
+        stage: the indices in `seen.calls` of the calls that answer the maps, as `Probe.maps` lists them.
 
     Returns:
-        The index of the call in `seen.calls`; `None`: there is no map of this stride.
+        One of the indices, or that of the map before it; `None`: there are no maps.
     """
     makers = {id(tensor): at for at, call in enumerate(seen.calls) for tensor in call.outputs}
     users: dict[int, list[int]] = {at: [] for at in range(len(seen.calls))}
     for at, call in enumerate(seen.calls):
         for tensor in {id(tensor) for tensor in call.inputs} & makers.keys():
             users[makers[tensor]].append(at)
-    maps = [
-        at
-        for at, call in enumerate(seen.calls)
-        if len(call.outputs) == 1 and seen.stride(call.outputs[0]) == stride and not isinstance(call.layer, _PADDINGS)
-    ]
+    maps = [at for at in stage if not isinstance(seen.calls[at].layer, _PADDINGS)]
     merges = [at for at in maps if _is_merge(seen.calls[at])]
     if not merges:
         return _before_widening(seen, maps[-1], makers, users) if maps else None
-    last = max(merges, key=lambda at: (seen.calls[at].outputs[0].shape[-1], at))
-    while len(users[last]) == 1 and users[last][0] in maps and _is_norm_or_activation(seen.calls[users[last][0]].layer):
-        (last,) = users[last]
+    at = last = max(merges, key=lambda at: (seen.calls[at].outputs[0].shape[-1], at))
+    while len(users[at]) == 1 and users[at][0] in maps and _is_norm_or_activation(seen.calls[users[at][0]].layer):
+        (at,) = users[at]
+        if not isinstance(seen.calls[at].layer, NORMS) or not users[at]:
+            last = at
     return last
 
 

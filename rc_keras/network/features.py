@@ -92,7 +92,7 @@ def with_named_features(
         if "high_level" not in maps:
             maps["high_level"] = _deepest(outputs, strides, output)
         if "low_level" not in maps:
-            at = last_block_output(seen, _LOW_LEVEL_STRIDE)
+            at = last_block_output(seen, seen.maps(_LOW_LEVEL_STRIDE))
             if len(outputs) > 1 and _LOW_LEVEL_STRIDE in strides:
                 maps["low_level"] = outputs[strides.index(_LOW_LEVEL_STRIDE)]
             elif at is not None:

@@ -141,11 +141,31 @@ def _traced(layer: keras.Layer, args: Any, kwargs: Any) -> keras.Model | None:
     found = trace()
     if not {id(v) for v in layer.variables} <= {id(v) for v in found.variables}:
         return None
-    if not is_model and "training" in inspect.signature(layer.call).parameters:
-        kinds = [[type(part) for part in trace(training=training).operations] for training in (True, False)]
-        if kinds[0] != kinds[1]:
-            return None
-    return found
+    return found if is_model or _trains_as_it_predicts(layer, trace) else None
+
+
+def _trains_as_it_predicts(layer: keras.Layer, trace: Callable[..., keras.Model]) -> bool:
+    """Whether a layer makes the same calls in training, each of them in training."""
+    if "training" not in inspect.signature(layer.call).parameters:
+        return _calls(trace(), None) is not None
+    calls = [_calls(trace(training=training), training) for training in (True, False)]
+    return None not in calls and calls[0] == calls[1]
+
+
+def _calls(traced: keras.Model, training: bool | None) -> list[Any] | None:
+    """What is called, with the numbers and texts it is given; `None` where something is told another `training`."""
+    calls: list[Any] = []
+    told = []
+
+    def record(part: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+        told.append(kwargs.get("training"))
+        settings = {} if isinstance(part, keras.Layer) else {**vars(part), "_name": None, "name": None}
+        given = keras.tree.flatten((settings, args, {**kwargs, "training": None}))
+        calls.append((type(part), [value for value in given if isinstance(value, (bool, int, float, str))]))
+        return part(*args, **kwargs)
+
+    _walked(traced, record)
+    return calls if set(told) <= {None, training} else None
 
 
 def _tensors(structure: Any) -> list[keras.KerasTensor]:

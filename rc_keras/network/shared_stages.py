@@ -5,15 +5,17 @@ from typing import Any
 
 import keras
 
-from rc_keras.backbones.probe import probe
+from rc_keras.backbones.probe import Probe, probe
 from rc_keras.layers import Frozen
+from rc_keras.network.block_output import last_block_output
 
 
 def shared_layers(backbone: keras.Model, shared_stages: int | str) -> set[str]:
     """Names of the layers of the stem and the first stages: the last layer of them, and all that it is computed from.
 
     Stages are those of the names `layer1_…`, `layer2_…`, where layers are named as torchvision's ResNets are: ours.
-    In other networks stage s ends with the last feature map of stride 2^(s + 1), so that the first has stride 4.
+    In other networks stage s ends with the last output of a block at stride 2^(s + 1), so that the first has stride 4,
+    and the last one with the last map; what was dilated counts as if it strided instead.
 
     Args:
         backbone: a functional `keras.Model` with one image input.
@@ -31,7 +33,6 @@ def shared_layers(backbone: keras.Model, shared_stages: int | str) -> set[str]:
     if shared_stages == 0:
         return set()
     origins: dict[int, set[str]] = {}  # of tensors, by id: the layers that they are computed from
-    strides: dict[str, int] = {}  # of the layers that answer feature maps, rounded to powers of two, as exponents
     ancestors: dict[str, set[str]] = {}
     seen = probe(backbone)
     for call in seen.calls:
@@ -40,14 +41,13 @@ def shared_layers(backbone: keras.Model, shared_stages: int | str) -> set[str]:
         ancestors[name] = ancestors.get(name, {name}).union(*sources)
         for tensor in call.outputs:
             origins[id(tensor)] = ancestors[name]
-            if len(tensor.shape) == 4 and tensor.shape[1]:
-                strides[name] = round(math.log2(seen.size[0] / tensor.shape[1]))
-    last = _last_layer(shared_stages, strides)
+    stages = _stages(seen)
+    last = shared_stages if isinstance(shared_stages, str) else _last_layer(shared_stages, seen, stages)
     if last not in ancestors:
-        stages = f"; its feature maps have the strides {sorted({2**e for e in strides.values()})}"
         raise ValueError(
             "`shared_stages` must be a number of stages that `backbone` has, or the name of one of its layers. "
-            f"Received: shared_stages={shared_stages!r}, backbone {backbone.name!r}{stages}"
+            f"Received: shared_stages={shared_stages!r}, backbone {backbone.name!r}; its feature maps have the strides "
+            f"{sorted(2 ** (stage + 1) for stage in stages)}"
         )
     return ancestors[last]
 
@@ -65,12 +65,28 @@ def without_frozen(network: keras.Model) -> keras.Model:
     )
 
 
-def _last_layer(shared_stages: int | str, strides: dict[str, int]) -> str | None:
-    """The last layer of the stages, of those that answer feature maps, in the order they are called in."""
-    if isinstance(shared_stages, str):
-        return shared_stages
-    if any(name.startswith("layer1_") for name in strides):
-        found = [name for name in strides if name.startswith(f"layer{shared_stages}_")]
-    else:
-        found = [name for name, exponent in strides.items() if exponent == shared_stages + 1]
-    return found[-1] if found else None
+def _stages(seen: Probe) -> dict[int, list[int]]:
+    """`{stage: calls that answer its feature maps}`; stage s is of stride 2^(s + 1), or dilated to as much."""
+    rates: dict[int, int] = {}  # of tensors, by id: the largest dilation rate of the layers they are computed from
+    stages: dict[int, list[int]] = {}
+    for at, call in enumerate(seen.calls):
+        own = max(getattr(call.layer, "dilation_rate", None) or (1,))
+        rate = max([own, *(rates.get(id(tensor), 1) for tensor in call.inputs)])
+        for tensor in call.outputs:
+            rates[id(tensor)] = rate
+            stride = seen.stride(tensor)
+            if stride is not None:
+                stages.setdefault(round(math.log2(stride * rate)) - 1, []).append(at)
+    return stages
+
+
+def _last_layer(stage: int, seen: Probe, stages: dict[int, list[int]]) -> str | None:
+    """The last layer of a stage; `None`: there is no such stage."""
+    names = [call.layer.name for call in seen.calls]
+    if any(name.startswith("layer1_") for name in names):
+        named = [name for name in names if name.startswith(f"layer{stage}_")]
+        return named[-1] if named else None
+    if stage not in stages:
+        return None
+    at = stages[stage][-1] if stage == max(stages) else last_block_output(seen, stages[stage])
+    return None if at is None else names[at]

@@ -167,6 +167,35 @@ class Skipped(Block):
         return x if training else super().call(x, training=training)
 
 
+class Halved(Block):
+    """It makes the same calls in training, with another number."""
+
+    def call(self, x, training=None):
+        return super().call(x, training=training) * (0.5 if training else 1.0)
+
+
+class Pinned(Block):
+    """One of its layers does in training what it does in inference."""
+
+    def call(self, x, training=None):
+        return super().call(x, training=False)
+
+
+class FrozenNorm(layers.Layer):
+    """It knows nothing of training, and its norm stays in inference."""
+
+    def __init__(self, width, **kwargs):
+        super().__init__(**kwargs)
+        self.dense, self.norm = layers.Dense(width), layers.BatchNormalization()
+
+    def build(self, shape):
+        self.dense.build(shape)
+        self.norm.build(shape)
+
+    def call(self, x):
+        return x + self.norm(self.dense(x), training=False)
+
+
 class Sized(Block):
     """It asks for a size, which is another for other images."""
 
@@ -201,7 +230,7 @@ def test_composite_layers_are_opened_where_pointwise_kernels_are_shared():
     assert set(closed.convolutions) == {"stem", "patches"} and isinstance(closed.template.get_layer("block_0"), Block)
 
 
-@pytest.mark.parametrize("kind", [Scaled, Skipped, Sized])
+@pytest.mark.parametrize("kind", [Scaled, Skipped, Halved, Pinned, FrozenNorm, Sized])
 def test_what_a_layer_does_besides_keeps_it_closed(kind):
     backbone = transformer(kind, Block)
     bank = FilterBank(backbone, "rc_identity", pointwise_rank=4)

@@ -19,7 +19,10 @@ from support.tiny import (
 )
 
 import rc_keras
+from rc_keras import FilterBank
+from rc_keras.backbones.output_stride import with_output_stride
 from rc_keras.layers import BankConv2D, BatchNormalization, Frozen
+from rc_keras.network.features import with_named_features
 from rc_keras.network.shared_stages import shared_layers
 
 STEM = "stem_relu"  # of the micro backbone, whose stages all have stride 4
@@ -113,6 +116,35 @@ def test_stages_of_other_networks_by_stride():
     assert shared_layers(network, "b") == {"a", "b"}
     with pytest.raises(ValueError, match=r"has the strides|have the strides \[2, 4, 8"):
         shared_layers(network, 3)
+
+
+@pytest.fixture(scope="module")
+def strides():
+    """`{output stride: encoder}` of a MobileNetV2, whose blocks widen, stride and narrow."""
+    network = keras.applications.MobileNetV2(include_top=False, weights=None, input_shape=(64, 64, 3), alpha=0.35)
+    encoder = with_named_features(network)
+    return {stride: with_output_stride(encoder, stride) for stride in (32, 16, 8)}
+
+
+@pytest.mark.parametrize(
+    ("stage", "last"), [(1, "block_2_add"), (2, "block_5_add"), (3, "block_12_add"), (4, "out_relu")]
+)
+def test_stages_end_with_a_block_and_are_the_same_where_it_is_dilated(strides, stage, last):
+    found = {stride: shared_layers(encoder, stage) for stride, encoder in strides.items()}
+    paddings = {layer.name for layer in strides[32].layers if isinstance(layer, keras.layers.ZeroPadding2D)}
+    assert (
+        found[32] - paddings
+        == found[16] - paddings
+        == found[8] - paddings
+        == shared_layers(strides[8], last) - paddings
+    )
+
+
+def test_a_bank_with_stages_for_another_output_stride(strides):
+    bank = FilterBank(strides[32], "rc_identity", shared_stages=2)
+    other = bank.for_backbone(strides[8])
+    assert other.fingerprint == bank.fingerprint
+    assert {layer.name for layer in other.frozen_layers} == {layer.name for layer in bank.frozen_layers}
 
 
 def test_nothing_thaws_them():

@@ -153,6 +153,7 @@ def test_the_file_brings_the_ranks(tmp_path):
     assert loaded.ranks == bank.ranks and loaded.fingerprint == bank.fingerprint
     assert_same_bits(state(loaded.template), state(bank.template))
     larger = bank.for_backbone(wide_backbone(size=2 * SIZE))
+    assert str(larger.response_report) == str(bank.response_report)
     assert larger.ranks == bank.ranks and larger.template.output["low_level"].shape[1] == SIZE // 2
     with pytest.raises(ValueError, match="must hold the convolutions of the bank"):
         FilterBank.load(path, micro_backbone())
