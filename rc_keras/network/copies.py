@@ -1,5 +1,6 @@
 """Copies of layers and weights."""
 
+import json
 from typing import Any
 
 import keras
@@ -15,7 +16,7 @@ def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operati
     It computes the same; but see `rc_keras.layers.BatchNormalization` for the moving variance.
 
     Raises:
-        ValueError: if it is a layer that does not come back from its configuration.
+        ValueError: if it is a layer that does not come back from its configuration, as files keep it.
     """
     faster: dict[type[keras.Operation], type[keras.Operation]] = {
         keras.layers.Conv2D: Conv2D,
@@ -25,11 +26,15 @@ def copy_layer(layer: keras.Operation, name: str | None = None) -> keras.Operati
         config = layer.get_config()
         if isinstance(layer, keras.Layer) or name is not None:  # some configurations lack the name
             config["name"] = name or layer.name
-        return faster.get(type(layer), type(layer)).from_config(config)
+        copy = faster.get(type(layer), type(layer)).from_config(config)
+        if isinstance(layer, keras.Layer) and layer.weights and not type(layer).__module__.startswith("keras."):
+            copy.build_from_config(json.loads(json.dumps(layer.get_build_config())))  # tuples become lists
+        return copy
     except Exception as error:  # of layers that anyone wrote
         reason = str(error).rpartition("Exception encountered: ")[2].strip().partition("\n\n")[0]
         raise ValueError(
-            "Layers of a network must come back by `from_config` from what `get_config` answers. "
+            "Layers of a network must come back by `from_config` and `build_from_config` from what `get_config` and "
+            "`get_build_config` answer, with lists for tuples, as they do from a file. "
             f"Received: layer {layer.name!r}, of {type(layer).__name__}: {' '.join(reason.split())}"
         ) from error
 

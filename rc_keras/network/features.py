@@ -12,7 +12,6 @@ from rc_keras.network.block_output import last_block_output
 
 FEATURES = ("high_level", "low_level")
 _LOW_LEVEL_STRIDE = 4
-_CHANNELS = (1, 3, 4)  # of images, not their height
 _MOST_LEADING_TOKENS = 5  # a class token, one of distillation, registers
 
 
@@ -28,10 +27,11 @@ def check_functional(backbone: Any) -> None:
         )
     shape = tuple(backbone.inputs[0].shape)
     first = [layer.name for layer in backbone.layers if getattr(layer, "data_format", None) == "channels_first"]
-    if first and shape[1] in _CHANNELS:
+    if first:
         raise ValueError(
-            "`backbone` must take images (batch, height, width, channels) and have data_format='channels_last'. "
-            f"Received: input shape {shape}, and layer {first[0]!r} with data_format='channels_first'"
+            "`backbone` must take images (batch, height, width, channels), and its layers must have "
+            f"data_format='channels_last'. Received: input shape {shape}, and layer {first[0]!r} with "
+            "data_format='channels_first'"
         )
 
 
@@ -114,8 +114,9 @@ def _deepest(outputs: Sequence[keras.KerasTensor], strides: Sequence[int | None]
     if not known:
         shapes = keras.tree.map_structure(lambda tensor: tensor.shape, structure)
         raise ValueError(
-            "`backbone` must answer one feature map (batch, height, width, channels), as with include_top=False, or a "
-            f"dict with the keys {list(FEATURES)}. Received: outputs of shape {shapes}"
+            "`backbone` must answer one feature map (batch, height, width, channels), as with include_top=False, or "
+            f"have one that `high_level` names, or answer a dict with the keys {list(FEATURES)}. "
+            f"Received: outputs of shape {shapes}"
         )
     return outputs[max(known)[1]]
 

@@ -91,8 +91,9 @@ def make_template(
 
     template = keras.models.clone_model(network, clone_function=clone, call_function=call)
     if method.shares_kernels and not originals and not any(layer.name in frozen for layer in network.layers):
+        hint = "" if method.pointwise else "; with `pointwise_rank`, 1x1 convolutions and dense layers are shared too"
         raise ValueError(
-            f"`backbone` must hold convolutions larger than what a task adds to them for method {method.name!r}. "
+            f"`backbone` must hold convolutions larger than what a task adds to them for method {method.name!r}{hint}. "
             f"Received: {network.name!r} without any (nested models that are not functional are not looked into)"
         )
     for layer in network.layers:

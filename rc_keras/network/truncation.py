@@ -1,5 +1,6 @@
 """Truncation: a bank of leading responses alone, those that keep a share of the energy."""
 
+import numbers
 from collections.abc import Iterable, Mapping
 
 import keras
@@ -24,7 +25,7 @@ def check_energy(energy: float | None, method: Method) -> None:
             f"`response_energy` must be None for method {method.name!r}, which does not use response initialization. "
             f"Received: response_energy={energy!r}"
         )
-    if isinstance(energy, bool) or not isinstance(energy, (int, float)) or not 0 < energy <= 1:
+    if isinstance(energy, bool) or not isinstance(energy, numbers.Real) or not 0 < energy <= 1:
         raise ValueError(
             "`response_energy` must be a share of the energy, above 0 and at most 1. "
             f"Received: response_energy={energy!r}"

@@ -9,6 +9,7 @@ import keras
 from absl import logging
 
 from rc_keras import backbones
+from rc_keras.backbones.output_stride import with_output_stride
 from rc_keras.layers import Adapter, BankConv2D, Frozen
 from rc_keras.methods import Method
 from rc_keras.network.adapters import adapter_size
@@ -21,7 +22,8 @@ from rc_keras.network.bank_network import (
 )
 from rc_keras.network.branch import count_parameters
 from rc_keras.network.donor import HEAD
-from rc_keras.network.opened import is_composite
+from rc_keras.network.features import with_named_features
+from rc_keras.network.opened import is_composite, opened
 from rc_keras.network.template import make_template
 
 _TOLD = 5  # copied layers that a warning names
@@ -118,6 +120,7 @@ def graft_report(
     method: str | Method = "rcm",
     pointwise_rank: int | None = None,
     shared_stages: int | str = 0,
+    output_stride: int | None = None,
 ) -> GraftReport:
     """What `rc_keras.build` would share of a backbone, and what each task would have of its own.
 
@@ -129,8 +132,8 @@ def graft_report(
 
     Args:
         backbone: a key of `rc_keras.backbones.BACKBONES`, or a functional `keras.Model`, which stays as it is.
-        method, pointwise_rank, shared_stages: see `rc_keras.build`. What `response_energy` keeps depends on responses,
-            and is not told here.
+        method, pointwise_rank, shared_stages, output_stride: see `rc_keras.build`. What `response_energy` keeps depends
+            on responses, and is not told here.
 
     Returns:
         A `GraftReport`.
@@ -142,7 +145,10 @@ def graft_report(
     if not method.shares_kernels:
         raise ValueError(f"`method` must be one with a frozen bank. Received: method={method.name!r}")
     if not isinstance(backbone, keras.Model):
-        backbone = backbones.get(backbone)()
+        backbone = backbones.get(backbone)(output_stride=16 if output_stride is None else output_stride)
+    elif output_stride is not None:
+        encoder = with_named_features(opened(backbone, composite_layers=True), dense=False)
+        backbone = with_output_stride(encoder, output_stride)
     network = opened_backbone(without_reserved_names(backbone), method)
     stages = stage_layers(network, method, shared_stages)
     return graft_report_of(make_template(in_convolutions(network, method), method, frozen=stages), method)
@@ -173,8 +179,12 @@ def graft_report_of(template: keras.Model, method: Method) -> GraftReport:
 
 
 def tell(report: GraftReport) -> None:
-    """Logs the summary, and warns where less than half of a backbone is shared."""
-    logging.info("%s: %s", report.backbone, report.summary)
+    """Says what is shared, in one line where Keras shows its progress, and warns where it is less than half."""
+    line = f"{report.backbone}: {report.summary}"
+    if keras.config.is_interactive_logging_enabled():
+        print(line)
+    else:
+        logging.info("%s", line)
     if report.shared >= 0.5:
         return
     copied = sorted((layer for layer in report.layers if layer.copied), key=lambda layer: -layer.copied)

@@ -226,6 +226,17 @@ def two_inputs():
     return keras.Model(images, conv(strides=4)(layers.Concatenate()(images)))
 
 
+@keras.saving.register_keras_serializable(package="tests")
+class OfTuples(layers.Layer):
+    """Its shape comes from a file as a list."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(1,) + shape[-1:], name="scale")
+
+    def call(self, x):
+        return x * self.scale
+
+
 def classifier():
     image = keras.Input((SIZE, SIZE, 3))
     return keras.Model(image, layers.Dense(3)(layers.Flatten()(conv(strides=4)(image))))
@@ -253,6 +264,10 @@ REFUSED = {  # {row: (network, message)}
     "a layer that does not come back from its configuration": (
         lambda: network(Forgetful(1.0, name="odd")),
         "must come back by `from_config`.*'odd', of Forgetful: .*'start'",
+    ),
+    "a layer whose `build` takes no list": (
+        lambda: network(OfTuples(name="odd")),
+        "must come back by .*`build_from_config`.*with lists for tuples.*'odd', of OfTuples",
     ),
     "a classifier's top": (classifier, "must answer one feature map"),
     "nothing to share": (nothing, "must hold convolutions larger than what a task adds to them"),

@@ -2,7 +2,6 @@
 
 import keras
 import pytest
-from absl import logging
 from support.mobile import mobile_backbone
 from support.tiny import SIZE, TASKS, micro_backbone, tiny_data, tiny_model
 
@@ -49,14 +48,48 @@ def test_the_table():
     assert "EinsumDense, without pointwise_rank" in without and "SeparableConv2D, without pointwise_rank" in without
 
 
-def test_it_is_told_as_a_model_is_built(caplog):
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity(logging.INFO)
+def test_it_is_told_as_a_model_is_built(capsys, caplog):
+    line = f"mobile: {graft_report(mobile_backbone(), pointwise_rank=2).summary}"
+    tiny_model(TASKS[:1], backbone=mobile_backbone(), pointwise_rank=2)
+    assert capsys.readouterr().out == f"{line}\n"
+    keras.config.disable_interactive_logging()
     try:
-        tiny_model(TASKS[:1], backbone=mobile_backbone(), pointwise_rank=2)
+        with caplog.at_level("INFO", logger="absl"):
+            tiny_model(TASKS[:1], backbone=mobile_backbone(), pointwise_rank=2)
     finally:
-        logging.set_verbosity(verbosity)
-    assert f"mobile: {graft_report(mobile_backbone(), pointwise_rank=2).summary}" in caplog.text
+        keras.config.enable_interactive_logging()
+    assert capsys.readouterr().out == "" and line in caplog.text
+
+
+@keras.saving.register_keras_serializable(package="tests")
+class Halves(keras.layers.Layer):
+    """A convolution that strides, in a layer."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.conv = keras.layers.Conv2D(8, 3, strides=2, padding="same", name="conv")
+
+    def build(self, shape):
+        self.conv.build(shape)
+
+    def call(self, x):
+        return self.conv(x)
+
+
+def composite_backbone():
+    image = keras.Input((4 * SIZE, 4 * SIZE, 3))
+    x = keras.layers.Conv2D(8, 4, strides=4, name="stem")(image)
+    for at in range(3):
+        x = Halves(name=f"half_{at}")(x)
+    return keras.Model(image, x, name="halves")
+
+
+def test_layers_that_are_opened_to_be_dilated_are_told_of():
+    settings = {"output_stride": 16}
+    report = graft_report(composite_backbone(), **settings)
+    model = tiny_model(TASKS[:1], backbone=composite_backbone(), image_shape=(4 * SIZE, 4 * SIZE, 3), **settings)
+    assert report.bank == model.parameter_report().bank > graft_report(composite_backbone()).bank
+    assert graft_report("resnet18", output_stride=8).bank == graft_report("resnet18").bank
 
 
 def test_less_than_half_is_warned_of(recwarn):
