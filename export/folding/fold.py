@@ -13,7 +13,7 @@ from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.export.folding.factor_parts import FactorParts, smaller_factors
 from rc_keras.layers import Adapter, BankConcatConv2D, BankConv2D, BatchNormalization, ConcatConv2D, Conv2D, Frozen
 from rc_keras.layers.batch_normalization import scale_and_offset
-from rc_keras.network.chains import chains
+from rc_keras.network.chains import chained_calls, chains
 from rc_keras.network.copies import copy_weights, geometry
 from rc_keras.network.shared_stages import without_frozen
 
@@ -207,6 +207,12 @@ def _takes_in_norms(layer: keras.Operation) -> bool:
     return type(layer) in _LINEAR and getattr(layer, "data_format", "channels_last") == "channels_last"
 
 
+def _is_linear(layer: keras.Operation) -> bool:
+    """Whether a norm behind `layer` can become part of its weights."""
+    activation = getattr(layer, "activation", keras.activations.linear)
+    return _takes_in_norms(layer) and activation is keras.activations.linear
+
+
 def _folded_weights(
     kernel: np.ndarray, bias: np.ndarray, norm: keras.layers.BatchNormalization | None, depthwise: bool = False
 ) -> list[np.ndarray]:
@@ -234,12 +240,11 @@ def _foldable_norms(
     """`{name of a linear layer: the norm that alone uses its output}`, without norms of a task behind frozen layers."""
     norms = {}
     for linear, norm in chains(branch):
-        if not _is_norm(norm) or not (_takes_in_norms(linear) or getattr(linear, "name", None) in maps):
+        if not _is_norm(norm) or not (_is_linear(linear) or getattr(linear, "name", None) in maps):
             continue
         if linear.name in frozen and norm.name not in frozen:
             continue
-        if getattr(linear, "activation", keras.activations.linear) is keras.activations.linear:
-            norms[linear.name] = norm
+        norms[linear.name] = norm
     return norms
 
 
@@ -249,14 +254,23 @@ def _diagonals(
     norms: Mapping[str, keras.layers.BatchNormalization],
     frozen: Container[str],
 ) -> set[str]:
-    """Names of the layers that become a factor and an offset for each channel; one that only shifts needs a norm."""
+    """Names of the layers that become a factor and an offset for each channel; one that only shifts needs a norm.
+
+    Norms that are not folded become one behind a shared layer, even if they follow only one of its calls.
+    """
     ranks = {name: matrix.ndim for name, (matrix, _) in maps.items()}
     names = {name for name, rank in ranks.items() if rank == 1 or (rank == 0 and name in norms)}
+    folded = {norm.name for norm in norms.values()}
+
+    def is_shared(layer: keras.Operation, norm: keras.Operation) -> bool:
+        if layer.name in frozen:
+            return norm.name not in frozen or _is_linear(layer)
+        return isinstance(layer, BankConv2D) or ranks.get(layer.name) == 0  # which shifts its responses
+
     return names | {
         norm.name
-        for shared, norm in chains(branch)
-        if _is_norm(norm)
-        and (isinstance(shared, BankConv2D) or (getattr(shared, "name", None) in frozen and norm.name not in frozen))
+        for layer, norm in chained_calls(branch)
+        if _is_norm(norm) and norm.name not in folded and is_shared(layer, norm)
     }
 
 

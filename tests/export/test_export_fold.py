@@ -111,6 +111,25 @@ def test_every_linear_layer_takes_in_a_norm():
     assert layers_of(folded, keras.layers.BatchNormalization) == []
 
 
+def test_layers_that_are_called_twice_take_in_norms_that_are():
+    layers = keras.layers
+    image = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, 3, strides=4, padding="same", activation="relu")(layers.Rescaling(1 / 127.5, -1.0)(image))
+    convolution, norm = layers.Conv2D(8, 3, padding="same"), layers.BatchNormalization(name="folds")
+    depthwise, own = layers.DepthwiseConv2D(3, padding="same"), layers.BatchNormalization(name="folds_too")
+    uneven, alone = layers.DepthwiseConv2D(3, padding="same"), layers.BatchNormalization(name="of_one_call")
+    for _ in range(2):
+        x = layers.Add()([layers.ReLU()(norm(convolution(x))), x])
+        x = layers.Add()([layers.ReLU()(own(depthwise(x))), x])
+    x = layers.Add()([alone(uneven(x)), uneven(layers.ReLU()(x))])
+    branch = model_of(keras.Model(image, x), image_shape=(32, 32, 3)).branch("semseg")
+    for merged in (False, True):
+        folded = fold(branch, {}, merged=merged)
+        assert_same_function(branch, folded)
+        left = layers_of(folded, keras.layers.BatchNormalization)
+        assert [name.removeprefix("semseg__") for name in left] == ["of_one_call"]
+
+
 def test_a_bank_convolution_with_groups_is_never_merged():
     """Its product with a modulator, which mixes all channels, is no convolution with groups."""
     layers = keras.layers

@@ -184,6 +184,39 @@ def test_a_scalar_factor_in_front_of_the_bank_stays_out_of_it(preprocess, tmp_pa
     assert_computes_the_same(tmp_path / "m.tflite", model, "semseg", random_images(32, 32))
 
 
+def called_twice(same_norm):
+    """A nested network of convolution and norm, twice; or the convolution alone, each time with a norm of its own."""
+    layers = keras.layers
+    part = keras.Input((None, None, 8))
+    shared = layers.Conv2D(8, 3, padding="same", name="shared")
+    nested = keras.Model(part, layers.BatchNormalization(name="norm")(shared(part)) if same_norm else shared(part))
+    image = keras.Input((32, 32, 3))
+    x = layers.Conv2D(8, 3, strides=4, padding="same", activation="relu")(layers.Rescaling(1 / 127.5, -1.0)(image))
+    for name in "first", "second":
+        y = nested(x) if same_norm else layers.BatchNormalization(name=name)(nested(x))
+        x = layers.Add()([layers.ReLU()(y), x])
+    return keras.Model(image, layers.Conv2D(12, 3, strides=4, padding="same", activation="relu")(x))
+
+
+@pytest.mark.parametrize(
+    ("same_norm", "arguments"),
+    [
+        (True, {"shared_stages": 1}),
+        (False, {"shared_stages": 1}),
+        slow(True, {"method": "batch_norm"}),
+        (False, {"method": "batch_norm"}),
+        slow(True, {"shared_stages": 1, "method": "batch_norm"}),
+        slow(True, {}),
+    ],
+)
+def test_a_convolution_with_a_norm_that_is_called_twice(same_norm, arguments, tmp_path):
+    model = model_of(TASKS[2:], backbone=called_twice(same_norm), decoder="lraspp", **arguments)
+    report = model.export(tmp_path / "m.tflite", joint=True, verbose=False)
+    assert report.bank_kernels_stored_once == report.bank_kernels == 3
+    for task in model.tasks:
+        assert_computes_the_same(tmp_path / "m.tflite", model, task, random_images(32, 32))
+
+
 def test_the_compiled_model_runtime_agrees(exported, model):
     compiled_model = pytest.importorskip("ai_edge_litert.compiled_model").CompiledModel.from_file(str(exported[0]))
     image = random_images(32, 32, 1)

@@ -7,6 +7,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from support.slow import slow
 from support.tiny import TASKS, MicroDecoder, micro_backbone, tiny_backbone, tiny_decoder
 from support.trained import pretend_training
 
@@ -23,6 +24,7 @@ onnx_package = pytest.importorskip("onnx")
 
 TOLERANCE = 1e-4  # largest difference from the model, of the range of its output
 HALF_TOLERANCE = 1e-2
+EIGHT_BIT_TOLERANCE = 0.1
 EIGHT_BIT_CORRELATION = 0.99
 SCENE = rc_keras.Task("scene", 4, "classification")
 
@@ -256,6 +258,45 @@ def test_eight_bit_convolutions_run_as_such(model, tmp_path):
     assert operators.count("QLinearConv") == 3 * 2 + 1 + 1
     assert operators.count("Conv") == 1
     assert operators.count("QLinearAdd") == 1
+
+
+def padded_maximum():
+    """Negative maps, zeros around them, and the maximum of both."""
+    layers = keras.layers
+    image = keras.Input((32, 32, 3))
+    x = layers.Rescaling(1 / 127.5, -1.0)(image)
+    x = layers.Conv2D(8, 3, strides=2, padding="same", use_bias=False)(x)
+    norm = layers.BatchNormalization(name="shift")
+    low = layers.Conv2D(8, 3, padding="same")(layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(norm(x))))
+    return keras.Model(image, {"low_level": low, "high_level": layers.Conv2D(12, 3, 2, padding="same")(low)})
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"joint": True},
+        {"quantize": "int8", "joint": True},
+        slow({"quantize": "float16", "joint": True}),
+        slow({"mode": "merged", "tasks": ["depth"]}),
+        slow({"image_shape": (None, None, 3), "batch_size": None}),
+    ],
+    ids=str,
+)
+def test_zeros_around_a_negative_map_are_not_lost_in_its_maximum(options, tmp_path):
+    model = model_of(TASKS[2:], padded_maximum())
+    for name in model.tasks:
+        model.branch(name).get_layer(f"{name}__shift").beta.assign(np.full(8, -3.0, "float32"))
+    data = {"representative_data": images(n=8)} if options.get("quantize") == "int8" else {}
+    report = onnx(model, tmp_path / "m", verbose=False, **data, **options)
+    batch = images(n=1)
+    tolerance = {None: TOLERANCE, "float16": HALF_TOLERANCE, "int8": EIGHT_BIT_TOLERANCE}[options.get("quantize")]
+    for task in report.tasks:
+        assert_computes_the_same(tmp_path / "m", model, task, batch, tolerance)
+    if options.get("joint"):
+        session = session_of(tmp_path / "m", "all")
+        for output, answer in zip(session.get_outputs(), session.run(None, {"image": batch}), strict=True):
+            expected = predict(model, output.name, batch)
+            np.testing.assert_allclose(answer, expected, rtol=0, atol=tolerance * np.ptp(expected))
 
 
 # Other banks, damage and interruptions

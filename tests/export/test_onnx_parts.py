@@ -1,4 +1,4 @@
-"""Parts of the ONNX exporter on their own: ranges of activations, weights in files, explicit padding."""
+"""Parts of the ONNX exporter on their own: ranges of activations, weights in files, padding."""
 
 import keras
 import numpy as np
@@ -21,8 +21,10 @@ def model_of(nodes, shape, weights=()):
     return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
 
 
-def run(model, image):
-    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+def run(model, image, level="ORT_ENABLE_ALL"):
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, level)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     return session.run(None, {"image": image})[0]
 
 
@@ -76,3 +78,72 @@ def test_explicit_padding_is_the_same_padding(size):
         rtol=0,
         atol=TOLERANCE,
     )
+
+
+LEVELS = ("ORT_DISABLE_ALL", "ORT_ENABLE_BASIC", "ORT_ENABLE_EXTENDED", "ORT_ENABLE_ALL")
+NARROW, WIDE = (1, 0, 1, 1), (3, 3, 3, 0)  # rows and columns in front, and behind
+SAME = {"pads": (0, 0, 1, 1)}  # what the converter makes of padding="same"
+
+
+def padded_pool(pool, padding, front=None, value=None, **attributes):
+    """A graph of an operation, padding and a pool of 3x3, each where given."""
+    make = onnx.helper.make_node
+    inputs = ["front", "pads"] + ["value"] * (value is not None)
+    weights = [("pads", np.array([0, 0, *padding[:2], 0, 0, *padding[2:]], "int64")), ("zero", np.zeros((), "float32"))]
+    weights += [] if value is None else [("value", np.asarray(value, "float32"))]
+    nodes = [
+        make(front or "Identity", ["image"] + ["zero"] * (front == "Clip"), ["front"]),
+        make("Pad", inputs, ["padded"], mode="constant"),
+        make(pool, ["padded"], ["answer"], kernel_shape=(3, 3), strides=(2, 2), **attributes),
+    ]
+    return model_of(nodes, [1, 2, 9, 8], weights)
+
+
+@pytest.mark.parametrize("value", [None, 0.0, 2.0])
+@pytest.mark.parametrize("front", [None, "Relu", "Clip", "Sigmoid"])
+@pytest.mark.parametrize("attributes", [{}, SAME, {"auto_pad": "SAME_UPPER"}])
+@pytest.mark.parametrize("padding", [NARROW, WIDE])
+@pytest.mark.parametrize("pool", ["MaxPool", "AveragePool"])
+def test_padding_in_front_of_a_pool_is_what_it_was_at_every_level(pool, padding, attributes, front, value):
+    from rc_keras.export.formats.onnx.pooled_padding import keep_padding
+
+    image = np.random.default_rng(0).normal(-2.0, 1.0, (1, 2, 9, 8)).astype("float32")
+    model = padded_pool(pool, padding, front, value, **attributes)
+    expected = run(model, image, "ORT_DISABLE_ALL")
+    keep_padding(model.graph)
+    onnx.checker.check_model(model, full_check=True)
+    for level in LEVELS:
+        np.testing.assert_allclose(run(model, image, level), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_padding_stays_as_it_is_where_it_may_become_part_of_the_pool():
+    """onnxruntime up to 1.20 looks at `count_include_pad` alone to know what padding is worth in an AveragePool."""
+    from rc_keras.export.formats.onnx.graph import attribute
+    from rc_keras.export.formats.onnx.pooled_padding import keep_padding
+
+    for model in (padded_pool("MaxPool", NARROW, "Relu"), padded_pool("AveragePool", NARROW, value=0.0)):
+        nodes, constants = list(model.graph.node), len(model.graph.initializer)
+        inputs = list(nodes[1].input)
+        keep_padding(model.graph)
+        assert list(nodes[1].input) == inputs and len(model.graph.initializer) == constants
+    assert attribute(nodes[2], "count_include_pad") == 1
+    own = padded_pool("AveragePool", NARROW, **SAME)  # whose own padding is not counted
+    keep_padding(own.graph)
+    assert len(own.graph.node[1].input) == 3 and attribute(own.graph.node[2], "count_include_pad", 0) == 0
+
+
+def test_a_pool_behind_another_layout_is_found():
+    from rc_keras.export.formats.onnx.pooled_padding import keep_padding
+
+    make = onnx.helper.make_node
+    nodes = [
+        make("Pad", ["image", "pads"], ["padded"], mode="constant"),
+        make("Transpose", ["padded"], ["moved"], perm=(0, 3, 1, 2)),
+        make("MaxPool", ["moved"], ["answer"], kernel_shape=(3, 3), strides=(2, 2)),
+    ]
+    model = model_of(nodes, [1, 9, 8, 2], [("pads", np.array([0, 1, 1, 0, 0, 1, 1, 0], "int64"))])
+    image = np.random.default_rng(0).normal(-2.0, 1.0, (1, 9, 8, 2)).astype("float32")
+    expected = run(model, image, "ORT_DISABLE_ALL")
+    keep_padding(model.graph)
+    for level in LEVELS:
+        np.testing.assert_allclose(run(model, image, level), expected, rtol=0, atol=TOLERANCE)

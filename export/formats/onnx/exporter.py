@@ -29,6 +29,7 @@ from rc_keras.export.formats.onnx.folder import (
 )
 from rc_keras.export.formats.onnx.graph import onnx_graph
 from rc_keras.export.formats.onnx.int8 import quantize as quantize_to_int8
+from rc_keras.export.formats.onnx.pooled_padding import keep_padding
 from rc_keras.export.formats.onnx.precision import convert_kernel, halve_weights
 from rc_keras.export.formats.onnx.runtime import ONNXNetwork
 from rc_keras.export.formats.onnx.self_description import describe_graph
@@ -111,6 +112,7 @@ class ONNX(Format):
             tasks = list(network.models) if name == ALL else [name]
             layers = [layer for task in tasks for layer in network.models[task].layers]
             graph = onnx_graph(run, image_spec(network), name, layers, tasks)
+            keep_padding(graph.graph)
             if network.precision == "float16":
                 halve_weights(graph)
             elif network.precision == "int8":
