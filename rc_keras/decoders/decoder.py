@@ -27,7 +27,7 @@ class Decoder(Protocol):
     | `parameter_report` | `<prefix>head`, which is counted apart |
     | `init_from`, `FilterBank.from_task` | only `<prefix>head`, which may take several maps, depends on `channels` |
     | `FilterBank.from_task` | the network depends on all features; its convolutions are shared as an encoder's are |
-    | `mac_report` | kernels in convolutions and dense layers of Keras and of this package |
+    | `mac_report` | kernels in convolutions and dense layers of Keras and of this package, or layers made of them |
     | exports | norms that stand alone behind a convolution fold into it |
     | `resolution="network"` of exports | a `rc_keras.layers.ResizeTo` at the very end, which is left out |
 

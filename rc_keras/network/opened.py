@@ -33,15 +33,45 @@ def opened(network: keras.Model, composite_layers: bool = False, kept: Collectio
     closed, found = set(kept), network
     opener = _Opener(found, composite_layers, closed)
     while any(map(opener.may_be_opened, found.layers)):
-        found = _walked(found, opener.call)
+        found = walked(found, opener.call)
         opener.copy_weights()
         opener = _Opener(found, composite_layers, closed)
-    return network if found is network else _walked(found, _convert_no_more)
+    return network if found is network else walked(found, _convert_no_more)
 
 
 def is_composite(layer: keras.Operation) -> bool:
     """Whether a layer with weights is made of layers."""
     return isinstance(layer, keras.Layer) and bool(layer.weights) and _holds_layers(list(vars(layer).values()))
+
+
+def walked(network: keras.Model, call: Callable[..., Any], inputs: Any = None) -> keras.Model:
+    """The same network of the same layers, each called by `call(layer, *args, **kwargs)`; `inputs`: of other sizes."""
+    return keras.models.clone_model(
+        network, input_tensors=inputs, clone_function=lambda layer: layer, call_function=call
+    )
+
+
+def traced(layer: keras.Layer, args: Any, kwargs: Any, free_sizes: bool = False) -> keras.Model:
+    """What a layer calls by its public `call`, as a functional model of a list of its inputs.
+
+    What a layer of the user's own makes of symbolic tensors may raise any error.
+
+    Args:
+        layer: a layer or model.
+        args, kwargs: what it is called with, symbolic tensors in it.
+        free_sizes: whether the model takes inputs of other sizes too, in all axes but the first and the last.
+    """
+
+    def symbol(tensor: Any) -> Any:
+        if not isinstance(tensor, keras.KerasTensor):
+            return tensor
+        shape = tuple(tensor.shape)
+        if free_sizes:
+            shape = (shape[0], *(None for _ in shape[1:-1]), *shape[-1:])
+        return keras.Input(batch_shape=shape, dtype=tensor.dtype)
+
+    inputs, settings = keras.tree.map_structure(symbol, (args, kwargs))
+    return keras.Model(_tensors((inputs, settings)), layer.call(*inputs, **settings))
 
 
 class _Opener:
@@ -98,10 +128,6 @@ def _is_functional(layer: keras.Operation) -> bool:
     return isinstance(layer, (keras.Function, keras.Sequential))
 
 
-def _walked(network: keras.Model, call: Callable[..., Any]) -> keras.Model:
-    return keras.models.clone_model(network, clone_function=lambda layer: layer, call_function=call)
-
-
 def _convert_no_more(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
     """Calls a layer, but not what models begin with, where it changes nothing."""
     outputs = layer(*args, **kwargs)
@@ -124,19 +150,11 @@ def _with_numbers(part: keras.Operation, *args: Any, **kwargs: Any) -> Any:
 
 
 def _traced(layer: keras.Layer, args: Any, kwargs: Any) -> keras.Model | None:
-    """What a layer does with its inputs, as a functional model of a list of them; `None` if it does more."""
+    """What a layer does with its inputs, at whatever size, as `traced`; `None` if it does more."""
     is_model = _is_functional(layer)
 
-    def symbol(tensor: Any) -> Any:
-        if not isinstance(tensor, keras.KerasTensor):
-            return tensor
-        shape = tuple(tensor.shape)
-        free = shape if is_model else (shape[0], *(None for _ in shape[1:-1]), *shape[-1:])
-        return keras.Input(batch_shape=free, dtype=tensor.dtype)
-
     def trace(**changes: Any) -> keras.Model:
-        inputs, settings = keras.tree.map_structure(symbol, (args, kwargs))
-        return keras.Model(_tensors((inputs, settings)), layer.call(*inputs, **{**settings, **changes}))
+        return traced(layer, args, {**kwargs, **changes}, free_sizes=not is_model)
 
     found = trace()
     if not {id(v) for v in layer.variables} <= {id(v) for v in found.variables}:
@@ -164,7 +182,7 @@ def _calls(traced: keras.Model, training: bool | None) -> list[Any] | None:
         calls.append((type(part), [value for value in given if isinstance(value, (bool, int, float, str))]))
         return part(*args, **kwargs)
 
-    _walked(traced, record)
+    walked(traced, record)
     return calls if set(told) <= {None, training} else None
 
 

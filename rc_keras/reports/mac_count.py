@@ -13,6 +13,8 @@ from rc_keras.layers import Adapter, BankConv2D, Frozen
 from rc_keras.layers.concat_convolution import ConcatConvolution
 from rc_keras.network.copies import SEPARATOR
 from rc_keras.network.donor import PREFIX
+from rc_keras.network.opened import traced, walked
+from rc_keras.reports.einsum_sizes import einsum_sizes
 
 _KERNELS = (
     BankConv2D,
@@ -21,6 +23,9 @@ _KERNELS = (
     keras.layers.Dense,
     keras.layers.DepthwiseConv2D,
 )
+_OTHERS = (Adapter, keras.layers.EinsumDense, keras.layers.SeparableConv2D)  # that are counted too
+_ATTENTION = (keras.layers.GroupQueryAttention, keras.layers.MultiHeadAttention)
+_NOT_COUNTED = (keras.layers.LayerNormalization, keras.layers.Normalization, keras.layers.PReLU)  # whatever they hold
 
 
 @dataclasses.dataclass(frozen=True)
@@ -88,11 +93,14 @@ def mac_report(
         joint_branch: one functional model for all tasks, where they share what runs once; `None`: they do not.
         common_part: what all branches compute alike, see `FilterBank.common_part`; `None`: nothing.
 
-    Counted are convolutions, dense layers and adapters; additions, norms, activations and resizing are not. Of a
-    dilated kernel what is computed counts, see `rc_keras.base.convolution.tap_positions`.
+    Counted are convolutions, dense layers (`EinsumDense` too) and adapters; additions, norms, activations, resizing and
+    the products of maps with each other, as of queries and keys in attention, are not. Of a dilated kernel what is
+    computed counts, see `rc_keras.base.convolution.tap_positions`. Of a model or layer that is made of layers, what it
+    calls counts.
 
     Raises:
-        ValueError: if height or width is `None`, or a layer has kernels that it is not known how to count.
+        ValueError: if height or width is `None`, or a layer has kernels that it is not known how to count, such as one
+            that does not tell by its public `call`, on symbolic tensors, which layers it uses them with.
     """
     shape = tuple(size for size in image_shape if size is not None)
     if len(shape) < len(image_shape):
@@ -115,33 +123,81 @@ def _count(branch: keras.Model, image_shape: tuple[int, ...], within: keras.Mode
     counted = {layer.name for layer in (branch if within is None else within).layers}
 
     def call(layer: keras.Operation, *args: Any, **kwargs: Any) -> Any:
-        outputs = layer(*args, **kwargs)
+        outputs = _called(layer, args, kwargs)
         if layer.name not in counted:
             return outputs
         name = layer.name.removeprefix(f"{branch.name}{SEPARATOR}")
         role = "decoder" if name.startswith(PREFIX) else "convolutions"
-        if isinstance(layer, Frozen):
-            layer = layer.layer
-        if isinstance(layer, Adapter):
-            counts["modulators"] += layer.macs(_positions(outputs))
-        elif isinstance(layer, ConcatConvolution):
-            counts[role] += layer.macs([tuple(x.shape) for x in args[0]])
-        elif isinstance(layer, _KERNELS):
-            counts[role] += _macs(layer, args[0], outputs)
-        elif isinstance(layer, keras.layers.SeparableConv2D):
-            kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
-            counts[role] += _positions(outputs) * sum(math.prod(kernel.shape) for kernel in kernels)
-        elif any(len(weight.shape) > 1 for weight in getattr(layer, "weights", ())):  # operations have none
-            known = sorted(kind.__name__ for kind in (*_KERNELS, keras.layers.SeparableConv2D, Adapter))
-            raise ValueError(
-                f"Layers with kernels must be of {', '.join(known)} to be counted. Received: {layer.name!r}, of "
-                f"{type(layer).__name__}"
-            )
+        _add(counts, role, layer, outputs, args, kwargs)
         return outputs
 
-    image = keras.Input(image_shape)
-    keras.models.clone_model(branch, input_tensors=image, clone_function=lambda layer: layer, call_function=call)
+    # Windows and the like may become part of the first axis: of one image, all axes count.
+    walked(branch, call, keras.Input(batch_shape=(1, *image_shape)))
     return TaskMacs(**counts)
+
+
+def _called(layer: keras.Operation, args: Any, kwargs: Any) -> Any:
+    """What a layer answers, for the sizes at hand."""
+    outputs = layer(*args, **kwargs)
+    inside = layer.layer if isinstance(layer, Frozen) else layer
+    if isinstance(inside, keras.layers.EinsumDense):
+        return keras.ops.reshape(outputs, einsum_sizes(inside, _shape(_input(args, kwargs)))[1])
+    return outputs
+
+
+def _input(args: Any, kwargs: Any) -> Tensor:
+    return args[0] if args else kwargs["inputs"]
+
+
+def _add(counts: dict[str, int], role: str, layer: keras.Operation, outputs: Any, args: Any, kwargs: Any) -> None:
+    """Adds what one call of a layer computes."""
+    if isinstance(layer, Frozen):
+        layer = layer.layer
+    if isinstance(layer, Adapter):
+        counts["modulators"] += layer.macs(_positions(outputs))
+    elif isinstance(layer, ConcatConvolution):
+        counts[role] += layer.macs([tuple(x.shape) for x in args[0]])
+    elif isinstance(layer, _KERNELS):
+        counts[role] += _macs(layer, _input(args, kwargs), outputs)
+    elif isinstance(layer, keras.layers.EinsumDense):
+        counts[role] += math.prod(einsum_sizes(layer, _shape(_input(args, kwargs)))[0].values())
+    elif isinstance(layer, keras.layers.SeparableConv2D):
+        kernels = (layer.depthwise_kernel, layer.pointwise_kernel)
+        counts[role] += _positions(outputs) * sum(math.prod(kernel.shape) for kernel in kernels)
+    elif _kernels(layer) and not isinstance(layer, _NOT_COUNTED):
+
+        def call(part: keras.Operation, *args: Any, **kwargs: Any) -> Any:
+            outputs = _called(part, args, kwargs)
+            _add(counts, role, part, outputs, args, kwargs)
+            return outputs
+
+        walked(_inside(layer, args, kwargs), call)
+
+
+def _inside(layer: keras.Layer, args: Any, kwargs: Any) -> keras.Model:
+    """What a layer calls, where that uses all its kernels."""
+
+    def sized(x: Any) -> Any:
+        return keras.KerasTensor(_shape(x), x.dtype) if isinstance(x, keras.KerasTensor) else x
+
+    if isinstance(layer, _ATTENTION):
+        kwargs = {**kwargs, "use_causal_mask": False}  # which counts nothing, and needs sizes that Keras loses
+    try:
+        inside = traced(layer, *keras.tree.map_structure(sized, (args, kwargs)))
+    except Exception:  # whatever a layer of the user's own makes of symbolic tensors
+        inside = None
+    if inside is None or not _kernels(layer) <= _kernels(inside):
+        known = sorted(kind.__name__ for kind in (*_KERNELS, *_OTHERS))
+        raise ValueError(
+            f"Layers with kernels must be of {', '.join(known)}, or call such layers in their public `call`, to be "
+            f"counted. Received: {layer.name!r}, of {type(layer).__name__}"
+        )
+    return inside
+
+
+def _kernels(layer: keras.Operation) -> set[int]:
+    """The ids of the weights of more than one axis; operations have none."""
+    return {id(weight) for weight in getattr(layer, "weights", ()) if len(weight.shape) > 1}
 
 
 def _macs(layer: keras.layers.Layer, inputs: Tensor, outputs: Tensor) -> int:
@@ -149,7 +205,7 @@ def _macs(layer: keras.layers.Layer, inputs: Tensor, outputs: Tensor) -> int:
         return _positions(inputs) * math.prod(layer.kernel.shape)
     if _leaves_padding_out(layer):
         positions = tap_positions(layer.kernel_size, inputs.shape[1:3], layer.dilation_rate)
-        return positions * math.prod(layer.kernel.shape[2:])
+        return _shape(inputs)[0] * positions * math.prod(layer.kernel.shape[2:])
     return _positions(outputs) * math.prod(layer.kernel.shape)
 
 
@@ -161,4 +217,9 @@ def _leaves_padding_out(layer: keras.layers.Layer) -> bool:
 
 
 def _positions(tensor: Tensor) -> int:
-    return math.prod(tensor.shape[1:-1])
+    return math.prod(_shape(tensor)[:-1])
+
+
+def _shape(tensor: Tensor) -> tuple[int, ...]:
+    """Of one image also where a layer has left the number of them open."""
+    return tuple(1 if at == 0 and size is None else size for at, size in enumerate(tensor.shape))

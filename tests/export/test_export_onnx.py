@@ -299,6 +299,73 @@ def test_zeros_around_a_negative_map_are_not_lost_in_its_maximum(options, tmp_pa
             np.testing.assert_allclose(answer, expected, rtol=0, atol=tolerance * np.ptp(expected))
 
 
+def maps_of_another_ratio(size, high=4, interpolation=None):
+    """A high-level map that is no whole number of times smaller, and with resizing of its own, to more and back."""
+    layers = keras.layers
+    image = keras.Input((size, size, 3))
+    low = layers.Conv2D(8, 3, strides=4, padding="same")(layers.Rescaling(1 / 127.5, -1.0)(image))
+    if interpolation is not None:
+        height, width = low.shape[1:3]
+        for shape in ((height + 5, width + 3), (height, width)):
+            low = keras.ops.image.resize(low, shape, interpolation=interpolation)
+        low = layers.Conv2D(8, 3, padding="same")(low)
+    return keras.Model(image, {"low_level": low, "high_level": layers.Conv2D(12, 3, high, padding="same")(low)})
+
+
+@pytest.mark.parametrize(
+    ("size", "network", "options"),
+    [
+        (72, {}, {"joint": True}),  # 18 to 5: 3.6, which is a little less in float32
+        (104, {}, {"batch_size": None}),
+        (90, {"interpolation": "nearest"}, {}),
+        slow(75, {"high": 6, "interpolation": "bilinear"}, {}),
+        slow(88, {}, {}),
+        slow(101, {"high": 3}, {"quantize": "float16"}),
+        slow(72, {}, {"quantize": "int8", "tasks": ["depth"]}),
+    ],
+    ids=str,
+)
+def test_maps_are_resized_to_sizes_that_are_no_multiple(size, network, options, tmp_path):
+    decoder = rc_keras.decoders.LRASPP(width=16)
+    model = model_of(TASKS[2:], maps_of_another_ratio(size, **network), decoder=decoder, image_shape=(size, size, 3))
+    quantize = options.get("quantize")
+    data = {"representative_data": images(size, size, n=8)} if quantize == "int8" else {}
+    report = onnx(model, tmp_path / "m", verbose=False, **data, **options)
+    tolerance = {None: TOLERANCE, "float16": HALF_TOLERANCE, "int8": EIGHT_BIT_TOLERANCE}[quantize]
+    for task in report.tasks:
+        assert_computes_the_same(tmp_path / "m", model, task, images(size, size, n=1), tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("size", [72, 101])
+def test_deeplab_at_sizes_that_are_no_multiple(size, tmp_path):
+    backbone = maps_of_another_ratio(size, 3)
+    model = model_of(TASKS[3:], backbone, decoder=tiny_decoder(), image_shape=(size, size, 3))
+    onnx(model, tmp_path / "m", verbose=False)
+    assert_computes_the_same(tmp_path / "m", model, "depth", images(size, size, n=1))
+
+
+@pytest.mark.parametrize("options", [{}, {"quantize": "int8"}], ids=str)
+def test_what_onnxruntime_refuses_is_told_as_such(options, model, tmp_path, monkeypatch):
+    """A graph that is valid, but for the shapes in it."""
+
+    def bad_graph(*args):
+        graph = good_graph(*args)
+        last = graph.graph.node[-1]
+        graph.graph.initializer.append(onnx_package.numpy_helper.from_array(np.zeros((1, 7), "float32"), "seven"))
+        last.input[0], name = "sum", last.input[0]
+        add = onnx_package.helper.make_node("Add", [name, "seven"], ["sum"], name="Add_bad")
+        graph.graph.node.insert(len(graph.graph.node) - 1, add)
+        return graph
+
+    good_graph = exporter.onnx_graph
+    monkeypatch.setattr(exporter, "onnx_graph", bad_graph)
+    data = {"representative_data": images(n=1)} if options else {}
+    with pytest.raises(ExportError, match="onnxruntime must take .* It says: .*Add_bad"):
+        onnx(model, tmp_path / "m", tasks=["scene"], verbose=False, **data, **options)
+    assert list(tmp_path.iterdir()) == []
+
+
 # Other banks, damage and interruptions
 
 

@@ -1,11 +1,14 @@
 """Multiply-accumulates: the published ones of ResNet-18, and hand-counted ones."""
 
 import keras
+import numpy as np
 import pytest
 from support.tiny import TASKS, tiny_model
 
 import rc_keras
 from rc_keras.reports.mac_count import mac_report
+
+layers = keras.layers
 
 PUBLISHED = 5e-3  # of figures with three digits
 
@@ -38,11 +41,147 @@ def test_operations_between_layers_are_not_counted():
     assert mac_report({"t": network}, (16, 16, 3)).total == 16 * 16 * 3 * 8
 
 
-def test_layers_that_are_not_known_are_not_counted_as_nothing():
+SIDE, WIDTH = 4, 24  # tokens of an image, and their channels
+STEM = SIDE**2 * 48 * WIDTH
+PROJECTIONS = SIDE**2 * 4 * WIDTH**2
+
+
+def macs_of_tokens(call):
+    """Of a function of tokens, in a network of an image."""
     image = keras.Input((16, 16, 3))
-    network = keras.Model(image, keras.layers.EinsumDense("bhwc,cd->bhwd", (16, 16, 8), name="mix")(image), name="t")
-    with pytest.raises(ValueError, match="must be of .*Conv2D.* Received: 'mix', of EinsumDense"):
-        mac_report({"t": network}, (16, 16, 3))
+    x = layers.Reshape((SIDE**2, WIDTH))(layers.Conv2D(WIDTH, 4, strides=4)(image))
+    return mac_report({"t": keras.Model(image, call(x), name="t")}, (16, 16, 3)).tasks["t"].convolutions - STEM
+
+
+class Hidden(layers.Layer):
+    """It uses the kernel of a layer that it does not call."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.dense = layers.Dense(WIDTH)
+
+    def build(self, shape):
+        self.dense.build(shape)
+
+    def call(self, x):
+        return x @ self.dense.kernel
+
+
+class Positions(layers.Layer):
+    def build(self, shape):
+        self.positions = self.add_weight(shape=shape[1:])
+
+    def call(self, x):
+        return x + self.positions
+
+
+@pytest.mark.parametrize(
+    ("layer", "kind"),
+    [
+        (lambda: layers.Conv1D(WIDTH, 3, name="mix"), "Conv1D"),
+        (lambda: layers.LSTM(WIDTH, return_sequences=True, name="mix"), "LSTM"),
+        (lambda: Hidden(name="mix"), "Hidden"),
+        (lambda: Positions(name="mix"), "Positions"),
+    ],
+    ids=str,
+)
+def test_layers_that_are_not_known_are_not_counted_as_nothing(layer, kind):
+    with pytest.raises(ValueError, match=f"must be of .*Conv2D.*, or call such .* Received: 'mix', of {kind}"):
+        macs_of_tokens(lambda x: layer()(x))
+
+
+@pytest.mark.parametrize(
+    "layer", [lambda: layers.PReLU(shared_axes=[1, 2]), lambda: layers.LayerNormalization(axis=[1, 2, 3])], ids=str
+)
+def test_activations_and_norms_are_not_counted_whatever_they_hold(layer):
+    image = keras.Input((16, 16, 3))
+    network = keras.Model(image, layer()(layers.Conv2D(8, 1)(image)), name="t")
+    assert mac_report({"t": network}, (16, 16, 3)).total == 16 * 16 * 3 * 8
+
+
+@pytest.mark.parametrize(
+    ("equation", "output_shape", "count"),
+    [
+        ("bhwc,cd->bhwd", (16, 16, 8), 16 * 16 * 3 * 8),
+        ("...c,cd->...d", 8, 16 * 16 * 3 * 8),
+        ("bhwc,hwcd->bd", 8, 16 * 16 * 3 * 8),
+        ("bh...,hk->bk...", 5, 16 * 16 * 3 * 5),
+        ("bhwc,cde->bhwde", (None, None, 2, 4), 16 * 16 * 3 * 8),
+    ],
+)
+@pytest.mark.parametrize("around", [lambda layer: layer, rc_keras.layers.Frozen], ids=["own", "frozen"])
+def test_dense_layers_by_their_equation(equation, output_shape, count, around):
+    layer = layers.EinsumDense(equation, output_shape)
+    image = keras.Input((16, 16, 3) if None not in np.atleast_1d(output_shape) else (None, None, 3))
+    behind = layers.Dense(2)
+    x = around(layer)(image)
+    macs = mac_report({"t": keras.Model(image, behind(x), name="t")}, (16, 16, 3)).total
+    expected = np.einsum(equation, np.zeros((1, 16, 16, 3)), np.zeros(layer.kernel.shape))
+    assert macs == count + expected.size * 2
+
+
+# Layers made of layers
+
+
+def test_attention():
+    attention = layers.MultiHeadAttention(2, WIDTH // 2, dropout=0.1)
+    assert macs_of_tokens(lambda x: attention(x, x)) == PROJECTIONS
+    assert macs_of_tokens(lambda x: attention(x, value=x, use_causal_mask=True)) == PROJECTIONS
+    assert macs_of_tokens(lambda x: attention(attention(x, x), x)) == 2 * PROJECTIONS
+
+
+def test_attention_that_was_built_for_any_size():
+    image = keras.Input((None, None, 3))
+    x = layers.Conv2D(WIDTH, 4, strides=4)(image)
+    network = keras.Model(image, layers.MultiHeadAttention(2, 12, attention_axes=(1, 2))(x, x), name="t")
+    assert mac_report({"t": network}, (16, 16, 3)).total == STEM + PROJECTIONS
+    assert mac_report({"t": network}, (32, 16, 3)).total == 2 * (STEM + PROJECTIONS)
+
+
+class Windows(layers.Layer):
+    """Rows of tokens, each with a network of its own that is called by the name of its argument."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        row = keras.Input((SIDE, WIDTH))
+        y = layers.MultiHeadAttention(2, WIDTH // 2)(row, row)
+        self.inside = keras.Model(row, y)
+        self.dense, self.activation = layers.Dense(WIDTH, use_bias=False), layers.PReLU(shared_axes=[1])
+
+    def build(self, shape):
+        self.dense.build((None, SIDE, WIDTH))
+        self.activation.build((None, SIDE, WIDTH))
+
+    def call(self, x):
+        rows = keras.ops.reshape(x, (-1, SIDE, WIDTH))
+        rows = self.activation(self.dense(inputs=self.inside(rows)))
+        return keras.ops.reshape(rows, (-1, SIDE**2, WIDTH))
+
+    def compute_output_shape(self, shape):
+        return (None, *shape[1:])
+
+
+def test_layers_of_layers_count_by_what_they_call():
+    count = PROJECTIONS + SIDE**2 * WIDTH**2
+    assert macs_of_tokens(Windows()) == count
+    assert macs_of_tokens(lambda x: Windows()(Windows()(x))) == 2 * count
+
+
+def test_a_layer_of_layers_in_a_model_counts_as_if_it_were_opened():
+    def encoder():
+        image = keras.Input((16, 16, 3))
+        low = layers.Conv2D(8, 4, strides=4, name="stem")(image)
+        x = layers.Reshape((SIDE**2, 8))(low)
+        x = layers.MultiHeadAttention(2, 4, name="attention")(x, x)
+        return keras.Model(image, {"low_level": low, "high_level": layers.Reshape((SIDE, SIDE, 8))(x)}, name="encoder")
+
+    closed = tiny_model(TASKS[:1], backbone=encoder(), image_shape=(16, 16, 3))
+    opened = tiny_model(TASKS[:1], backbone=encoder(), image_shape=(16, 16, 3), pointwise_rank=100)
+    assert "attention" in {layer.name.rpartition("__")[2] for layer in closed.branch("semseg").layers}
+    assert "attention" not in {layer.name.rpartition("__")[2] for layer in opened.branch("semseg").layers}
+    counts = [model.mac_report().tasks["semseg"] for model in (closed, opened)]
+    assert counts[0].convolutions == counts[1].convolutions == SIDE**2 * (48 * 8 + 4 * 8 * 8)
+    assert counts[0].decoder == counts[1].decoder
 
 
 @pytest.mark.parametrize(

@@ -31,6 +31,7 @@ from rc_keras.export.formats.onnx.graph import onnx_graph
 from rc_keras.export.formats.onnx.int8 import quantize as quantize_to_int8
 from rc_keras.export.formats.onnx.pooled_padding import keep_padding
 from rc_keras.export.formats.onnx.precision import convert_kernel, halve_weights
+from rc_keras.export.formats.onnx.refusals import reported
 from rc_keras.export.formats.onnx.runtime import ONNXNetwork
 from rc_keras.export.formats.onnx.self_description import describe_graph
 from rc_keras.export.formats.onnx.weights import digest, lay_out, own_arrays, refer, refer_by_content, references
@@ -240,12 +241,14 @@ def _operators(graph: "ModelProto") -> dict[str, int]:
 
 def _run(opened: ONNXNetwork, name: str, image: np.ndarray, batch_size: int | None) -> np.ndarray:
     """The last answer of a batch of the image: of two, where any number is allowed."""
-    return opened.run(np.repeat(image, batch_size or 2, axis=0), name)[-1:]
+    with reported():
+        return opened.run(np.repeat(image, batch_size or 2, axis=0), name)[-1:]
 
 
 def _run_all(opened: ONNXNetwork, image: np.ndarray, batch_size: int | None) -> dict[str, np.ndarray]:
     """As `_run`, of all tasks."""
-    answers = opened.run(np.repeat(image, batch_size or 2, axis=0))
+    with reported():
+        answers = opened.run(np.repeat(image, batch_size or 2, axis=0))
     return {name: answer[-1:] for name, answer in answers.items()}
 
 

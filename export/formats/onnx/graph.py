@@ -12,6 +12,7 @@ import numpy as np
 from rc_keras.base.keras_types import Tensor
 from rc_keras.export.folding.direct_conv2d import DirectConv2D
 from rc_keras.export.folding.graphs import Answers
+from rc_keras.export.formats.onnx.resizing import OPERATIONS, resize
 from rc_keras.export.formats.onnx.weights import digest
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def onnx_graph(
     # The order of the nodes follows their names: a function inside one gives them all the same beginning.
     inner = tf.function(run)
     with _quiet("tf2onnx"), _in_order():
-        handlers: dict[str, Any] = {"Erfc": (_erfc, [])}
+        handlers: dict[str, Any] = {"Erfc": (_erfc, []), **{name: (resize, []) for name in OPERATIONS}}
         outer = tf.function(lambda *inputs: inner(*inputs))
         model, _ = convert.from_function(outer, signature, opset=OPSET, custom_op_handlers=handlers)
     gc.collect()  # its graphs, which hold themselves, one for each of its passes

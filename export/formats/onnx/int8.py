@@ -7,6 +7,7 @@ import numpy as np
 
 from rc_keras.export.formats.onnx.graph import prepend_nodes, replace_uses, weights_of_products
 from rc_keras.export.formats.onnx.precision import SMALLEST_SCALE, WEIGHT_ZERO, channel_scales, round_to_uint8
+from rc_keras.export.formats.onnx.refusals import reported
 
 if TYPE_CHECKING:
     import onnx
@@ -83,7 +84,8 @@ def _measure(
             probe.graph.output.append(onnx.helper.make_tensor_value_info(output, onnx.TensorProto.FLOAT, []))
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    with reported():
+        session = onnxruntime.InferenceSession(probe.SerializeToString(), options, providers=["CPUExecutionProvider"])
     batch_size = session.get_inputs()[0].shape[0]
     low, high = np.zeros(len(names)), np.zeros(len(names))  # zero, the value of padding, must be exact
     for image in images:
