@@ -83,7 +83,7 @@ class Positions(layers.Layer):
         (lambda: Hidden(name="mix"), "Hidden"),
         (lambda: Positions(name="mix"), "Positions"),
     ],
-    ids=str,
+    ids=["Conv1D", "LSTM", "Hidden", "Positions"],
 )
 def test_layers_that_are_not_known_are_not_counted_as_nothing(layer, kind):
     with pytest.raises(ValueError, match=f"must be of .*Conv2D.*, or call such .* Received: 'mix', of {kind}"):
@@ -91,7 +91,9 @@ def test_layers_that_are_not_known_are_not_counted_as_nothing(layer, kind):
 
 
 @pytest.mark.parametrize(
-    "layer", [lambda: layers.PReLU(shared_axes=[1, 2]), lambda: layers.LayerNormalization(axis=[1, 2, 3])], ids=str
+    "layer",
+    [lambda: layers.PReLU(shared_axes=[1, 2]), lambda: layers.LayerNormalization(axis=[1, 2, 3])],
+    ids=["PReLU", "LayerNormalization"],
 )
 def test_activations_and_norms_are_not_counted_whatever_they_hold(layer):
     image = keras.Input((16, 16, 3))
