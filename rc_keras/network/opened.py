@@ -159,18 +159,16 @@ def _traced(layer: keras.Layer, args: Any, kwargs: Any) -> keras.Model | None:
     found = trace()
     if not {id(v) for v in layer.variables} <= {id(v) for v in found.variables}:
         return None
-    return found if is_model or _trains_as_it_predicts(layer, trace) else None
+    if is_model:
+        return found
+    runs: list[tuple[keras.Model, bool | None]] = [(found, None)]
+    if "training" in inspect.signature(layer.call).parameters:
+        runs = [(trace(training=training), training) for training in (True, False)]
+    calls = [_calls(*run) for run in runs]
+    return found if None not in calls and calls[0] == calls[-1] else None
 
 
-def _trains_as_it_predicts(layer: keras.Layer, trace: Callable[..., keras.Model]) -> bool:
-    """Whether a layer makes the same calls in training, each of them in training."""
-    if "training" not in inspect.signature(layer.call).parameters:
-        return _calls(trace(), None) is not None
-    calls = [_calls(trace(training=training), training) for training in (True, False)]
-    return None not in calls and calls[0] == calls[1]
-
-
-def _calls(traced: keras.Model, training: bool | None) -> list[Any] | None:
+def _calls(inside: keras.Model, training: bool | None) -> list[Any] | None:
     """What is called, with the numbers and texts it is given; `None` where something is told another `training`."""
     calls: list[Any] = []
     told = []
@@ -182,7 +180,7 @@ def _calls(traced: keras.Model, training: bool | None) -> list[Any] | None:
         calls.append((type(part), [value for value in given if isinstance(value, (bool, int, float, str))]))
         return part(*args, **kwargs)
 
-    walked(traced, record)
+    walked(inside, record)
     return calls if set(told) <= {None, training} else None
 
 

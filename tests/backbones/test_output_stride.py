@@ -103,9 +103,7 @@ def test_networks_of_keras(name):
     """Each weight stays, the low-level map too, and the high-level map is what it was, at more pixels."""
     network = getattr(keras.applications, name)(include_top=False, weights=None, input_shape=(64, 64, 3))
     randomize_norms(network)
-    for (
-        layer
-    ) in network.layers:  # gates of squeeze-and-excite blocks, which average over more pixels, are made constant
+    for layer in network.layers:  # makes gates constant: squeeze-and-excite blocks average over more pixels
         if layer.name.endswith(("se_expand", "squeeze_excite_conv_1")):
             layer.kernel.assign(keras.ops.zeros_like(layer.kernel))
     encoder = with_named_features(network)
