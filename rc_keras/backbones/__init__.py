@@ -13,6 +13,7 @@ from rc_keras.backbones.keras_networks import (
     mobilenetv3_large,
     resnet50,
 )
+from rc_keras.backbones.norm_momentum import with_norm_momentum
 from rc_keras.backbones.resnet import IMAGENET_MEAN, IMAGENET_STD, resnet, resnet18, resnet34
 from rc_keras.base.names import unknown_name
 
@@ -125,4 +126,5 @@ __all__ = [
     "resnet18",
     "resnet34",
     "resnet50",
+    "with_norm_momentum",
 ]

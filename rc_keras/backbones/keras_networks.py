@@ -10,6 +10,7 @@ from typing import Any
 import keras
 
 from rc_keras.backbones.arguments import check_classes_and_seed, check_image_shape, layer_seed
+from rc_keras.backbones.norm_momentum import NORM_MOMENTUM
 from rc_keras.backbones.output_stride import OUTPUT_STRIDES, with_output_stride
 from rc_keras.base.names import unknown_name
 
@@ -31,7 +32,8 @@ def keras_network(
     """Builds a network of `keras.applications`, without its top, as an encoder on pixels.
 
     Where the output stride is below 32, the last stages are dilated, see `rc_keras.backbones.output_stride`. Layers
-    with weights have the names and weights that they have in `keras.applications`, whatever the output stride.
+    with weights have the names and weights that they have in `keras.applications`, whatever the output stride. The
+    moving averages of its norms follow a training as those of our ResNets do, see `with_norm_momentum`.
 
     Args:
         network: its name in `keras.applications`, for example `"ResNet50"`.
@@ -71,6 +73,8 @@ def keras_network(
 
     def clone(layer: keras.Operation) -> keras.Operation:
         config = {**layer.get_config(), "name": names[layer.name]}
+        if isinstance(layer, keras.layers.BatchNormalization):
+            config["momentum"] = NORM_MOMENTUM
         return type(layer).from_config(_seeded(config, base, config["name"]))
 
     inputs: dict[str, keras.KerasTensor] = {}

@@ -44,6 +44,11 @@ def producer(tensor: keras.KerasTensor) -> keras.Operation:
     return tensor._keras_history.operation
 
 
+def inner_layers(layer: keras.Layer) -> list[keras.Layer]:
+    """All layers inside of a layer or model, whatever they are inside of."""
+    return list(layer._flatten_layers(include_self=False))
+
+
 def slot_index(optimizer: keras.optimizers.Optimizer, variable: keras.Variable) -> int:
     """The place of a variable in an optimizer's lists of slots."""
     return optimizer._get_variable_index(variable)

@@ -15,6 +15,7 @@ from rc_keras.training.compile_arguments import check_arguments
 from rc_keras.training.compiled_steps import CompiledSteps
 from rc_keras.training.data_looks import DataLooks
 from rc_keras.training.given_optimizers import JOINT, is_by_task
+from rc_keras.training.lagging_norms import warn_of_lagging_norms
 from rc_keras.training.non_finite_loss import with_check_of_losses
 from rc_keras.training.per_task_optimizer import PerTaskOptimizer
 
@@ -126,8 +127,9 @@ class TaskTrainer(CompiledSteps):
             NonFiniteLossError: at the first loss that is NaN or infinite, unless a callback has stopped the training.
 
         Warns:
-            UserWarning: once, of labels whose key is no task, of trainable tasks without labels, and of trained tasks
-                without labels in the validation data.
+            UserWarning: once, of labels whose key is no task, of trainable tasks without labels, of trained tasks
+                without labels in the validation data, and of norms whose moving averages are still those from before
+                the training, see `rc_keras.backbones.with_norm_momentum`.
         """
         arguments = inspect.signature(keras.Model.fit).bind(self, x, y, *args, **kwargs).arguments
         del arguments["self"]
@@ -157,6 +159,8 @@ class TaskTrainer(CompiledSteps):
                 measures.restore_weight()  # what a callback made of it ends with `fit`, however that ends
         if history.epoch:
             looks.check_first_seen(x)
+            for name in names:
+                warn_of_lagging_norms(name, self.branch(name), self.optimizer.steps_of(name), self._training.told)
         return history
 
     def train_on_batch(self, x: Tensor, y: dict[str, Tensor] | None = None, *args: Any, **kwargs: Any) -> Any:
