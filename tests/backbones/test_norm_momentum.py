@@ -31,8 +31,9 @@ def test_encoders_by_name(name):
 
 def test_answers_layers_and_weights_stay():
     network = nested(0.999)
+    random = np.random.default_rng(0)
     for norm in (network.get_layer("norm"), network.get_layer("inner").layers[-1]):
-        norm.set_weights([np.random.default_rng(0).uniform(0.5, 1.5, w.shape) for w in norm.weights])
+        norm.set_weights([random.uniform(0.5, 1.5, w.shape) for w in norm.weights])
     changed = with_norm_momentum(network)
     assert (momenta(changed), momenta(network)) == ({0.9}, {0.999})
     assert [layer.name for layer in changed.layers] == [layer.name for layer in network.layers]
@@ -40,12 +41,10 @@ def test_answers_layers_and_weights_stay():
     images = np.random.default_rng(1).uniform(0, 1, (2, 16, 16, 3)).astype("float32")
     expected, received = network(images, training=False), changed(images, training=False)
     for feature, values in expected.items():
-        np.testing.assert_array_equal(
-            keras.ops.convert_to_numpy(received[feature]), keras.ops.convert_to_numpy(values)
-        )
+        np.testing.assert_array_equal(keras.ops.convert_to_numpy(received[feature]), keras.ops.convert_to_numpy(values))
     changed(images, training=True)
     moving, kept = (net.get_layer("norm").moving_mean for net in (changed, network))
-    assert not np.array_equal(keras.ops.convert_to_numpy(moving), keras.ops.convert_to_numpy(kept))
+    assert np.ptp(keras.ops.convert_to_numpy(moving - kept)) > 0.01
 
 
 @pytest.mark.parametrize("momentum", [-0.1, 1.5, "0.9", True, None])

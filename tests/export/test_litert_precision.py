@@ -306,6 +306,22 @@ def test_free_and_odd_sizes(precision, tmp_path):
             assert np.corrcoef(received.ravel(), expected.ravel())[0, 1] > CORRELATION
 
 
+def test_hard_silu_runs_in_the_delegate(tmp_path):
+    """In int8 XNNPACK knows its parts alone, in float32 the whole."""
+
+    def with_hard_silu(layer):
+        if isinstance(layer, keras.layers.ReLU):
+            return keras.layers.Activation("hard_silu", name=layer.name)
+        return type(layer).from_config(layer.get_config())
+
+    encoder = keras.models.clone_model(micro_backbone(), clone_function=with_hard_silu)
+    model = pretend_training(rc_keras.build(list(TASKS[:2]), encoder, tiny_decoder(), image_shape=(32, 32, 3), seed=0))
+    for quantize in (None, "int8"):
+        report = export(model, tmp_path / f"{quantize}.tflite", quantize)
+        assert ("HARD_SWISH" in report.operators) == (quantize is None)
+        assert not any(task.operators_outside_delegate for task in report.tasks.values())
+
+
 # Errors and what they leave behind
 
 

@@ -65,6 +65,8 @@ def test_it_is_true():
         model.trainable_tasks = ["depth"]
         with warnings.catch_warnings(action="ignore"):
             history = model.fit(images * 0.2, labels, batch_size=8, epochs=STEPS, verbose=0)
-        return abs(model.evaluate(images * 0.2, labels, verbose=0, return_dict=True)["loss"] - history.history["loss"][-1])
+        return abs(
+            model.evaluate(images * 0.2, labels, verbose=0, return_dict=True)["loss"] - history.history["loss"][-1]
+        )
 
     assert gap(0.9) < 0.2 * gap(0.999) and np.isfinite(gap(0.999))
