@@ -10,6 +10,7 @@ import keras
 from rc_keras import backbones, decoders, pretrained
 from rc_keras.backbones.output_stride import with_output_stride
 from rc_keras.base.seeds import fresh_seed
+from rc_keras.base.uncompiled import uncompiled
 from rc_keras.methods import Method, get_method
 from rc_keras.model import MultiTaskModel
 from rc_keras.network import features
@@ -109,6 +110,7 @@ def build(
     if isinstance(backbone, keras.Model):
         dense = any(task.definition.dense for task in tasks)
         features.check_functional(backbone)
+        backbone = uncompiled(backbone)
         if weights is not None:
             backbone = keras.models.clone_model(backbone)  # the user's own keeps its weights
             pretrained.load_weights(backbone, weights)

@@ -45,7 +45,7 @@ def producer(tensor: keras.KerasTensor) -> keras.Operation:
 
 
 def inner_layers(layer: keras.Layer) -> list[keras.Layer]:
-    """All layers inside of a layer or model, whatever they are inside of."""
+    """All layers inside of a layer or model, at any depth."""
     return list(layer._flatten_layers(include_self=False))
 
 

@@ -4,6 +4,7 @@ from collections.abc import Collection
 
 import keras
 
+from rc_keras.base.uncompiled import uncompiled
 from rc_keras.methods import Method, get_method
 from rc_keras.network.copies import copy_layer, copy_weights
 from rc_keras.network.donor import HEAD, PREFIX
@@ -21,7 +22,7 @@ def method_with(method: str | Method, pointwise_rank: int | None) -> Method:
 def opened_backbone(backbone: keras.Model, method: Method, kept: Collection[str] = ()) -> keras.Model:
     """The backbone as a bank takes it; `kept` stays closed, as it was where a file has its weights."""
     check_functional(backbone)
-    backbone = opened(backbone, method.pointwise is not None, kept)
+    backbone = opened(uncompiled(backbone), method.pointwise is not None, kept)
     for layer in backbone.layers:
         if _is_reserved(layer):
             raise ValueError(

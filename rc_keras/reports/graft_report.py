@@ -10,6 +10,7 @@ from absl import logging
 
 from rc_keras import backbones
 from rc_keras.backbones.output_stride import with_output_stride
+from rc_keras.base.uncompiled import uncompiled
 from rc_keras.layers import Adapter, BankConv2D, Frozen
 from rc_keras.methods import Method
 from rc_keras.network.adapters import adapter_size
@@ -22,7 +23,7 @@ from rc_keras.network.bank_network import (
 )
 from rc_keras.network.branch import count_parameters
 from rc_keras.network.donor import HEAD
-from rc_keras.network.features import with_named_features
+from rc_keras.network.features import check_functional, with_named_features
 from rc_keras.network.opened import is_composite, opened
 from rc_keras.network.template import make_template
 
@@ -146,9 +147,12 @@ def graft_report(
         raise ValueError(f"`method` must be one with a frozen bank. Received: method={method.name!r}")
     if not isinstance(backbone, keras.Model):
         backbone = backbones.get(backbone)(output_stride=16 if output_stride is None else output_stride)
-    elif output_stride is not None:
-        encoder = with_named_features(opened(backbone, composite_layers=True), dense=False)
-        backbone = with_output_stride(encoder, output_stride)
+    else:
+        check_functional(backbone)
+        backbone = uncompiled(backbone)
+        if output_stride is not None:
+            encoder = with_named_features(opened(backbone, composite_layers=True), dense=False)
+            backbone = with_output_stride(encoder, output_stride)
     network = opened_backbone(without_reserved_names(backbone), method)
     stages = stage_layers(network, method, shared_stages)
     return graft_report_of(make_template(in_convolutions(network, method), method, frozen=stages), method)

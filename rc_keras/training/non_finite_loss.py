@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import keras
 
@@ -48,13 +47,3 @@ class StopAtNonFiniteLoss(keras.callbacks.Callback):
                     f"The loss of {whose} became {loss} at {self._place(self._epoch, batch)}. Look at the labels, or "
                     "lower the learning rate."
                 )
-
-
-def with_check_of_losses(callbacks: Any, model: keras.Model) -> Any:
-    """The callbacks of `fit`, as Keras takes them, with one that stops at a loss which is no number."""
-    whole = isinstance(callbacks, keras.callbacks.CallbackList)
-    listed = callbacks.callbacks if whole else keras.tree.flatten([] if callbacks is None else callbacks)
-    if not any(isinstance(callback, StopAtNonFiniteLoss) for callback in listed):
-        listed.append(StopAtNonFiniteLoss())
-        listed[-1].set_model(model)
-    return callbacks if whole else listed

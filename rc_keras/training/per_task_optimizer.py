@@ -196,11 +196,6 @@ class PerTaskOptimizer(keras.optimizers.Optimizer):
         """Steps of the task trained longest."""
         return self._longest().iterations
 
-    def steps_of(self, task: str) -> int:
-        """Steps that a task has had; 0 where it has no state."""
-        state = self._held.states.get(task)
-        return 0 if state is None else int(keras.ops.convert_to_numpy(state.iterations))
-
     def _longest(self) -> keras.optimizers.Optimizer:
         states = self._held.states.values()
         steps = [(float(keras.ops.convert_to_numpy(s.iterations)), s) for s in states]

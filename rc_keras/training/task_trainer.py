@@ -15,8 +15,9 @@ from rc_keras.training.compile_arguments import check_arguments
 from rc_keras.training.compiled_steps import CompiledSteps
 from rc_keras.training.data_looks import DataLooks
 from rc_keras.training.given_optimizers import JOINT, is_by_task
-from rc_keras.training.lagging_norms import warn_of_lagging_norms
-from rc_keras.training.non_finite_loss import with_check_of_losses
+from rc_keras.training.lagging_norms import LaggingNorms
+from rc_keras.training.non_finite_loss import StopAtNonFiniteLoss
+from rc_keras.training.own_callbacks import with_own_callbacks
 from rc_keras.training.per_task_optimizer import PerTaskOptimizer
 
 
@@ -148,7 +149,9 @@ class TaskTrainer(CompiledSteps):
             if unpacked[1] is None:
                 arguments["validation_data"] = data["x"]
         self._prepare(names)
-        arguments["callbacks"] = with_check_of_losses(arguments.get("callbacks"), self)
+        lagging = LaggingNorms({name: self.branch(name) for name in names})
+        own = [StopAtNonFiniteLoss(), lagging]
+        arguments["callbacks"] = with_own_callbacks(arguments.get("callbacks"), own, self)
         self._training.running = True
         try:
             with self._measuring((measured, tuple(names))), looks.own_errors():
@@ -159,8 +162,7 @@ class TaskTrainer(CompiledSteps):
                 measures.restore_weight()  # what a callback made of it ends with `fit`, however that ends
         if history.epoch:
             looks.check_first_seen(x)
-            for name in names:
-                warn_of_lagging_norms(name, self.branch(name), self.optimizer.steps_of(name), self._training.told)
+            lagging.warn(self._training.told)
         return history
 
     def train_on_batch(self, x: Tensor, y: dict[str, Tensor] | None = None, *args: Any, **kwargs: Any) -> Any:

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from rc_keras.tasks.task import Task
+from rc_keras.training.lagging_norms import warning_of
 from rc_keras.training.task_measures import TaskMeasures
 
 
@@ -41,3 +42,4 @@ class TrainingState:
         """Drops the measures of a task, and what `compile` was given for it."""
         for mapping in (self.measures, *self.overrides.values()):
             mapping.pop(task, None)
+        self.told.discard(warning_of(task))

@@ -47,6 +47,21 @@ def test_answers_layers_and_weights_stay():
     assert np.ptp(keras.ops.convert_to_numpy(moving - kept)) > 0.01
 
 
+def test_layers_are_of_its_own():
+    """So that it can be tapped by its layers, and trained apart."""
+    network = nested(0.999)
+    network.compile("sgd", loss=lambda labels, answers: 0.0)  # which does not come back from a configuration
+    network.get_layer("relu").trainable = False
+    changed = with_norm_momentum(network)
+    tapped = keras.Model(changed.input, changed.get_layer("norm").output)
+    assert tapped.get_layer("norm") is changed.get_layer("norm")
+    kernel = network.get_layer("inner").layers[0].kernel
+    before = keras.ops.convert_to_numpy(kernel)
+    changed.set_weights([weight + 1.0 for weight in changed.get_weights()])
+    np.testing.assert_array_equal(keras.ops.convert_to_numpy(kernel), before)
+    assert not changed.get_layer("relu").trainable
+
+
 @pytest.mark.parametrize("momentum", [-0.1, 1.5, "0.9", True, None])
 def test_momentum_is_checked(momentum):
     with pytest.raises(ValueError, match="`momentum` must be a number in 0..1. Received: momentum="):

@@ -230,14 +230,18 @@ def test_the_compiled_model_runtime_agrees(exported, model):
     np.testing.assert_allclose(received, expected, rtol=0, atol=TOLERANCE * np.ptp(expected))
 
 
-def test_mixed_precision_is_compared_in_float32(tmp_path):
-    policy = keras.config.dtype_policy()
+@pytest.mark.parametrize("policy", ["float32", "mixed_bfloat16"])
+def test_mixed_precision_is_exported_and_compared_in_float32(policy, tmp_path):
+    """Whether the global policy is still that of the training or not."""
+    before = keras.config.dtype_policy()
     keras.config.set_dtype_policy("mixed_bfloat16")
     try:
         model = model_of(TASKS[:1])
-    finally:
         keras.config.set_dtype_policy(policy)
-    report = model.export(tmp_path / "m.tflite", verbose=False)
+        report = model.export(tmp_path / "m.tflite", verbose=False)
+        assert keras.config.dtype_policy().name == policy
+    finally:
+        keras.config.set_dtype_policy(before)
     assert report.tasks["semseg"].relative_difference < TOLERANCE
 
 

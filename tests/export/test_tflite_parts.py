@@ -52,13 +52,19 @@ def test_only_vectors_along_the_channels_become_one_operator(axis, replaced):
     np.testing.assert_allclose(copy(x), expected, rtol=0, atol=TOLERANCE)
 
 
-def test_hard_silu_is_spelled_out():
+class Twice(keras.layers.Activation):
+    def call(self, x):
+        return 2.0 * super().call(x)
+
+
+@pytest.mark.parametrize(("layer", "replaced"), [(keras.layers.Activation, True), (Twice, False)])
+def test_hard_silu_is_spelled_out(layer, replaced):
     from rc_keras.export.formats.tflite.integer_forms import with_integer_forms
 
     image = keras.Input((4, 5, 3))
-    model = keras.Model(image, keras.layers.Activation("hard_swish", name="swish")(image))
+    model = keras.Model(image, layer("hard_swish", name="swish")(image))
     copy = with_integer_forms(model)
-    assert not isinstance(copy.get_layer("swish"), keras.layers.Activation)
+    assert isinstance(copy.get_layer("swish"), keras.layers.Activation) != replaced
     x = np.random.default_rng(0).normal(0, 3, size=(2, 4, 5, 3)).astype("float32")
     np.testing.assert_allclose(copy(x), model(x), rtol=0, atol=TOLERANCE * np.abs(x).max())
 

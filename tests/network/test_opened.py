@@ -71,6 +71,23 @@ def test_norms_of_nested_models_move_as_in_the_plain_network(training):
         np.testing.assert_allclose(ours[f"{name}/moving_mean"], expected, atol=ROUNDING * np.ptp(expected))
 
 
+@pytest.mark.parametrize("name", ["plain", "output_stride", "reserved name"])
+def test_networks_that_were_compiled_and_trained(name):
+    """With a loss of the user's own, which no copy can be compiled with."""
+    x = inputs = keras.Input((SIZE, SIZE, 3))
+    x = body("inner")(layers.Conv2D(8, 4, strides=4, name="output" if name == "reserved name" else "stem")(x))
+    for at in range(2):
+        x = layers.Conv2D(8, 3, strides=2, padding="same", name=f"stage_{at}")(x)
+    network = keras.Model(inputs, x, name="mine")
+    network.get_layer("inner").compile("adam", loss=lambda labels, answers: 0.0)
+    network.compile("adam", loss=lambda labels, answers: keras.ops.mean(keras.ops.square(answers)))
+    network.fit(np.zeros((2, SIZE, SIZE, 3)), np.zeros(2), verbose=0)
+    settings = {"output_stride": 8} if name == "output_stride" else {}
+    assert rc_keras.graft_report(network, **settings).bank
+    model = rc_keras.build(["edge"], network, "lraspp", image_shape=(SIZE, SIZE, 3), seed=0, **settings)
+    assert not model.compiled and network.compiled
+
+
 def test_a_nested_model_that_is_called_twice_is_shared_once():
     image, twice = keras.Input((SIZE, SIZE, 8)), body("twice")
     backbone = keras.Model(image, twice(twice(image)))

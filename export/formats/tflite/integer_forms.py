@@ -16,8 +16,8 @@ def with_integer_forms(folded: keras.Model) -> keras.Model:
 
     Unit normalizations become LiteRT's `L2_NORMALIZATION`: eight bits do not hold the squares that one spelled out goes
     through. The matrices that resize and shift small maps stand on the right side of products, `FULLY_CONNECTED`: on
-    the left side they are `BATCH_MATMUL`, which XNNPACK leaves to LiteRT in integers. So it does with `HARD_SWISH`,
-    which is spelled out.
+    the left side they are `BATCH_MATMUL`, which XNNPACK leaves to LiteRT in integers. Nor does it know `HARD_SWISH` in
+    integers: hard SiLU is spelled out.
     """
 
     def clone(layer: keras.Operation) -> keras.Operation:
@@ -27,8 +27,8 @@ def with_integer_forms(folded: keras.Model) -> keras.Model:
             return _StretchFromTheRight(layer.columns, name=layer.name)
         if isinstance(layer, ConcatConv2D) and not isinstance(layer, BankConcatConv2D):
             return _ConcatConv2D(layer)
-        if isinstance(layer, keras.layers.Activation) and layer.activation is keras.activations.hard_silu:
-            return _HardSiLU(name=layer.name)
+        if type(layer) is keras.layers.Activation and layer.activation is keras.activations.hard_silu:
+            return _HardSiLU(dtype="float32", name=layer.name)
         return layer
 
     return keras.models.clone_model(folded, input_tensors=folded.inputs[0], clone_function=clone)
@@ -45,7 +45,7 @@ class _L2Normalization(keras.layers.Layer):
 
 
 class _HardSiLU(keras.layers.Layer):
-    """x relu6(x + 3) / 6, with factors that the converter does not know for `HARD_SWISH`, nor makes one of."""
+    """x relu6(x + 3) / 6, factored so that the converter does not make `HARD_SWISH` of it."""
 
     def call(self, x: Tensor) -> Tensor:
         return (x * 0.5) * (keras.ops.relu6(x + 3.0) * (1 / 3))
