@@ -69,6 +69,11 @@ def predict(model, task, batch):
     return keras.ops.convert_to_numpy(model.task(task).activate(model(batch, tasks=[task])[task]))
 
 
+@pytest.fixture(autouse=True)
+def same_weights():
+    keras.utils.set_random_seed(0)
+
+
 def assert_computes_the_same(folder, model, task, batch, tolerance=TOLERANCE):
     """By way of onnxruntime and `model(...)` alone, not of the exporter's own comparison."""
     expected, received = predict(model, task, batch), run(folder, task, batch)
@@ -283,7 +288,7 @@ def padded_maximum():
     ids=str,
 )
 def test_zeros_around_a_negative_map_are_not_lost_in_its_maximum(options, tmp_path):
-    model = model_of(TASKS[2:], padded_maximum())
+    model = model_of((TASKS[1], TASKS[3]), padded_maximum())  # short vectors turn far in eight bits
     for name in model.tasks:
         model.branch(name).get_layer(f"{name}__shift").beta.assign(np.full(8, -3.0, "float32"))
     data = {"representative_data": images(n=8)} if options.get("quantize") == "int8" else {}

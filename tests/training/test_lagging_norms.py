@@ -67,10 +67,10 @@ def test_silent_with(momentum, steps):
 
 def test_what_has_followed_before_is_not_told_of_again():
     """A second stage, with an optimizer of its own."""
-    model = model_with(0.99)
+    model = model_with(0.98)
     model.trainable_tasks = ["depth"]
     assert len(warned(model)) == 1
-    warned(model, 600)
+    warned(model, 200)
     model._training.told.clear()
     model.compile(optimizer())
     assert warned(model) == []
