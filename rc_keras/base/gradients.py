@@ -60,7 +60,8 @@ def _torch_gradients(
 
     with torch.enable_grad():
         loss, auxiliary = function()
-        gradients = torch.autograd.grad(loss, [v.value for v in variables], allow_unused=True)
+        values = [v.value for v in variables]
+        gradients = torch.autograd.grad(loss, values, allow_unused=True) if values else ()  # it refuses none
     detached = keras.tree.map_structure(lambda t: t.detach() if torch.is_tensor(t) else t, auxiliary)
     return detached, list(gradients)
 

@@ -1,6 +1,7 @@
 """Weights by name: one key for every variable of a set of layers, whatever the order of creation."""
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -44,16 +45,22 @@ def named_arrays(layers: Iterable[keras.layers.Layer], strip: str = "") -> dict[
     return {name: keras.ops.convert_to_numpy(v) for name, v in named_variables(layers, strip).items()}
 
 
-def assign_named(variables: Mapping[str, keras.Variable], tensors: Mapping[str, Any], source: str) -> None:
+def assign_named(
+    variables: Mapping[str, keras.Variable], tensors: Mapping[str, Any], source: str, skip_mismatch: bool = False
+) -> None:
     """Assigns tensors to variables of the same names, all or nothing.
 
     Args:
         variables: `{name: keras.Variable}`.
         tensors: `{name: array}`, of any precision and byte order.
         source: where the tensors come from, for the error.
+        skip_mismatch: assign those that match, and warn of the others.
 
     Raises:
         ValueError: if names are missing or superfluous, shapes differ, or values do not fit; lists them all.
+
+    Warns:
+        UserWarning: the same, with `skip_mismatch`.
     """
     if variables.keys() != tensors.keys():
         tensors = _numbered_anew(tensors)
@@ -64,14 +71,19 @@ def assign_named(variables: Mapping[str, keras.Variable], tensors: Mapping[str, 
         shape, dtype = tuple(variables[name].shape), keras.backend.standardize_dtype(variables[name].dtype)
         if shape != tuple(tensors[name].shape):
             problems.append(f"misshapen: {name} must be {shape}, is {tuple(tensors[name].shape)}")
+            continue
+        array = array_for(dtype, tensors[name])
+        if array is None:
+            problems.append(f"out of reach: {name} has values that {dtype} does not reach")
         else:
-            fitting[name] = array_for(dtype, tensors[name])
-            if fitting[name] is None:
-                problems.append(f"out of reach: {name} has values that {dtype} does not reach")
+            fitting[name] = array
+    listed = "\n  ".join(problems)
+    if problems and not skip_mismatch:
+        raise ValueError(f"The weights in {source} do not match the model:\n  {listed}")
+    for name, array in fitting.items():
+        variables[name].assign(array)
     if problems:
-        raise ValueError(f"The weights in {source} do not match the model:\n  " + "\n  ".join(problems))
-    for name, variable in variables.items():
-        variable.assign(fitting[name])
+        warnings.warn(f"Of the weights in {source}, skipped were:\n  {listed}", stacklevel=2)
 
 
 def _numbered_anew(tensors: Mapping[str, Any]) -> dict[str, Any]:

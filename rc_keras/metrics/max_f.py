@@ -42,7 +42,7 @@ class MaxF(MaskedMetric):
     def update_pixels(self, y_true: Tensor, y_pred: Tensor, kept: Tensor | bool) -> None:
         positive, valid = binary_map(y_true, y_pred, self.ignore)
         passed = thresholds_exceeded(ops.squeeze(y_pred, axis=-1), positive, steps=100, first=1, count=THRESHOLDS)
-        bins = ops.cast(positive, "float32") * (THRESHOLDS + 1) + passed
+        bins = ops.cast(positive, "float32") * (THRESHOLDS + 1) + ops.cast(passed, "float32")
         counts = histogram(bins, valid & kept, 2 * (THRESHOLDS + 1))
         self.counts.add(ops.reshape(counts, (2, THRESHOLDS + 1)))
 

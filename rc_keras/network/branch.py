@@ -46,8 +46,9 @@ def make_branch(
     prefix = f"{task.name}{SEPARATOR}{PREFIX}"
     kind = task.definition
     donor = bank.donor if kind.dense else None
-    current = keras.config.dtype_policy()
+    current = keras.config.dtype_policy(), keras.config.image_data_format()
     keras.config.set_dtype_policy(dtype_policy)
+    keras.config.set_image_data_format("channels_last")
     try:
         head = None if donor is None else donor.head(bank.template, task, prefix, seed)
         encoder = graft(bank, task.name, seed=seed, head=head)
@@ -57,7 +58,8 @@ def make_branch(
             made = decoder if kind.dense else PooledHead()
             raw = decode(made, encoder, task.channels, prefix, seed, pooled=not kind.dense, check=is_new)
     finally:
-        keras.config.set_dtype_policy(current)
+        keras.config.set_dtype_policy(current[0])
+        keras.config.set_image_data_format(current[1])
     output = kind.make_output_layer(f"{task.name}{SEPARATOR}output")
     return keras.Model(encoder.inputs[0], output(raw), name=task.name)
 

@@ -2,6 +2,7 @@
 
 import collections
 import contextlib
+import os
 from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from typing import Any, Self
 
@@ -42,6 +43,8 @@ class MultiTaskNetwork(HookedModel):
     Returns:
         `{task: raw prediction}`, see `Task`.
     """
+
+    _skips_mismatch = False  # of the `load_weights` that runs
 
     def __init__(self, bank: FilterBank, seed: int = 0, name: str | None = None, dtype: Any = None) -> None:
         super().__init__(name=name, dtype=dtype)
@@ -250,9 +253,26 @@ class MultiTaskNetwork(HookedModel):
         for name, variable in self._named_variables().items():
             store[name] = ops.convert_to_numpy(variable)
 
+    def load_weights(self, filepath: str | os.PathLike, skip_mismatch: bool = False, **kwargs: Any) -> None:
+        """Loads the weights of `save_weights`; as `keras.Model.load_weights`.
+
+        Args:
+            filepath: of a `.weights.h5` file.
+            skip_mismatch: load what has the same name and shape, and warn of the rest by name.
+            kwargs: as of `keras.Model.load_weights`.
+
+        Raises:
+            ValueError: if names or shapes differ, without `skip_mismatch`; nothing is loaded then.
+        """
+        self._skips_mismatch = skip_mismatch
+        try:
+            super().load_weights(filepath, skip_mismatch=skip_mismatch, **kwargs)
+        finally:
+            self._skips_mismatch = False
+
     def load_own_variables(self, store: MutableMapping[str, Any]) -> None:
-        variables = self._named_variables()
-        assign_named(variables, {name: store[name] for name in store.keys()}, "the file")  # noqa: SIM118
+        tensors = {name: store[name] for name in store.keys()}  # noqa: SIM118
+        assign_named(self._named_variables(), tensors, "the file", self._skips_mismatch)
 
     def _named_variables(self) -> dict[str, keras.Variable]:
         layers = [layer for model in self._held.layers for layer in model.layers]

@@ -144,7 +144,8 @@ class TaskStep(MeasuredNetwork):
         """
         groups = part.groups
         variables = [v for group in groups.values() for v in group]
-        scales = {state: self.optimizer.of(state, group).scale_loss(ops.ones(())) for state, group in groups.items()}
+        one = ops.ones((), "float32")  # as losses are, whatever `floatx`
+        scales = {state: self.optimizer.of(state, group).scale_loss(one) for state, group in groups.items()}
         first = next(iter(groups))
         weights = self._loss_weights(part.tasks)  # read here: on JAX `forward` sees no variables but the branch's
 

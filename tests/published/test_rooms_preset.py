@@ -4,6 +4,7 @@ import pathlib
 import subprocess
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -52,6 +53,19 @@ def test_what_it_answers(model, rooms):
         assert results[name] >= least, name
     for name, most in MOST.items():
         assert results[name] <= most, name
+
+
+def test_it_loads_where_the_global_data_format_is_another(model, rooms):
+    before = keras.config.image_data_format()
+    keras.config.set_image_data_format("channels_first")
+    try:
+        other = rc_keras.from_preset("rooms", tasks=["depth"])
+        assert keras.config.image_data_format() == "channels_first"
+    finally:
+        keras.config.set_image_data_format(before)
+    images = rooms["image"][:2]
+    expected = model.predict(images, tasks=["depth"], verbose=0)["depth"]
+    np.testing.assert_array_equal(other.predict(images, verbose=0)["depth"], expected)
 
 
 def test_its_card_says_what_was_measured_and_how_it_was_made():

@@ -246,6 +246,27 @@ def test_weights_and_optimizer_state_load_into_a_fresh_model(tmp_path):
     assert_same_bits(predict(fresh), predict(model))
 
 
+def test_weights_that_match_load_where_others_do_not(tmp_path):
+    """As a Keras user does for another number of classes."""
+    path = tmp_path / "m.weights.h5"
+    source = tiny_model(TASKS[:3])
+    source.set_weights([weight + 0.25 for weight in source.get_weights()])
+    source.save_weights(path)
+    model = tiny_model([rc_keras.Task("semseg", 7, "segmentation"), *TASKS[1:2], TASKS[3]])
+    before = arrays(model._named_variables())
+    with pytest.raises(ValueError, match="misshapen: semseg__decoder"):
+        model.load_weights(path)
+    assert_same_bits(arrays(model._named_variables()), before)
+    with pytest.warns(UserWarning, match="(?s)missing: depth__.*superfluous: normals__.*misshapen: semseg__decoder"):
+        model.load_weights(path, skip_mismatch=True)
+    wanted, received = arrays(source._named_variables()), arrays(model._named_variables())
+    for name, values in received.items():
+        fits = name in wanted and wanted[name].shape == values.shape
+        np.testing.assert_array_equal(values, wanted[name] if fits else before[name])
+    with pytest.raises(ValueError, match="misshapen"):
+        model.load_weights(path)
+
+
 def test_removed_tasks_leave_no_trace_in_the_file(tmp_path):
     model = tiny_model(TASKS[:2])
     model.compile(optimizer="sgd", loss_weights={"edge": 2.0})

@@ -95,6 +95,7 @@ def test_frozen_norms_need_not_follow():
     assert warned(model) == []
 
 
+@pytest.mark.slow
 def test_it_is_true():
     """Evaluated after 60 steps, the loss is nearer to that of the training with 0.9 than with 0.999."""
     images, labels = tiny_data(8)

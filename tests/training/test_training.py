@@ -404,3 +404,27 @@ def test_metrics_by_name_and_leftovers():
     model.add_task(TASKS[0])
     history = fit(model, ["semseg"]).history
     np.testing.assert_allclose(history["loss"], history["semseg_loss"], rtol=LOSS)
+
+
+def test_a_task_whose_branch_is_frozen_beside_one_that_trains():
+    model = tiny_model(TASKS[2:])
+    model.branch("normals").trainable = False
+    model.compile(keras.optimizers.SGD(1e-3))
+    before = {name: state(model.branch(name)) for name in model.tasks}
+    fit(model, model.tasks)
+    assert_same_bits(state(model.branch("normals")), before["normals"])
+    assert differs(state(model.branch("depth")), before["depth"])
+
+
+def test_with_another_floatx_than_the_layers():
+    model = tiny_model(TASKS[1:])
+    before = keras.config.floatx()
+    keras.config.set_floatx("float64")
+    try:
+        model.compile(keras.optimizers.SGD(1e-3))
+        fit(model, model.tasks)
+        images, labels = tiny_data(8)
+        results = model.evaluate(images, batches(labels, *model.tasks), verbose=0, return_dict=True)
+    finally:
+        keras.config.set_floatx(before)
+    assert all(np.isfinite(value) for value in results.values())
