@@ -65,6 +65,7 @@ def test_silent_with(momentum, steps):
     assert warned(model_with(momentum), steps) == []
 
 
+@pytest.mark.slow
 def test_what_has_followed_before_is_not_told_of_again():
     """A second stage, with an optimizer of its own."""
     model = model_with(0.98)
