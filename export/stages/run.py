@@ -4,13 +4,13 @@ import contextlib
 import os
 import time
 
+from rc_keras.base.global_settings import global_settings
 from rc_keras.export.formats.description import to_json
 from rc_keras.export.formats.format import Format
 from rc_keras.export.options import ExportOptions
 from rc_keras.export.report import ExportReport
 from rc_keras.export.stages.check import check_request
 from rc_keras.export.stages.compare import compare_joint, compare_task
-from rc_keras.export.stages.float32_policy import float32_policy
 from rc_keras.export.stages.fold_tasks import fold_tasks
 from rc_keras.export.stages.progress import stage
 from rc_keras.export.stages.report import make_report
@@ -32,7 +32,7 @@ def run(format: Format, model: MultiTaskNetwork, path: str | os.PathLike, option
     format.import_packages()
     request = check_request(format, model, options)
     names, verbose = list(request.tasks), options.verbose
-    with float32_policy(), contextlib.nullcontext() if format.suffix else folder_lock(target):
+    with global_settings("float32"), contextlib.nullcontext() if format.suffix else folder_lock(target):
         format.check_target(target, options.overwrite, names)  # another writer may have made it since
         format.check_fits(target, request.description)
         with stage(f"Folding {', '.join(names)}", verbose):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import keras
 import numpy as np
 
+from rc_keras.base.global_settings import global_settings
 from rc_keras.decoders import Decoder, PooledHead
 from rc_keras.decoders.decoder import decode
 from rc_keras.layers import Adapter, Frozen
@@ -46,10 +47,7 @@ def make_branch(
     prefix = f"{task.name}{SEPARATOR}{PREFIX}"
     kind = task.definition
     donor = bank.donor if kind.dense else None
-    current = keras.config.dtype_policy(), keras.config.image_data_format()
-    keras.config.set_dtype_policy(dtype_policy)
-    keras.config.set_image_data_format("channels_last")
-    try:
+    with global_settings(dtype_policy):
         head = None if donor is None else donor.head(bank.template, task, prefix, seed)
         encoder = graft(bank, task.name, seed=seed, head=head)
         if donor is not None:
@@ -57,9 +55,6 @@ def make_branch(
         else:
             made = decoder if kind.dense else PooledHead()
             raw = decode(made, encoder, task.channels, prefix, seed, pooled=not kind.dense, check=is_new)
-    finally:
-        keras.config.set_dtype_policy(current[0])
-        keras.config.set_image_data_format(current[1])
     output = kind.make_output_layer(f"{task.name}{SEPARATOR}output")
     return keras.Model(encoder.inputs[0], output(raw), name=task.name)
 

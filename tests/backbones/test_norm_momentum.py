@@ -6,11 +6,11 @@ import pytest
 
 import rc_keras
 from rc_keras.backbones import BACKBONES, with_norm_momentum
+from rc_keras.base.keras_internals import inner_layers
 
 
 def momenta(network):
-    layers = network._flatten_layers(include_self=False)
-    return {layer.momentum for layer in layers if isinstance(layer, keras.layers.BatchNormalization)}
+    return {layer.momentum for layer in inner_layers(network) if isinstance(layer, keras.layers.BatchNormalization)}
 
 
 def nested(momentum):

@@ -25,20 +25,20 @@ def optimizer():
     return keras.optimizers.SGD(1e-3)
 
 
-def model_with(momentum, **kwargs):
+def model_with(momentum):
     backbone = with_norm_momentum(micro_backbone(), momentum)
-    model = rc_keras.build([TASKS[0], TASKS[3]], backbone, Decoder(), image_shape=(32, 32, 3), seed=0, **kwargs)
+    model = rc_keras.build([TASKS[0], TASKS[3]], backbone, Decoder(), image_shape=(32, 32, 3), seed=0)
     model.compile(optimizer())
     return model
 
 
-def warned(model, steps=STEPS, **kwargs):
+def warned(model, steps=STEPS):
     """What `fit` says of moving averages, on images that are darker than those the encoder is used to."""
     images, labels = tiny_data(4)
     labels = {name: labels[name] for name in model.trainable_tasks}
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        model.fit(images * 0.2, labels, batch_size=2, epochs=steps // 2, verbose=0, **kwargs)
+        model.fit(images * 0.2, labels, batch_size=2, epochs=steps // 2, verbose=0)
     return [str(warning.message) for warning in caught if "moving averages" in str(warning.message)]
 
 

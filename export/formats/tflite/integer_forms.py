@@ -16,8 +16,8 @@ def with_integer_forms(folded: keras.Model) -> keras.Model:
 
     Unit normalizations become LiteRT's `L2_NORMALIZATION`: eight bits do not hold the squares that one spelled out goes
     through. The matrices that resize and shift small maps stand on the right side of products, `FULLY_CONNECTED`: on
-    the left side they are `BATCH_MATMUL`, which XNNPACK leaves to LiteRT in integers. Nor does it know `HARD_SWISH` in
-    integers: hard SiLU is spelled out.
+    the left side they are `BATCH_MATMUL`, which XNNPACK leaves to LiteRT in integers. Hard SiLU is
+    spelled out: XNNPACK leaves `HARD_SWISH` to it as well.
     """
 
     def clone(layer: keras.Operation) -> keras.Operation:
